@@ -1,0 +1,453 @@
+-- Starts real Prosody servers on loopback and looks inside them.
+
+local installed_source = require "spec.support.init";
+
+local lfs = require "lfs";
+local loop = require "spec.support.loop";
+local process = require "spec.support.process";
+local serialization = require "util.serialization";
+local socket = require "socket";
+
+local serialize = serialization.new({ preset = "oneline" });
+local deserialize = serialization.deserialize;
+
+local repository = lfs.currentdir();
+
+local prosody = {};
+
+prosody.versions = { "0.12"; "13.0" };
+
+local own_plugins = repository .. "/build/plugins";
+local spec_plugins = repository .. "/spec/support/plugins";
+local community_plugins = repository .. "/build/debian/prosody-modules/usr/lib/prosody/modules";
+local upstream_plugins = installed_source .. "/modules/mod_cloud_notify";
+
+local default_modules = {
+	"roster"; "saslauth"; "disco"; "ping"; "carbons"; "mam"; "smacks"; "cloud_notify"; "spec_control";
+};
+
+-- What a Lua error, a failed module or a Rust panic leaves in the log.
+local fault_patterns = {
+	"[Tt]raceback";
+	"%.lua:%d+: ";
+	"Error initializing module";
+	"Unable to load module";
+	"panicked at";
+};
+
+local servers = {}; -- all that have not been stopped
+
+local methods = {};
+local server_mt = { __index = methods };
+
+local function read_file(path)
+	local file = io.open(path, "rb");
+	if not file then return ""; end
+	local text = file:read("*a");
+	file:close();
+	return text;
+end
+
+local function write_file(path, text)
+	local file = assert(io.open(path, "wb"));
+	assert(file:write(text));
+	assert(file:close());
+end
+
+local function make_directory()
+	local output = io.popen("mktemp -d -t prosody-spec.XXXXXXXX");
+	local path = output:read("*l");
+	assert(output:close());
+	assert(lfs.mkdir(path .. "/data"));
+	return path;
+end
+
+-- Below the range the kernel takes ports of outgoing connections from, so that a
+-- port stays free while its server restarts.
+local function free_port(taken)
+	while true do
+		local port = math.random(10240, 32767);
+		local listener = not taken[port] and socket.bind("127.0.0.1", port);
+		if listener then
+			listener:close();
+			taken[port] = true;
+			return port;
+		end
+	end
+end
+
+local function installation(version, lua)
+	if lua ~= "5.4" then
+		local tree = repository .. "/build/prosody-0.12-lua" .. lua;
+		return { script = tree .. "/prosody"; source = tree; plugins = tree .. "/plugins" };
+	elseif version == "13.0" then
+		local prefix = repository .. "/build/debian/prosody-13.0/usr";
+		local source = prefix .. "/lib/prosody";
+		return { script = prefix .. "/bin/prosody"; source = source; plugins = source .. "/modules" };
+	end
+	return { script = "/usr/bin/prosody"; source = installed_source; plugins = installed_source .. "/modules" };
+end
+
+local function has_own_module()
+	return lfs.attributes(own_plugins .. "/mod_cloud_notify.lua")
+		or lfs.attributes(own_plugins .. "/mod_cloud_notify/mod_cloud_notify.lua");
+end
+
+local function enabled_modules(options)
+	local without = {};
+	for _, name in ipairs(options.without or {}) do
+		without[name] = true;
+	end
+	local enabled = {};
+	for _, list in ipairs({ default_modules; options.modules or {} }) do
+		for _, name in ipairs(list) do
+			if not without[name] then
+				enabled[#enabled + 1] = name;
+			end
+		end
+	end
+	return enabled, not without.cloud_notify;
+end
+
+local function plugin_paths(options, needs_cloud_notify)
+	local paths = {};
+	for _, path in ipairs(options.plugin_paths or {}) do
+		paths[#paths + 1] = path:match("^/") and path or repository .. "/" .. path;
+	end
+	if options.upstream then
+		if options.version == "0.12" then
+			paths[#paths + 1] = upstream_plugins;
+		end
+	else
+		-- Prosody would silently take upstream's module instead.
+		assert(not needs_cloud_notify or has_own_module(), "no mod_cloud_notify in build/plugins");
+		paths[#paths + 1] = own_plugins;
+	end
+	paths[#paths + 1] = spec_plugins;
+	if options.community then
+		paths[#paths + 1] = community_plugins;
+	end
+	return paths;
+end
+
+local function sorted_keys(map)
+	local keys = {};
+	for key in pairs(map) do
+		keys[#keys + 1] = key;
+	end
+	table.sort(keys);
+	return keys;
+end
+
+local function render_config(server)
+	local options, ports = server.options, server.ports;
+	local modules, needs_cloud_notify = enabled_modules(options);
+
+	local settings = {
+		run_as_root = true;
+		data_path = server.data;
+		certificates = server.data; -- there are none, but Prosody looks for them
+		log = { debug = server.directory .. "/prosody.log" };
+		plugin_paths = plugin_paths(options, needs_cloud_notify);
+		modules_enabled = modules;
+		modules_disabled = not options.s2s and { "s2s"; "s2s_auth_certs" } or {};
+		storage = "internal";
+		authentication = "internal_plain";
+		allow_unencrypted_plain_auth = true;
+		c2s_require_encryption = false;
+		interfaces = { "127.0.0.1" };
+		local_interfaces = { "127.0.0.1" };
+		c2s_ports = { ports.c2s };
+		c2s_direct_tls_ports = {};
+		s2s_ports = { ports.s2s };
+		s2s_direct_tls_ports = {};
+		component_ports = { ports.component };
+		http_ports = {};
+		https_ports = {};
+		spec_control_ports = { ports.control };
+	};
+	for name, value in pairs(options.options or {}) do
+		settings[name] = value;
+	end
+
+	local lines = {};
+	for _, name in ipairs(sorted_keys(settings)) do
+		lines[#lines + 1] = name .. " = " .. serialize(settings[name]);
+	end
+	for _, host in ipairs(options.hosts) do
+		lines[#lines + 1] = "VirtualHost " .. serialize(host);
+	end
+	for _, host in ipairs(sorted_keys(options.components)) do
+		lines[#lines + 1] = "Component " .. serialize(host);
+		lines[#lines + 1] = "component_secret = " .. serialize(options.components[host]);
+	end
+	lines[#lines + 1] = options.config;
+	return table.concat(lines, "\n") .. "\n";
+end
+
+local function launch(server)
+	local paths = installation(server.options.version, server.options.lua);
+	local config = server.directory .. "/prosody.cfg.lua";
+	write_file(config, render_config(server));
+
+	local mark = server:log_mark();
+	server.process = process.spawn({
+		"lua" .. server.options.lua; "spec/support/launch.lua";
+		paths.script; paths.source; paths.plugins; server.data; "--config"; config; "-F";
+	}, server.directory .. "/console.log");
+
+	local control_port = loop.wait_for(function ()
+		return server:log_since(mark):match("Activated service 'spec_control' on ([^\n]*)\n")
+			or not server:running() and "dead";
+	end, 10, "Prosody to open its control port");
+	if control_port == "dead" then
+		server:kill();
+		error("Prosody did not start:\n" .. server:console_text() .. server:log_since(mark), 0);
+	elseif control_port ~= "no ports" then
+		server:open_control();
+		-- Prosody answers as soon as it has started everything.
+		server:eval("");
+	end
+	return not server:log_since(mark):find("Failed to open server port", 1, true);
+end
+
+-- options: version = "0.12" | "13.0", lua, hosts, modules, without, options, config,
+-- components, plugin_paths, community, upstream, s2s, data.
+function prosody.start(options)
+	local server = setmetatable({ options = {}; directory = make_directory() }, server_mt);
+	server:change({
+		version = "0.12";
+		lua = "5.4";
+		hosts = { "home.test" };
+		components = { ["push.test"] = "secret" };
+		upstream = os.getenv("SPEC_UPSTREAM") ~= nil;
+	});
+	server:change(options);
+	server.data = server.options.data or server.directory .. "/data";
+	servers[server] = true;
+
+	for _ = 1, 5 do
+		local taken = {};
+		server.ports = {
+			c2s = free_port(taken);
+			s2s = free_port(taken);
+			component = free_port(taken);
+			control = free_port(taken);
+		};
+		if launch(server) then return server; end
+		server:kill();
+		os.remove(server.directory .. "/prosody.log");
+	end
+	error("found no free ports for Prosody");
+end
+
+-- For after_each(): ends all servers that a test has left running.
+function prosody.stop_all()
+	local all_ok, first_err = true, nil;
+	for server in pairs(servers) do
+		local ok, err = pcall(server.stop, server);
+		if not ok and all_ok then
+			all_ok, first_err = false, err;
+		end
+	end
+	if not all_ok then error(first_err, 0); end
+end
+
+function methods:change(options)
+	for name, value in pairs(options or {}) do
+		self.options[name] = value;
+	end
+end
+
+function methods:running()
+	return self.process ~= nil and self.process:running();
+end
+
+function methods:pid()
+	return self.process and self.process.pid;
+end
+
+-- The logs can still be read after this.
+local function remove_files(server)
+	if server.removed then return; end
+	server.removed = { log = server:log_text(); console = server:console_text() };
+	assert(os.execute("rm -rf " .. process.quote(server.directory)));
+end
+
+local function terminate(server)
+	if not server.process then return; end
+	local kind, status = server.process:terminate(10);
+	if kind ~= "exit" or status ~= 0 then
+		error(("Prosody ended with %s %d:\n%s"):format(kind, status, server:console_text()), 0);
+	end
+end
+
+-- Ends Prosody the usual way and raises an error if it does not end well.
+-- Its data is removed, unless it is to be kept: stop({ keep = true }).
+function methods:stop(how)
+	local ok, err = pcall(terminate, self);
+	self:kill();
+	if not (how and how.keep) then
+		remove_files(self);
+		servers[self] = nil;
+	end
+	if not ok then error(err, 2); end
+end
+
+-- Ends Prosody the hard way; the data stays for restart() or until stop().
+function methods:kill()
+	if self.process then
+		self.process:kill();
+		self.process = nil;
+	end
+	if self.control then
+		self.control:close();
+		self.control = nil;
+	end
+end
+
+-- Starts Prosody again with the same data and ports, after stopping it if need be.
+function methods:restart(changes)
+	self:stop({ keep = true });
+	self:change(changes);
+	assert(launch(self), "a port of the server was taken while it restarted");
+end
+
+-- Whatever a test forgets or fails to stop is cleaned up all the same.
+server_mt.__gc = remove_files;
+
+function methods:console_text()
+	return self.removed and self.removed.console or read_file(self.directory .. "/console.log");
+end
+
+function methods:log_text()
+	return self.removed and self.removed.log or read_file(self.directory .. "/prosody.log");
+end
+
+function methods:log_mark()
+	return #self:log_text();
+end
+
+function methods:log_since(mark)
+	return self:log_text():sub(mark + 1);
+end
+
+-- Waits until the log has the plain text or pattern, counting from a mark (or
+-- from the beginning), and returns the log from the mark.
+function methods:wait_log(wanted, timeout, mark)
+	return loop.wait_for(function ()
+		local text = self:log_since(mark or 0);
+		return (text:find(wanted, 1, true) or text:find(wanted)) and text;
+	end, timeout, ("%q in the log"):format(wanted));
+end
+
+-- Log lines that tell of a Lua error or a Rust panic, from the beginning.
+function methods:faults()
+	local faults = {};
+	for line in (self:log_text() .. self:console_text()):gmatch("[^\n]+") do
+		for _, pattern in ipairs(fault_patterns) do
+			if line:find(pattern) then
+				faults[#faults + 1] = line;
+				break;
+			end
+		end
+	end
+	return faults;
+end
+
+function methods:open_control()
+	local buffer = "";
+	self.asked, self.answered, self.replies = 0, 0, {};
+
+	local function on_data(data)
+		buffer = buffer .. data;
+		local consumed = 0;
+		for line, position in buffer:gmatch("([^\n]*)\n()") do
+			consumed = position - 1;
+			self.answered = self.answered + 1;
+			self.replies[self.answered] = line;
+		end
+		buffer = buffer:sub(consumed + 1);
+	end
+
+	self.control = assert(loop.connect(self.ports.control, on_data, function () end));
+end
+
+-- Runs Lua code inside Prosody and returns its results, which must be plain data.
+-- The code gets the arguments as `...`, and finds prosody, hosts, st, jid and
+-- module(host, name) besides the usual globals.
+function methods:eval(code, ...)
+	local control = assert(self.control, "Prosody does not run");
+	self.asked = self.asked + 1;
+	local number = self.asked;
+	control:send(serialize({ code = code; arguments = table.pack(...) }) .. "\n");
+	local line = loop.wait_for(function ()
+		return self.replies[number] or control.closed;
+	end, 10, "an answer from Prosody");
+	if line == true then
+		error("Prosody has gone:\n" .. self:console_text(), 2);
+	end
+	self.replies[number] = nil;
+	local reply = assert(deserialize(line));
+	if not reply[1] then
+		error("in Prosody: " .. tostring(reply[2]), 2);
+	end
+	return table.unpack(reply, 2, reply.n);
+end
+
+function methods:add_user(user, password, host)
+	self:eval([[assert(require "core.usermanager".create_user(...))]], user, password, host);
+end
+
+function methods:delete_user(user, host)
+	self:eval([[assert(require "core.usermanager".delete_user(...))]], user, host);
+end
+
+function methods:load_module(name, host)
+	self:eval([[assert(require "core.modulemanager".load(...))]], host, name);
+end
+
+function methods:unload_module(name, host)
+	self:eval([[assert(require "core.modulemanager".unload(...))]], host, name);
+end
+
+function methods:reload_module(name, host)
+	self:eval([[assert(require "core.modulemanager".reload(...))]], host, name);
+end
+
+-- KiB in use by Lua in Prosody.
+function methods:heap()
+	return self:eval([[
+		collectgarbage();
+		collectgarbage();
+		return collectgarbage("count");
+	]]);
+end
+
+-- KiB of memory the process occupies.
+function methods:rss()
+	return tonumber(read_file("/proc/" .. self:pid() .. "/status"):match("VmRSS:%s*(%d+)"));
+end
+
+-- What matters of a session, or nil if there is none.
+function methods:session(full_jid)
+	return self:eval([[
+		local session = prosody.full_sessions[...];
+		return session and {
+			push_identifier = session.push_identifier;
+			hibernating = not not session.hibernating;
+			first_hibernated_push = session.first_hibernated_push;
+		};
+	]], full_jid);
+end
+
+function methods:store_get(host, store, user)
+	return self:eval([[
+		local host, store, user = ...;
+		local data, err = assert(require "core.storagemanager".open(host, store)):get(user);
+		if err then error(err); end
+		return data;
+	]], host, store, user);
+end
+
+return prosody;

@@ -1,0 +1,72 @@
+//! What an account looks like at the moment of an event.
+
+/// A user, the registrations and the sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Account<'a> {
+    /// The user name (the localpart).
+    pub user: &'a str,
+    /// All registrations that are in force.
+    pub registrations: &'a [Registration<'a>],
+    /// All sessions of the user, whatever they are attached to.
+    pub sessions: &'a [Session<'a>],
+}
+
+/// One (user, push service, node).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registration<'a> {
+    /// `jid .. "<" .. (node or "")`.
+    pub identifier: &'a str,
+    /// The push service: where publishes go to and answers must come from.
+    pub jid: &'a str,
+    /// Its pushes carry content (encrypted, or with the body), so that one important
+    /// stanza cannot speak for another.
+    pub content: bool,
+}
+
+/// A session, as its fields say at the moment of the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session<'a> {
+    /// The registration that it is attached to.
+    pub identifier: Option<&'a str>,
+    /// How it is connected.
+    pub connection: Connection,
+}
+
+/// How a session is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Connected.
+    Live {
+        /// The client has not yet answered a request for acknowledgement (XEP-0198).
+        awaiting_ack: bool,
+    },
+    /// Connection gone, resumable (XEP-0198).
+    Hibernated,
+    /// It ends while the event is fired: nothing reaches the client through it any more.
+    Gone,
+}
+
+impl Account<'_> {
+    /// Whether a session of the registration is live and does not owe an acknowledgement.
+    pub fn is_online(&self, identifier: &str) -> bool {
+        self.has(identifier, |connection| {
+            matches!(connection, Connection::Live { awaiting_ack: false })
+        })
+    }
+
+    /// Whether a session of the registration is live.
+    pub fn is_live(&self, identifier: &str) -> bool {
+        self.has(identifier, |connection| matches!(connection, Connection::Live { .. }))
+    }
+
+    /// Whether a session of the registration hibernates.
+    pub fn is_hibernated(&self, identifier: &str) -> bool {
+        self.has(identifier, |connection| connection == Connection::Hibernated)
+    }
+
+    fn has(&self, identifier: &str, is: impl Fn(Connection) -> bool) -> bool {
+        self.sessions
+            .iter()
+            .any(|session| session.identifier == Some(identifier) && is(session.connection))
+    }
+}

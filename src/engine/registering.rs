@@ -1,0 +1,104 @@
+//! Which registrations a user has.
+
+use xmpp_parsers::jid::Jid;
+
+/// A registration in the store, as far as its order and its owner are concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Its key in the user's table.
+    pub identifier: String,
+    /// The push service.
+    pub jid: String,
+    /// The node; the empty one and none are the same.
+    pub node: String,
+    /// When it was enabled, in seconds since 1970.
+    pub timestamp: i64,
+    /// Tells apart what was enabled within one second.
+    pub sequence: i64,
+    /// The client that enabled it (XEP-0388), if it has said who it is.
+    pub client_id: Option<String>,
+    /// The resource of the session that enabled it, for clients that have not.
+    pub resource: Option<String>,
+}
+
+impl Record {
+    fn age(&self) -> (i64, i64) {
+        (self.timestamp, self.sequence)
+    }
+
+    fn is_at(&self, jid: &str) -> bool {
+        self.jid == jid || Jid::new(&self.jid).is_ok_and(|own| own.as_str() == jid)
+    }
+}
+
+/// How a new registration takes its place among the others.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The places of those that have to go.
+    pub displaced: Vec<usize>,
+    /// Its [`Record::timestamp`].
+    pub timestamp: i64,
+    /// Its [`Record::sequence`].
+    pub sequence: i64,
+}
+
+/// The key of a registration in the user's table.
+pub fn identifier(jid: &str, node: Option<&str>) -> String {
+    format!("{jid}<{}", node.unwrap_or_default())
+}
+
+/// Admits a registration as the newest: it replaces an earlier one for the same service and
+/// node, and the oldest ones make room. `now` is in seconds since 1970.
+pub fn admit(
+    records: &[Record],
+    jid: &str,
+    node: Option<&str>,
+    max_devices: usize,
+    now: i64,
+) -> Admission {
+    let mut displaced = matching(records, jid, Some(node.unwrap_or_default()));
+    let remaining: Vec<_> = (0..records.len()).filter(|index| !displaced.contains(index)).collect();
+    displaced.extend(oldest(records, remaining, max_devices.saturating_sub(1)));
+
+    let newest = records.iter().map(Record::age).max().unwrap_or((now, -1));
+    // A clock that was set back must not make the newest one the oldest.
+    let timestamp = newest.0.max(now);
+    let sequence = if timestamp == newest.0 { newest.1.saturating_add(1) } else { 0 };
+    Admission { displaced, timestamp, sequence }
+}
+
+/// The places of the registrations for this service, all of them or only one node's.
+pub fn matching(records: &[Record], jid: &str, node: Option<&str>) -> Vec<usize> {
+    records
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| record.is_at(jid) && node.is_none_or(|node| record.node == node))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+/// The places of the oldest ones, if there are more than `max_devices`.
+pub fn surplus(records: &[Record], max_devices: usize) -> Vec<usize> {
+    oldest(records, (0..records.len()).collect(), max_devices)
+}
+
+/// The registration of the client that binds: the one with its client id, else one without any
+/// that was enabled under the same resource. The newest, where there are several.
+pub fn owned_by(records: &[Record], client_id: Option<&str>, resource: &str) -> Option<usize> {
+    let newest = |owned: &dyn Fn(&Record) -> bool| {
+        (0..records.len()).filter(|&index| owned(&records[index])).max_by_key(|&index| records[index].age())
+    };
+    client_id
+        .and_then(|id| newest(&|record| record.client_id.as_deref() == Some(id)))
+        .or_else(|| {
+            newest(&|record| {
+                record.client_id.is_none() && record.resource.as_deref() == Some(resource)
+            })
+        })
+}
+
+fn oldest(records: &[Record], mut among: Vec<usize>, keep: usize) -> Vec<usize> {
+    among.sort_by_key(|&index| records[index].age());
+    among.truncate(among.len().saturating_sub(keep));
+    among
+}

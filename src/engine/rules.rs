@@ -1,0 +1,101 @@
+//! The three business rules: which registrations a stanza is for.
+
+use super::account::{Account, Connection};
+use crate::stanza::{Facts, Importance};
+
+/// The rule by which a stanza meets a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Rule (a): unacknowledged in the stream management queue of a session.
+    Unacked {
+        /// Its place in [`Account::sessions`].
+        session: usize,
+    },
+    /// Rule (b): stored in the user's archive.
+    Archived,
+    /// Rule (c): goes to offline storage, or a groupchat message to the bare JID.
+    Offline,
+}
+
+/// Why there is no push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Silence {
+    /// The device has a live session.
+    Online,
+    /// The device has a hibernated session: rule (a) takes care of it.
+    Hibernated,
+    /// There was a push for this stanza.
+    AlreadyPushed,
+    /// An important push has just woken the device.
+    SpokenFor,
+    /// It is the user's own copy of what went to somebody else.
+    NotRecipient,
+    /// `push_notify_on` leaves it out.
+    NotWanted,
+}
+
+impl Silence {
+    /// A phrase for the log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Online => "device is online",
+            Self::Hibernated => "device hibernates, stream management takes care of it",
+            Self::AlreadyPushed => "already pushed",
+            Self::SpokenFor => "device has just been woken",
+            Self::NotRecipient => "user is not the recipient",
+            Self::NotWanted => "left out by push_notify_on",
+        }
+    }
+}
+
+/// Whether `rule` leaves the registration out, and why.
+pub(super) fn silence(
+    rule: Rule,
+    account: &Account<'_>,
+    identifier: &str,
+    facts: &Facts,
+) -> Option<Silence> {
+    match rule {
+        Rule::Unacked { session } => unacked(account, session, identifier),
+        Rule::Archived if !facts.to_account => Some(Silence::NotRecipient),
+        // A call must ring even where a connection has died unnoticed.
+        _ if facts.importance == Importance::Urgent => None,
+        Rule::Archived => archived(account, identifier),
+        Rule::Offline => offline(account, identifier),
+    }
+}
+
+/// Rule (a): unless another session of the same device is there to take over.
+fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Silence> {
+    let overdue = account
+        .sessions
+        .get(own)
+        .is_some_and(|session| matches!(session.connection, Connection::Live { .. }));
+    let taken_over = account.sessions.iter().enumerate().any(|(index, session)| {
+        index != own
+            && session.identifier == Some(identifier)
+            && match session.connection {
+                // Of two that both owe an acknowledgement, neither proves the device alive.
+                Connection::Live { awaiting_ack } => !(overdue && awaiting_ack),
+                Connection::Hibernated | Connection::Gone => false,
+            }
+    });
+    taken_over.then_some(Silence::Online)
+}
+
+/// Rule (b): registrations without a live or hibernated session.
+fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
+    if account.is_live(identifier) {
+        Some(Silence::Online)
+    } else if account.is_hibernated(identifier) {
+        Some(Silence::Hibernated)
+    } else {
+        None
+    }
+}
+
+/// Rule (c): registrations without a live session. What goes to offline storage is in
+/// no stream management queue, so a hibernated session does not learn of it.
+fn offline(account: &Account<'_>, identifier: &str) -> Option<Silence> {
+    account.is_live(identifier).then_some(Silence::Online)
+}

@@ -1,0 +1,16 @@
+//! Push notifications (XEP-0357) for Prosody: a rule engine, and its Lua module.
+//!
+//! - [`engine`]: the business rules, without I/O;
+//! - [`stanza`]: what the rules may ask of a stanza;
+//! - [`wire`]: XEP-0357's requests and publishes as typed values;
+//! - `lua`: the binding, built with one of the features `lua52`, `lua53`, `lua54`.
+#![deny(unsafe_code)]
+#![warn(missing_docs, clippy::pedantic)]
+#![allow(clippy::must_use_candidate, clippy::module_name_repetitions)]
+
+pub mod engine;
+pub mod stanza;
+pub mod wire;
+
+#[cfg(any(feature = "lua52", feature = "lua53", feature = "lua54"))]
+mod lua;

@@ -1,0 +1,593 @@
+//! The engine of a host, as the shim sees it.
+//!
+//! Every method takes what it needs at that moment from Prosody's tables, asks the engine,
+//! and returns what to do. The engine is never borrowed while Prosody is called: a push
+//! service may answer inside the very call that sends the push.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlua::{FromLua, Function, IntoLuaMulti, Lua, RegistryKey, Result, Table, UserData, UserDataMethods, Value};
+use once_cell::sync::Lazy;
+use parking_lot::Mutex;
+
+use super::reader::{self, Frame, Key, Keys, Stanza, TableRef};
+use super::writer;
+use crate::engine::{
+    Account, Answer, Connection, Decision, Due, Engine, NotifyOn, Options, PushId, Registration,
+    Session, Ticket, Verdict,
+};
+use crate::stanza::{self, Facts, Importance, StanzaId};
+use crate::wire::publish::{Publish, Summary};
+
+/// The longest message text that goes into a notification, in bytes.
+const MAX_BODY: usize = 4096;
+
+/// The engines of all hosts. They outlive a reload of the Lua module.
+static HOSTS: Lazy<Mutex<HashMap<String, Arc<Mutex<State>>>>> = Lazy::new(Mutex::default);
+
+/// Time that never goes back, whatever happens to the clock.
+static START: Lazy<Instant> = Lazy::new(Instant::now);
+
+#[derive(Default)]
+struct State {
+    engine: Engine<RegistryKey>,
+    disclosure: Disclosure,
+    /// The deadline that the shim knows of.
+    armed: Option<Duration>,
+}
+
+/// What notifications may tell the push service.
+#[derive(Default)]
+struct Disclosure {
+    body: bool,
+    sender: bool,
+    important_body: Option<String>,
+}
+
+/// `open(host, stanza metatable, st.deserialize)`: the engine of this host, with all that it
+/// knows from before if there has been one.
+pub fn open(lua: &Lua, (name, metatable, deserialize): (String, Table, Function)) -> Result<Host> {
+    let state = Arc::clone(HOSTS.lock().entry(name.clone()).or_default());
+    let forms = lua.create_table()?;
+    let weak = lua.create_table()?;
+    weak.raw_set("__mode", "k")?;
+    forms.set_metatable(Some(weak))?;
+    Ok(Host {
+        state,
+        name,
+        keys: Keys::new(lua)?,
+        metatable,
+        deserialize,
+        forms,
+    })
+}
+
+/// `close(host)`: forgets the host's engine.
+pub fn close(_: &Lua, name: String) -> Result<()> {
+    HOSTS.lock().remove(&name);
+    Ok(())
+}
+
+/// What the shim holds of a host's engine.
+pub struct Host {
+    state: Arc<Mutex<State>>,
+    name: String,
+    keys: Keys,
+    metatable: Table,
+    deserialize: Function,
+    /// Record -> its options form as a stanza, or false; weak keys.
+    forms: Table,
+}
+
+/// A push that has been decided on, with all that the publish needs.
+struct Decided {
+    id: PushId,
+    identifier: String,
+    jid: String,
+    node: String,
+    importance: Importance,
+    body: Option<String>,
+    sender: Option<String>,
+}
+
+/// Returned by the methods that meet a stanza: pushes, silent registrations (identifier and
+/// reason in turn), and the seconds to the next deadline if it is an earlier one.
+type Outcome = (Option<Table>, Option<Table>, Option<f64>);
+
+/// What a meeting of a stanza and some registrations has led to.
+#[derive(Default)]
+struct Meeting {
+    pushes: Vec<Decided>,
+    holds: Vec<Ticket>,
+    silent: Vec<(String, &'static str)>,
+    /// The stanza has been given this identity, to be marked with it.
+    mark: Option<StanzaId>,
+    delay: Option<f64>,
+}
+
+impl UserData for Host {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("configure", Self::configure);
+        methods.add_method("archived", Self::archived);
+        methods.add_method("offline", Self::offline);
+        methods.add_method("unacked", Self::unacked);
+        methods.add_method("release", Self::release);
+        methods.add_method("ping", Self::ping);
+        methods.add_method("answered", Self::answered);
+        methods.add_method("expire", Self::expire);
+        methods.add_method("vetoed", Self::vetoed);
+        methods.add_method("back", |_, this, (user, identifier): (String, String)| {
+            this.state.lock().engine.back(&user, &identifier);
+            Ok(())
+        });
+        methods.add_method("enabled", |_, this, (user, identifier): (String, String)| {
+            this.state.lock().engine.enabled(&user, &identifier);
+            Ok(())
+        });
+        methods.add_method("forget", |_, this, (user, identifier): (String, String)| {
+            this.state.lock().engine.forget(&user, &identifier);
+            Ok(())
+        });
+        methods.add_method("forget_user", |_, this, user: String| {
+            this.state.lock().engine.forget_user(&user);
+            Ok(())
+        });
+        methods.add_method("in_flight", |_, this, ()| Ok(this.state.lock().engine.in_flight()));
+    }
+}
+
+impl Host {
+    /// `configure(options)`: seconds to the next deadline, if there is one.
+    fn configure(_: &Lua, this: &Self, options: Table) -> Result<Option<f64>> {
+        let seconds = |name| -> Result<Duration> {
+            let seconds: f64 = options.get(name)?;
+            Duration::try_from_secs_f64(seconds).map_err(mlua::Error::external)
+        };
+        let notify_on: String = options.get("push_notify_on")?;
+        let engine_options = Options {
+            max_errors: options.get("push_max_errors")?,
+            max_devices: options.get("push_max_devices")?,
+            coalesce_window: seconds("push_coalesce_window")?,
+            answer_timeout: seconds("push_answer_timeout")?,
+            max_per_minute: options.get("push_max_per_minute")?,
+            notify_on: NotifyOn::from_name(&notify_on).unwrap_or_default(),
+        };
+        let important_body: String = options.get("push_notification_important_body")?;
+        let State { engine, disclosure, armed } = &mut *this.state.lock();
+        engine.configure(engine_options);
+        *disclosure = Disclosure {
+            body: options.get("push_notification_with_body")?,
+            sender: options.get("push_notification_with_sender")?,
+            important_body: Some(important_body).filter(|body| !body.is_empty()),
+        };
+        *armed = None;
+        Ok(next_delay(engine, armed, START.elapsed()))
+    }
+
+    /// `archived(user, records, sessions, stanza, archive id)`: rule (b).
+    fn archived(
+        lua: &Lua,
+        this: &Self,
+        (user, records, sessions, stanza, archive_id): (String, Table, Value, Table, String),
+    ) -> Result<Outcome> {
+        let meeting = this.meet(lua, &user, (&records, sessions, &stanza), &stanza, |met| {
+            met.engine.archived(met.now, met.account, met.facts, &archive_id)
+        })?;
+        this.outcome(lua, meeting, |identifier| records.raw_get(identifier))
+    }
+
+    /// `offline(user, records, sessions, stanza)`: rule (c).
+    fn offline(
+        lua: &Lua,
+        this: &Self,
+        (user, records, sessions, stanza): (String, Table, Value, Table),
+    ) -> Result<Outcome> {
+        let meeting = this.meet(lua, &user, (&records, sessions, &stanza), &stanza, |met| {
+            met.engine.offline(met.now, met.account, met.facts, met.id)
+        })?;
+        this.outcome(lua, meeting, |identifier| records.raw_get(identifier))
+    }
+
+    /// `unacked(user, session, sessions, stanza)`: rule (a), for the registration that
+    /// the session is attached to.
+    fn unacked(
+        lua: &Lua,
+        this: &Self,
+        (user, session, sessions, stanza): (String, Table, Value, Table),
+    ) -> Result<Outcome> {
+        let args = (Value::Nil, sessions, &stanza, &session);
+        let meeting = this.meet(lua, &user, args, &stanza, |met| {
+            let Some(own) = met.own else { return Vec::new() };
+            let verdict = met.engine.unacked(met.now, met.account, 0, own, met.facts, met.id);
+            vec![Decision { registration: 0, verdict }]
+        })?;
+        this.outcome(lua, meeting, |_| session.raw_get("push_settings"))
+    }
+
+    /// `release(user, identifier, record, sessions)`: what waited for a device that `expire` has
+    /// named: nil, or a push with its stanza as `original`; and seconds to the next deadline.
+    fn release(
+        lua: &Lua,
+        this: &Self,
+        (user, identifier, record, sessions): (String, String, Table, Value),
+    ) -> Result<(Option<Table>, Option<f64>)> {
+        let account = this.account(&user);
+        let (decided, original, delay) = {
+            let now = START.elapsed();
+            let State { engine, disclosure, armed } = &mut *this.state.lock();
+            let released = reader::read(lua, &this.keys, (&record, sessions), |frame| {
+                let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
+                let registration =
+                    read_registration(&identifier, &frame.table(0)?, disclosure.body)?;
+                let account =
+                    Account { user: &user, registrations: &[registration], sessions: &sessions };
+                engine.release(now, &account, 0)
+            })?;
+            let delay = next_delay(engine, armed, now);
+            let Some(released) = released else { return Ok((None, delay)) };
+            let original: Table = lua.registry_value(&released.stanza)?;
+            let decided = reader::read(lua, &this.keys, (&record, &original), |frame| {
+                let record = frame.table(0)?;
+                let push = (released.id, released.importance);
+                Stanza::with(&frame.table(1)?, |stanza| {
+                    decide(push, &identifier, &record, Some(stanza), &account, disclosure)
+                })
+            })?;
+            lua.remove_registry_value(released.stanza)?;
+            (decided, original, delay)
+        };
+        let Some(decided) = decided else { return Ok((None, delay)) };
+        let push = this.push(lua, &decided, &record)?;
+        push.raw_set("original", original)?;
+        Ok((Some(push), delay))
+    }
+
+    /// `ping(user, identifier, record)`: a push without a stanza, and seconds to the next deadline.
+    fn ping(
+        lua: &Lua,
+        this: &Self,
+        (user, identifier, record): (String, String, Table),
+    ) -> Result<(Option<Table>, Option<f64>)> {
+        let (decided, delay) = {
+            let now = START.elapsed();
+            let State { engine, disclosure, armed } = &mut *this.state.lock();
+            let decided = reader::read(lua, &this.keys, &record, |frame| {
+                let record = frame.table(0)?;
+                let registration = read_registration(&identifier, &record, false)?;
+                let registrations = [registration];
+                let account = Account { user: &user, registrations: &registrations, sessions: &[] };
+                let push = (engine.ping(now, &account, 0), Importance::Unimportant);
+                decide::<Stanza<'_>>(push, &identifier, &record, None, account.user, disclosure)
+            })?;
+            (decided, next_delay(engine, armed, now))
+        };
+        let push = decided.map(|decided| this.push(lua, &decided, &record)).transpose()?;
+        Ok((push, delay))
+    }
+
+    /// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push, else `{ user, identifier, errors, refused, ended }`.
+    fn answered(
+        lua: &Lua,
+        this: &Self,
+        (id, from, is_error, kind, condition): (
+            String,
+            String,
+            bool,
+            Option<String>,
+            Option<String>,
+        ),
+    ) -> Result<Option<Table>> {
+        let answer = if is_error {
+            Answer::Error { kind: kind.as_deref(), condition: condition.as_deref() }
+        } else {
+            Answer::Result
+        };
+        let Some(report) = this.state.lock().engine.answered(&id, &from, answer) else {
+            return Ok(None);
+        };
+        let table = device_table(lua, &report.device)?;
+        table.raw_set("errors", report.errors)?;
+        table.raw_set("refused", report.refused)?;
+        table.raw_set("ended", report.ended)?;
+        Ok(Some(table))
+    }
+
+    /// `expire()`: devices with something due, devices whose service has not answered
+    /// (both `{ user, identifier }`), seconds to the next deadline.
+    fn expire(lua: &Lua, this: &Self, (): ()) -> Result<(Vec<Table>, Vec<Table>, Option<f64>)> {
+        let now = START.elapsed();
+        let (expired, delay) = {
+            let State { engine, armed, .. } = &mut *this.state.lock();
+            *armed = None;
+            (engine.expire(now), next_delay(engine, armed, now))
+        };
+        let tables = |devices: Vec<Due>| -> Result<Vec<Table>> {
+            devices.iter().map(|device| device_table(lua, device)).collect()
+        };
+        lua.expire_registry_values();
+        Ok((tables(expired.due)?, tables(expired.unanswered)?, delay))
+    }
+
+    /// `vetoed(id)`: seconds to the next deadline if it is an earlier one.
+    fn vetoed(_: &Lua, this: &Self, id: String) -> Result<Option<f64>> {
+        let now = START.elapsed();
+        let State { engine, armed, .. } = &mut *this.state.lock();
+        if let Ok(id) = PushId::from_str(&id) {
+            engine.vetoed(now, id);
+        }
+        Ok(next_delay(engine, armed, now))
+    }
+
+    fn account(&self, user: &str) -> String {
+        format!("{user}@{}", self.name)
+    }
+
+    /// Reads what lies in `args` (records or nil, sessions or nil, stanza, session or nil), has
+    /// `ask` put it to the engine, and sees to what has to wait.
+    fn meet(
+        &self,
+        lua: &Lua,
+        user: &str,
+        args: impl IntoLuaMulti,
+        stanza: &Table,
+        ask: impl FnOnce(Met<'_>) -> Vec<Decision>,
+    ) -> Result<Meeting> {
+        let now = START.elapsed();
+        let account = self.account(user);
+        let State { engine, disclosure, armed } = &mut *self.state.lock();
+        let meeting = reader::read(lua, &self.keys, args, |frame| {
+            let table = frame.table(2)?;
+            Stanza::with(&table, |stanza| {
+                let facts = Facts::read(stanza, &account, engine.key());
+                let marked =
+                    || table.integer(Key::PushId).map(|mark| StanzaId(mark.cast_unsigned()));
+                let mut mark = None;
+                let id =
+                    facts.id.or_else(marked).unwrap_or_else(|| *mark.insert(engine.new_id()));
+                with_account(frame, user, disclosure.body, |found, own, records| {
+                    let met = Met { engine, now, account: found, own, facts: &facts, id };
+                    let mut meeting = Meeting { mark, ..Meeting::default() };
+                    for Decision { registration, verdict } in ask(met) {
+                        let identifier = found.registrations[registration].identifier;
+                        match verdict {
+                            Verdict::Push(id) => {
+                                let push = (id, facts.importance);
+                                meeting.pushes.extend(records(identifier, &|record| {
+                                    decide(push, identifier, record, Some(stanza), &account, disclosure)
+                                }));
+                            }
+                            Verdict::Hold(ticket) => meeting.holds.push(ticket),
+                            Verdict::Silent(silence) => {
+                                meeting.silent.push((identifier.to_owned(), silence.reason()));
+                            }
+                        }
+                    }
+                    meeting
+                })
+            })
+        })?;
+        let mut meeting = meeting.unwrap_or_default();
+        if let Some(StanzaId(id)) = meeting.mark {
+            stanza.raw_set("_push_id", id.cast_signed())?;
+        }
+        for ticket in meeting.holds.drain(..) {
+            engine.hold(now, ticket, lua.create_registry_value(stanza)?);
+        }
+        meeting.delay = next_delay(engine, armed, now);
+        Ok(meeting)
+    }
+
+    /// Writes the publishes.
+    fn outcome(
+        &self,
+        lua: &Lua,
+        meeting: Meeting,
+        record: impl Fn(&str) -> Result<Value>,
+    ) -> Result<Outcome> {
+        let pushes = meeting
+            .pushes
+            .iter()
+            .map(|decided| {
+                let record = Table::from_lua(record(&decided.identifier)?, lua)?;
+                self.push(lua, decided, &record)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let pushes = (!pushes.is_empty()).then(|| lua.create_sequence_from(pushes)).transpose()?;
+        let silent = (!meeting.silent.is_empty())
+            .then(|| {
+                let pairs = meeting.silent.into_iter();
+                lua.create_sequence_from(pairs.flat_map(|(who, why)| [who, why.to_owned()]))
+            })
+            .transpose()?;
+        Ok((pushes, silent, meeting.delay))
+    }
+
+    /// `{ id, identifier, stanza, important, body, sender }`
+    fn push(&self, lua: &Lua, decided: &Decided, record: &Table) -> Result<Table> {
+        let id = decided.id.to_string();
+        let publish = Publish {
+            id: &id,
+            from: &self.name,
+            to: &decided.jid,
+            node: &decided.node,
+            summary: Summary {
+                body: decided.body.as_deref(),
+                sender: decided.sender.as_deref(),
+            },
+        };
+        let options = self.options_form(record)?;
+        let stanza = writer::write(lua, &self.metatable, &publish, options)?;
+        let push = lua.create_table_with_capacity(0, 8)?;
+        push.raw_set("id", &*id)?;
+        push.raw_set("identifier", &*decided.identifier)?;
+        push.raw_set("stanza", stanza)?;
+        push.raw_set("important", decided.importance >= Importance::Important)?;
+        push.raw_set("body", decided.body.as_deref())?;
+        push.raw_set("sender", decided.sender.as_deref())?;
+        Ok(push)
+    }
+
+    /// The options form in `record` as a stanza; none if there is none or it is damaged.
+    fn options_form(&self, record: &Table) -> Result<Option<Table>> {
+        let options: Value = record.raw_get("options")?;
+        let Value::Table(options) = options else { return Ok(None) };
+        match self.forms.raw_get(record)? {
+            Value::Table(form) => Ok(Some(form)),
+            Value::Boolean(_) => Ok(None),
+            _ => {
+                let form = self.deserialize.call::<Table>(options).ok();
+                match &form {
+                    Some(form) => self.forms.raw_set(record, form)?,
+                    None => self.forms.raw_set(record, false)?,
+                }
+                Ok(form)
+            }
+        }
+    }
+}
+
+/// Seconds to the next deadline, if it is earlier than the one that the shim knows of.
+fn next_delay<S>(engine: &Engine<S>, armed: &mut Option<Duration>, now: Duration) -> Option<f64> {
+    let next = engine.deadline()?;
+    if armed.is_some_and(|armed| armed <= next) {
+        return None;
+    }
+    *armed = Some(next);
+    Some(next.saturating_sub(now).as_secs_f64())
+}
+
+/// A stanza, and the engine that is asked about it.
+struct Met<'a> {
+    engine: &'a mut Engine<RegistryKey>,
+    now: Duration,
+    account: &'a Account<'a>,
+    /// The place of the session that the event is about.
+    own: Option<usize>,
+    facts: &'a Facts,
+    id: StanzaId,
+}
+
+/// Finds the record of an identifier and hands it over.
+type Records<'r> = &'r dyn Fn(&str, &dyn Fn(&TableRef<'_>) -> Option<Decided>) -> Option<Decided>;
+
+/// Reads registrations and sessions: those in the records, or the one that the
+/// session of the event says it is attached to.
+fn with_account<R>(
+    frame: &Frame<'_>,
+    user: &str,
+    content: bool,
+    then: impl FnOnce(&Account<'_>, Option<usize>, Records<'_>) -> R,
+) -> Option<R> {
+    let session = frame.table(3);
+    let (sessions, own) = read_sessions(frame.table(1).as_ref(), session.as_ref());
+    if let Some(session) = session {
+        let identifier = session.str(Key::PushIdentifier)?;
+        return session.with(Key::PushSettings, |record| {
+            let registration = read_registration(identifier, record, content)?;
+            let account = Account { user, registrations: &[registration], sessions: &sessions };
+            Some(then(&account, own, &|_, then| then(record)))
+        })?;
+    }
+    let records = frame.table(0)?;
+    let mut registrations = Vec::new();
+    records.each(|identifier, record| {
+        registrations.extend(read_registration(identifier, record, content));
+    });
+    let account = Account { user, registrations: &registrations, sessions: &sessions };
+    Some(then(&account, own, &|identifier, then| {
+        let mut decided = None;
+        records.each(|key, record| {
+            if key == identifier {
+                decided = then(record);
+            }
+        });
+        decided
+    }))
+}
+
+fn read_registration<'f>(
+    identifier: &'f str,
+    record: &TableRef<'f>,
+    content: bool,
+) -> Option<Registration<'f>> {
+    Some(Registration {
+        identifier,
+        jid: record.str(Key::Jid)?,
+        content: content || record.is_set(Key::Encryption),
+    })
+}
+
+fn read_sessions<'f>(
+    sessions: Option<&TableRef<'f>>,
+    own: Option<&TableRef<'f>>,
+) -> (Vec<Session<'f>>, Option<usize>) {
+    let mut found = Vec::new();
+    let mut place = None;
+    if let Some(sessions) = sessions {
+        sessions.each(|_, session| {
+            if own.is_some_and(|own| own.is(session)) {
+                place = Some(found.len());
+            }
+            found.push(read_session(session));
+        });
+    }
+    if let (Some(own), None) = (own, place) {
+        place = Some(found.len());
+        found.push(read_session(own));
+    }
+    (found, place)
+}
+
+fn read_session<'f>(session: &TableRef<'f>) -> Session<'f> {
+    // mod_smacks sets `smacks` to false when it gives the queue of an ending session away.
+    let connection = if session.is_set(Key::Destroyed) || session.is_false(Key::Smacks) {
+        Connection::Gone
+    } else if session.is_set(Key::Hibernating) {
+        Connection::Hibernated
+    } else {
+        Connection::Live { awaiting_ack: session.is_set(Key::AwaitingAck) }
+    };
+    Session { identifier: session.str(Key::PushIdentifier), connection }
+}
+
+fn decide<E: stanza::Element>(
+    (id, importance): (PushId, Importance),
+    identifier: &str,
+    record: &TableRef<'_>,
+    stanza: Option<&E>,
+    account: &str,
+    disclosure: &Disclosure,
+) -> Option<Decided> {
+    let important = stanza.filter(|_| importance >= Importance::Important);
+    let body = important.and_then(|stanza| {
+        let body = disclosure.body.then(|| stanza::body(stanza, account)).flatten();
+        body.map(cut).or_else(|| disclosure.important_body.clone())
+    });
+    let sender = important
+        .filter(|_| disclosure.sender)
+        .and_then(|stanza| stanza::sender(stanza, account));
+    Some(Decided {
+        id,
+        identifier: identifier.to_owned(),
+        jid: record.str(Key::Jid)?.to_owned(),
+        node: record.str(Key::Node).unwrap_or_default().to_owned(),
+        importance,
+        body,
+        sender,
+    })
+}
+
+fn cut(mut body: String) -> String {
+    body.truncate(body.floor_char_boundary(MAX_BODY));
+    body
+}
+
+fn device_table(lua: &Lua, device: &Due) -> Result<Table> {
+    let table = lua.create_table_with_capacity(0, 5)?;
+    table.raw_set("user", &*device.user)?;
+    table.raw_set("identifier", &*device.identifier)?;
+    Ok(table)
+}

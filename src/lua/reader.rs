@@ -1,0 +1,318 @@
+//! Reads Prosody's tables directly on the Lua stack: stanzas, sessions, records.
+//!
+//! Through handles the same reading takes several times as long, and it happens for every
+//! stanza that the rules meet. Only functions that can neither raise an error nor
+//! allocate are used here, so that no collector runs and nothing is skipped over: raw access
+//! with keys that exist already, type checks before every conversion. Metatables are not
+//! asked; whatever is of another type than expected is as if it were not there.
+
+use std::borrow::Cow;
+use std::ffi::c_int;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::slice;
+
+use mlua::ffi::{self, lua_State};
+use mlua::{IntoLuaMulti, Lua, Result, Table};
+
+use crate::stanza::{Attr, Element};
+
+/// The field names that are read, in the order of [`Keys`].
+macro_rules! keys {
+    ($($key:ident = $name:literal),* $(,)?) => {
+        /// A field name.
+        #[allow(missing_docs)]
+        #[derive(Debug, Clone, Copy)]
+        pub enum Key { $($key),* }
+
+        const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+keys! {
+    Attr = "attr",
+    AwaitingAck = "awaiting_ack",
+    By = "by",
+    Destroyed = "destroyed",
+    Encryption = "encryption",
+    From = "from",
+    Hibernating = "hibernating",
+    Id = "id",
+    Jid = "jid",
+    Name = "name",
+    Node = "node",
+    PushId = "_push_id",
+    PushIdentifier = "push_identifier",
+    PushSettings = "push_settings",
+    Smacks = "smacks",
+    Tags = "tags",
+    To = "to",
+    Type = "type",
+    Xmlns = "xmlns",
+}
+
+/// The field names as Lua strings, so that looking one up allocates nothing.
+pub struct Keys(Table);
+
+impl Keys {
+    /// Makes them.
+    pub fn new(lua: &Lua) -> Result<Self> {
+        lua.create_sequence_from(NAMES.iter().copied()).map(Self)
+    }
+}
+
+/// Stack slots that a frame has at hand; deeper tables ask for more.
+const SLOTS: c_int = 32;
+/// Where the keys lie on the stack; the arguments follow.
+const KEYS: c_int = 1;
+
+/// The arguments of one reading.
+pub struct Frame<'f> {
+    state: *mut lua_State,
+    lifetime: PhantomData<&'f ()>,
+}
+
+/// Lays `args` on the stack and has `read` look at them.
+///
+/// # Errors
+/// If the stack cannot hold them.
+pub fn read<R>(
+    lua: &Lua,
+    keys: &Keys,
+    args: impl IntoLuaMulti,
+    read: impl for<'f> FnOnce(&'f Frame<'f>) -> R,
+) -> Result<R> {
+    let mut args = args.into_lua_multi(lua)?;
+    args.push_front(mlua::Value::Table(keys.0.clone()));
+    let mut outcome = None;
+    let run = |state: *mut lua_State| {
+        // SAFETY: `state` is the running one; a missing slot is reported, not raised.
+        if unsafe { ffi::lua_checkstack(state, SLOTS) } == 0 {
+            return;
+        }
+        let frame = Frame { state, lifetime: PhantomData };
+        // A panic must not cross the C frame of the protected call around us.
+        outcome = Some(catch_unwind(AssertUnwindSafe(|| read(&frame))));
+        // SAFETY: removes what the protected call laid down; nothing refers to it any more.
+        unsafe { ffi::lua_settop(state, 0) };
+    };
+    // SAFETY: `run` calls nothing that raises, so it is never jumped out of.
+    unsafe { lua.exec_raw::<()>(args, run)? };
+    match outcome {
+        Some(Ok(result)) => Ok(result),
+        Some(Err(panic)) => resume_unwind(panic),
+        None => Err(mlua::Error::runtime("Lua stack overflow")),
+    }
+}
+
+impl<'f> Frame<'f> {
+    /// The argument at `place` (from 0), if it is a table.
+    pub fn table(&'f self, place: c_int) -> Option<TableRef<'f>> {
+        let index = KEYS + 1 + place;
+        // SAFETY: any index is valid for a type check.
+        let is_table = unsafe { ffi::lua_type(self.state, index) } == ffi::LUA_TTABLE;
+        is_table.then_some(TableRef { state: self.state, index, lifetime: PhantomData })
+    }
+}
+
+/// A table on the stack. It cannot be copied, so it cannot outlive its place there.
+///
+/// Strings live as long as the frame (`'f`): they stay in their tables, which hang on
+/// the arguments, and nothing changes or collects them meanwhile.
+pub struct TableRef<'f> {
+    state: *mut lua_State,
+    index: c_int,
+    lifetime: PhantomData<&'f ()>,
+}
+
+impl<'f> TableRef<'f> {
+    /// Pushes the value of a field and returns its type.
+    fn push(&self, key: Key) -> c_int {
+        // SAFETY: `KEYS` and `self.index` hold tables; `SLOTS`, and `with_top` for what lies
+        // deeper, leave room for two values.
+        unsafe {
+            ffi::lua_rawgeti(self.state, KEYS, key as ffi::lua_Integer + 1);
+            ffi::lua_rawget(self.state, self.index);
+            ffi::lua_type(self.state, -1)
+        }
+    }
+
+    fn pop(&self) {
+        // SAFETY: only called after something was pushed.
+        unsafe { ffi::lua_settop(self.state, -2) };
+    }
+
+    /// The string at `index`, if it is one and in UTF-8.
+    fn string_at(&self, index: c_int) -> Option<&'f str> {
+        // SAFETY: the type is checked first, so that nothing is converted in place; the
+        // bytes live in their table for all of `'f`.
+        unsafe {
+            if ffi::lua_type(self.state, index) != ffi::LUA_TSTRING {
+                return None;
+            }
+            let mut length = 0;
+            let bytes = ffi::lua_tolstring(self.state, index, &raw mut length);
+            str::from_utf8(slice::from_raw_parts(bytes.cast(), length)).ok()
+        }
+    }
+
+    /// Calls `f` with the value on top of the stack, if it is a table, and takes it away.
+    fn with_top<R>(&self, f: impl FnOnce(&TableRef<'f>) -> R) -> Option<R> {
+        // SAFETY: a type check; more room is asked for, not raised for; the index is absolute.
+        let top = unsafe {
+            (ffi::lua_type(self.state, -1) == ffi::LUA_TTABLE
+                && ffi::lua_checkstack(self.state, SLOTS) != 0)
+                .then(|| ffi::lua_gettop(self.state))
+        };
+        let result =
+            top.map(|index| f(&TableRef { state: self.state, index, lifetime: PhantomData }));
+        self.pop();
+        result
+    }
+
+    /// A field that is a string.
+    pub fn str(&self, key: Key) -> Option<&'f str> {
+        self.push(key);
+        let string = self.string_at(-1);
+        self.pop();
+        string
+    }
+
+    /// A field that is an integer.
+    pub fn integer(&self, key: Key) -> Option<i64> {
+        let is_number = self.push(key) == ffi::LUA_TNUMBER;
+        // SAFETY: a number converts without allocation.
+        let integer = is_number.then(|| unsafe { ffi::lua_tointeger(self.state, -1) });
+        self.pop();
+        integer
+    }
+
+    /// Whether a field is neither nil nor false.
+    pub fn is_set(&self, key: Key) -> bool {
+        self.push(key);
+        // SAFETY: any value converts to a boolean.
+        let set = unsafe { ffi::lua_toboolean(self.state, -1) } != 0;
+        self.pop();
+        set
+    }
+
+    /// Whether a field is false, and not just missing.
+    pub fn is_false(&self, key: Key) -> bool {
+        let is_boolean = self.push(key) == ffi::LUA_TBOOLEAN;
+        // SAFETY: any value converts to a boolean.
+        let is_false = is_boolean && unsafe { ffi::lua_toboolean(self.state, -1) } == 0;
+        self.pop();
+        is_false
+    }
+
+    /// Calls `f` with a field that is a table.
+    pub fn with<R>(&self, key: Key, f: impl FnOnce(&TableRef<'f>) -> R) -> Option<R> {
+        self.push(key);
+        self.with_top(f)
+    }
+
+    /// Whether both are the same table.
+    pub fn is(&self, other: &Self) -> bool {
+        // SAFETY: both indices hold tables of this stack.
+        unsafe { ffi::lua_rawequal(self.state, self.index, other.index) != 0 }
+    }
+
+    /// How many entries the array part has.
+    pub fn len(&self) -> usize {
+        // SAFETY: `self.index` holds a table.
+        unsafe { ffi::lua_rawlen(self.state, self.index) as usize }
+    }
+
+    /// Calls `f` with the entry at `place` (from 1), if it is a table.
+    pub fn with_entry<R>(&self, place: usize, f: impl FnOnce(&TableRef<'f>) -> R) -> Option<R> {
+        let place = ffi::lua_Integer::try_from(place).ok()?;
+        // SAFETY: as in `push`.
+        unsafe { ffi::lua_rawgeti(self.state, self.index, place) };
+        self.with_top(f)
+    }
+
+    /// The entry at `place` (from 1), if it is a string.
+    fn entry_str(&self, place: usize) -> Option<&'f str> {
+        let place = ffi::lua_Integer::try_from(place).ok()?;
+        // SAFETY: as in `push`.
+        unsafe { ffi::lua_rawgeti(self.state, self.index, place) };
+        let string = self.string_at(-1);
+        self.pop();
+        string
+    }
+
+    /// Calls `f` with every field that has a string for a key and a table for a value.
+    pub fn each(&self, mut f: impl FnMut(&'f str, &TableRef<'f>)) {
+        // SAFETY: the first key is nil, every other one comes from the table itself,
+        // which nobody changes meanwhile; so `lua_next` does not raise.
+        unsafe {
+            ffi::lua_pushnil(self.state);
+            while ffi::lua_next(self.state, self.index) != 0 {
+                match self.string_at(-2) {
+                    Some(key) => drop(self.with_top(|value| f(key, value))),
+                    None => self.pop(),
+                }
+            }
+        }
+    }
+}
+
+/// A Prosody stanza (or an element in one) as the rules see it.
+pub struct Stanza<'f> {
+    table: TableRef<'f>,
+    ns: &'f str,
+}
+
+impl<'f> Stanza<'f> {
+    /// Calls `f` with the stanza that `table` is.
+    pub fn with<R>(table: &TableRef<'f>, f: impl FnOnce(&Self) -> R) -> R {
+        Self::inside(table, "jabber:client", f)
+    }
+
+    /// The view is lent to `f`, for it must not outlive the table's place on the stack.
+    fn inside<R>(table: &TableRef<'f>, ns: &'f str, f: impl FnOnce(&Self) -> R) -> R {
+        // Prosody leaves `xmlns` out where it is that of the parent.
+        let own = table.with(Key::Attr, |attr| attr.str(Key::Xmlns)).flatten();
+        let table = TableRef { state: table.state, index: table.index, lifetime: PhantomData };
+        f(&Self { table, ns: own.unwrap_or(ns) })
+    }
+}
+
+impl Element for Stanza<'_> {
+    fn name(&self) -> &str {
+        self.table.str(Key::Name).unwrap_or_default()
+    }
+
+    fn ns(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.ns)
+    }
+
+    fn attr(&self, attr: Attr) -> Option<&str> {
+        let key = match attr {
+            Attr::By => Key::By,
+            Attr::From => Key::From,
+            Attr::Id => Key::Id,
+            Attr::To => Key::To,
+            Attr::Type => Key::Type,
+        };
+        self.table.with(Key::Attr, |attr| attr.str(key)).flatten()
+    }
+
+    fn find_map<T>(&self, mut visit: impl FnMut(&Self) -> Option<T>) -> Option<T> {
+        self.table
+            .with(Key::Tags, |tags| {
+                (1..=tags.len()).find_map(|place| {
+                    tags.with_entry(place, |tag| Self::inside(tag, self.ns, &mut visit)).flatten()
+                })
+            })
+            .flatten()
+    }
+
+    fn each_text(&self, mut visit: impl FnMut(&str)) {
+        for place in 1..=self.table.len() {
+            if let Some(text) = self.table.entry_str(place) {
+                visit(text);
+            }
+        }
+    }
+}

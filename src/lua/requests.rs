@@ -1,0 +1,150 @@
+//! Registering: what clients and push services ask for, and what it means for a
+//! user's records. Rare, so through handles.
+
+use minidom::Element;
+use mlua::{Lua, Result, Table, Value};
+
+use super::dom;
+use crate::engine::registering::{self, Record};
+use crate::wire::affiliation;
+use crate::wire::request::{self, Address, RequestError};
+
+/// A value, or an error's type, condition and text (RFC 6120 section 8.3).
+type Answer = (Option<Table>, Option<String>, Option<String>, Option<String>);
+
+/// `enable(<enable/>, own full JID)`: `{ identifier, jid, node }`.
+pub fn enable(lua: &Lua, (element, own): (Table, String)) -> Result<Answer> {
+    let address = dom::element(&element)
+        .ok_or(RequestError::Unreadable)
+        .and_then(|element| request::enable(&element, &own));
+    answer(lua, address)
+}
+
+/// `disable(<disable/>)`: `{ identifier, jid, node }`.
+pub fn disable(lua: &Lua, element: Table) -> Result<Answer> {
+    let address = dom::element(&element)
+        .ok_or(RequestError::Unreadable)
+        .and_then(|element| request::disable(&element));
+    answer(lua, address)
+}
+
+fn answer(lua: &Lua, address: std::result::Result<Address, RequestError>) -> Result<Answer> {
+    match address {
+        Ok(Address { jid, node }) => {
+            let table = lua.create_table()?;
+            table.set("identifier", registering::identifier(jid.as_str(), node.as_deref()))?;
+            table.set("jid", jid.as_str())?;
+            table.set("node", node)?;
+            Ok((Some(table), None, None, None))
+        }
+        Err(error) => {
+            let (kind, condition) = error.stanza_error();
+            let kind = xso_text(&kind);
+            let condition = Element::from(condition).name().to_owned();
+            Ok((None, Some(kind), Some(condition), Some(error.to_string())))
+        }
+    }
+}
+
+/// The name of an error type as it stands in the attribute.
+fn xso_text(kind: &xmpp_parsers::stanza_error::ErrorType) -> String {
+    use xmpp_parsers::stanza_error::ErrorType;
+    match kind {
+        ErrorType::Auth => "auth",
+        ErrorType::Cancel => "cancel",
+        ErrorType::Continue => "continue",
+        ErrorType::Modify => "modify",
+        ErrorType::Wait => "wait",
+    }
+    .to_owned()
+}
+
+/// `revoked_node(<pubsub/>, bare JID)`: the node, or nil.
+pub fn revoked_node(_: &Lua, (pubsub, account): (Table, String)) -> Result<Option<String>> {
+    Ok(dom::element(&pubsub).and_then(|pubsub| affiliation::revoked_node(&pubsub, &account)))
+}
+
+/// `admit(records, jid, node, push_max_devices, now)`: identifiers that have to go, the
+/// timestamp and the sequence of the new record.
+pub fn admit(
+    _: &Lua,
+    (records, jid, node, max_devices, now): (Table, String, Option<String>, usize, i64),
+) -> Result<(Vec<String>, i64, i64)> {
+    let records = read(&records);
+    let admission = registering::admit(&records, &jid, node.as_deref(), max_devices, now);
+    Ok((
+        identifiers(&records, admission.displaced),
+        admission.timestamp,
+        admission.sequence,
+    ))
+}
+
+/// `matching(records, jid, node)`: the identifiers of the registrations with this
+/// service, of one node or all.
+pub fn matching(
+    _: &Lua,
+    (records, jid, node): (Table, String, Option<String>),
+) -> Result<Vec<String>> {
+    let records = read(&records);
+    let found = registering::matching(&records, &jid, node.as_deref());
+    Ok(identifiers(&records, found))
+}
+
+/// `surplus(records, push_max_devices)`: the identifiers of the oldest that are too many.
+pub fn surplus(_: &Lua, (records, max_devices): (Table, usize)) -> Result<Vec<String>> {
+    let records = read(&records);
+    let found = registering::surplus(&records, max_devices);
+    Ok(identifiers(&records, found))
+}
+
+/// `owned_by(records, client id, resource)`: the identifier of the client's registration.
+pub fn owned_by(
+    _: &Lua,
+    (records, client_id, resource): (Table, Option<String>, String),
+) -> Result<Option<String>> {
+    let records = read(&records);
+    let found = registering::owned_by(&records, client_id.as_deref(), &resource);
+    Ok(identifiers(&records, found).pop())
+}
+
+fn identifiers(
+    records: &[Record],
+    places: impl IntoIterator<Item = usize>,
+) -> Vec<String> {
+    places.into_iter().map(|place| records[place].identifier.clone()).collect()
+}
+
+/// Whatever is no record, or a field of the wrong type, is passed over.
+fn read(records: &Table) -> Vec<Record> {
+    records
+        .pairs::<Value, Value>()
+        .filter_map(|pair| match pair {
+            Ok((Value::String(identifier), Value::Table(record))) => Some(Record {
+                identifier: identifier.to_str().ok()?.to_owned(),
+                jid: text(&record, "jid")?,
+                node: text(&record, "node").unwrap_or_default(),
+                timestamp: integer(&record, "timestamp"),
+                sequence: integer(&record, "sequence"),
+                client_id: text(&record, "client_id"),
+                resource: text(&record, "resource"),
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+fn text(record: &Table, field: &str) -> Option<String> {
+    match record.raw_get(field) {
+        Ok(Value::String(text)) => text.to_str().ok().map(|text| text.to_owned()),
+        _ => None,
+    }
+}
+
+fn integer(record: &Table, field: &str) -> i64 {
+    match record.raw_get(field) {
+        Ok(Value::Integer(number)) => number,
+        #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+        Ok(Value::Number(number)) => number as i64,
+        _ => 0,
+    }
+}

@@ -1,0 +1,143 @@
+//! Writes Prosody stanzas directly on the Lua stack.
+//!
+//! A stanza is `{ name, attr, tags, … }` with the metatable of `util.stanza`; children lie in
+//! its array part, elements among them once more in `tags`.
+//!
+//! These functions may raise (out of memory, an error in somebody's finaliser). So nothing
+//! that has a destructor may be alive in a frame that calls them; what a tree is written
+//! from belongs to the caller of [`write`], outside the protected call.
+
+use std::ffi::c_int;
+
+use mlua::ffi::{self, lua_State};
+use mlua::{IntoLuaMulti, Lua, Result, Table};
+
+use crate::wire::publish::{Publish, Writer};
+
+/// Where the metatable lies on the stack.
+const METATABLE: c_int = 1;
+/// Where the child that exists already lies.
+const CHILD: c_int = 2;
+/// The deepest tree that is written takes this many slots.
+const SLOTS: c_int = 64;
+
+/// Writes `publish` as a stanza with `metatable`, with `options` as its options form.
+///
+/// # Errors
+/// What Lua raises: out of memory, for one.
+pub fn write(
+    lua: &Lua,
+    metatable: &Table,
+    publish: &Publish<'_>,
+    options: Option<Table>,
+) -> Result<Table> {
+    let has_options = options.is_some();
+    let args = (metatable, options).into_lua_multi(lua)?;
+    let run = |state: *mut lua_State| {
+        // SAFETY: raises if there is no room, which leaves only this frame.
+        unsafe { ffi::luaL_checkstack(state, SLOTS, c"stanza".as_ptr()) };
+        let mut writer = StackWriter { state };
+        publish.write(&mut writer, has_options.then_some(Child));
+        // SAFETY: one value, the stanza, has been left on top; it replaces the arguments.
+        unsafe {
+            ffi::lua_replace(state, METATABLE);
+            ffi::lua_settop(state, METATABLE);
+        }
+    };
+    // SAFETY: `run` and what it calls borrow plain data only.
+    unsafe { lua.exec_raw(args, run) }
+}
+
+struct StackWriter {
+    state: *mut lua_State,
+}
+
+/// The element that lies at [`CHILD`].
+struct Child;
+
+impl StackWriter {
+    fn push_str(&mut self, text: &str) {
+        // SAFETY: copies the bytes; `SLOTS` has room.
+        unsafe { ffi::lua_pushlstring(self.state, text.as_ptr().cast(), text.len()) };
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.push_str(name);
+        self.push_str(value);
+        // SAFETY: a table lies below the two.
+        unsafe { ffi::lua_rawset(self.state, -3) };
+    }
+
+    /// Appends the value on top to the array part of the table at `index`, and takes it away.
+    fn append(&mut self, index: c_int) {
+        // SAFETY: `index` is that of a table.
+        unsafe {
+            let length = ffi::lua_rawlen(self.state, index);
+            let place = ffi::lua_Integer::try_from(length).unwrap_or(0) + 1;
+            ffi::lua_rawseti(self.state, index, place);
+        }
+    }
+
+    /// Adds the element on top to the one below, and takes it away.
+    fn add_child(&mut self) {
+        // SAFETY: the stack holds parent and child; both indices are absolute.
+        unsafe {
+            let child = ffi::lua_gettop(self.state);
+            let parent = child - 1;
+            self.push_str("tags");
+            ffi::lua_rawget(self.state, parent);
+            ffi::lua_pushvalue(self.state, child);
+            self.append(child + 1);
+            ffi::lua_settop(self.state, child);
+            self.append(parent);
+        }
+    }
+}
+
+impl Writer for StackWriter {
+    type Element = Child;
+
+    fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]) {
+        // SAFETY: makes the tables of one element and leaves it on top.
+        unsafe {
+            ffi::lua_createtable(self.state, 2, 3);
+            ffi::lua_pushvalue(self.state, METATABLE);
+            ffi::lua_setmetatable(self.state, -2);
+            self.set("name", name);
+            self.push_str("attr");
+            let fields = attrs.len() + usize::from(ns.is_some());
+            ffi::lua_createtable(self.state, 0, c_int::try_from(fields).unwrap_or(0));
+            if let Some(ns) = ns {
+                self.set("xmlns", ns);
+            }
+            for (name, value) in attrs {
+                self.set(name, value);
+            }
+            ffi::lua_rawset(self.state, -3);
+            self.push_str("tags");
+            ffi::lua_createtable(self.state, 1, 0);
+            ffi::lua_rawset(self.state, -3);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.push_str(text);
+        // SAFETY: the element that is open lies below.
+        let element = unsafe { ffi::lua_gettop(self.state) } - 1;
+        self.append(element);
+    }
+
+    fn child(&mut self, Child: Child) {
+        // SAFETY: `write` has been given one.
+        unsafe { ffi::lua_pushvalue(self.state, CHILD) };
+        self.add_child();
+    }
+
+    fn close(&mut self) {
+        // SAFETY: the stack above the arguments holds the open elements.
+        let is_root = unsafe { ffi::lua_gettop(self.state) } == CHILD + 1;
+        if !is_root {
+            self.add_child();
+        }
+    }
+}

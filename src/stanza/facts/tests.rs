@@ -1,0 +1,221 @@
+use super::*;
+use minidom::Element as Dom;
+
+const ACCOUNT: &str = "anna@home.test";
+
+fn facts(xml: &str) -> Facts {
+    read(xml, &RandomState::new())
+}
+
+fn read(xml: &str, key: &RandomState) -> Facts {
+    let xml = xml.replacen(' ', " xmlns='jabber:client' ", 1);
+    Facts::read(&xml.parse::<Dom>().unwrap(), ACCOUNT, key)
+}
+
+fn importance_of(children: &str) -> Importance {
+    facts(&format!(
+        "<message from='rosa@away.test/x' type='chat'>{children}</message>"
+    ))
+    .importance
+}
+
+fn carbon(direction: &str, from: &str, children: &str) -> String {
+    format!(
+        "<message from='{from}' to='{ACCOUNT}/phone'><{direction} xmlns='urn:xmpp:carbons:2'>\
+         <forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' \
+         from='rosa@away.test/x' to='{ACCOUNT}/desk' id='m1' type='chat'>{children}</message>\
+         </forwarded></{direction}></message>"
+    )
+}
+
+#[test]
+fn a_body_is_important_an_empty_one_is_not() {
+    assert_eq!(importance_of("<body>hi</body>"), Importance::Important);
+    assert_eq!(importance_of("<body/>"), Importance::Unimportant);
+    assert_eq!(importance_of("<body xmlns='urn:x'>hi</body>"), Importance::Unimportant);
+    assert_eq!(importance_of(""), Importance::Unimportant);
+}
+
+#[test]
+fn encrypted_content_is_important_without_a_body() {
+    for (name, ns) in ENCRYPTED {
+        let child = format!("<{name} xmlns='{ns}'/>");
+        assert_eq!(importance_of(&child), Importance::Important, "{child}");
+    }
+    assert_eq!(importance_of("<encrypted xmlns='urn:x'/>"), Importance::Unimportant);
+}
+
+#[test]
+fn errors_and_headlines_never_are() {
+    for kind in ["error", "headline"] {
+        let message = format!(
+            "<message from='rosa@away.test' type='{kind}'><body>hi</body>\
+             <propose xmlns='urn:xmpp:jingle-message:0' id='c'/></message>"
+        );
+        assert_eq!(facts(&message).importance, Importance::Unimportant);
+    }
+}
+
+#[test]
+fn calls_are_urgent() {
+    for call in [
+        "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>",
+        "<invite xmlns='urn:xmpp:call-invites:0'/>",
+    ] {
+        assert_eq!(importance_of(call), Importance::Urgent);
+    }
+    for other in [
+        "<retract xmlns='urn:xmpp:jingle-message:0' id='c'/>",
+        "<accept xmlns='urn:xmpp:call-invites:0'/>",
+    ] {
+        assert_eq!(importance_of(other), Importance::Unimportant);
+    }
+}
+
+#[test]
+fn invitations_are_important() {
+    assert_eq!(
+        importance_of("<x xmlns='jabber:x:conference' jid='r@rooms.test'/>"),
+        Importance::Important
+    );
+    assert_eq!(
+        importance_of("<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>"),
+        Importance::Important
+    );
+    assert_eq!(
+        importance_of("<x xmlns='http://jabber.org/protocol/muc#user'/>"),
+        Importance::Unimportant
+    );
+}
+
+#[test]
+fn a_subject_change_is_unimportant_in_a_room_only() {
+    let subject = |kind, more: &str| {
+        facts(&format!(
+            "<message from='r@rooms.test/x' type='{kind}'><subject>s</subject>{more}</message>"
+        ))
+        .importance
+    };
+    assert_eq!(subject("groupchat", ""), Importance::Unimportant);
+    assert_eq!(
+        subject("groupchat", "<encryption xmlns='urn:xmpp:eme:0'/>"),
+        Importance::Unimportant
+    );
+    assert_eq!(subject("groupchat", "<body>b</body>"), Importance::Important);
+    assert_eq!(subject("normal", "<body>b</body>"), Importance::Important);
+}
+
+#[test]
+fn a_sent_carbon_is_unimportant_a_received_one_counts_as_its_message() {
+    let body = "<body>hi</body>";
+    let call = "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>";
+    assert_eq!(facts(&carbon("sent", ACCOUNT, body)).importance, Importance::Unimportant);
+    assert_eq!(facts(&carbon("received", ACCOUNT, body)).importance, Importance::Important);
+    assert_eq!(facts(&carbon("received", ACCOUNT, call)).importance, Importance::Urgent);
+    assert_eq!(facts(&carbon("received", ACCOUNT, "")).importance, Importance::Unimportant);
+}
+
+#[test]
+fn a_forged_carbon_is_an_ordinary_message() {
+    let forged = carbon("received", "rosa@away.test", "<body>hi</body>");
+    assert_eq!(facts(&forged).importance, Importance::Unimportant);
+    let forged = carbon("sent", "rosa@away.test", "<body>hi</body>")
+        .replace("</sent>", "</sent><body>hi</body>");
+    assert_eq!(facts(&forged).importance, Importance::Important);
+}
+
+#[test]
+fn presence_and_iq_are_unimportant_and_no_messages() {
+    for xml in ["<presence from='a@b'/>", "<iq from='a@b' type='set' id='1'/>"] {
+        let facts = facts(xml);
+        assert_eq!(facts.importance, Importance::Unimportant);
+        assert!(!facts.message);
+        assert_eq!(facts.id, None);
+    }
+}
+
+#[test]
+fn the_archive_id_is_the_identity_in_every_clone() {
+    let key = RandomState::new();
+    let stanza_id = "<stanza-id xmlns='urn:xmpp:sid:0' by='anna@home.test' id='a1'/>";
+    let archived = StanzaId::archived("a1", &key);
+    let offline = read(
+        &format!("<message from='rosa@away.test' id='m1'><body>hi</body>{stanza_id}</message>"),
+        &key,
+    );
+    let copied = read(&carbon("received", ACCOUNT, stanza_id), &key);
+    assert_eq!(offline.id, Some(archived));
+    assert_eq!(copied.id, Some(archived));
+}
+
+#[test]
+fn a_foreign_stanza_id_is_no_identity() {
+    let key = RandomState::new();
+    let message = |id: &str| {
+        read(
+            &format!(
+                "<message from='r@rooms.test/x' id='{id}'><body>hi</body>\
+                 <stanza-id xmlns='urn:xmpp:sid:0' by='r@rooms.test' id='a1'/></message>"
+            ),
+            &key,
+        )
+    };
+    assert_ne!(message("m1").id, Some(StanzaId::archived("a1", &key)));
+    assert_ne!(message("m1").id, message("m2").id);
+}
+
+#[test]
+fn without_an_archive_sender_and_id_are_the_identity() {
+    let key = RandomState::new();
+    let message = |from: &str, attrs: &str, body: &str| {
+        read(
+            &format!("<message from='{from}' {attrs}><body>{body}</body></message>"),
+            &key,
+        )
+    };
+    let first = message("rosa@away.test/x", "id='m1'", "hi");
+    assert!(first.id.is_some());
+    assert_eq!(first.id, message("rosa@away.test/x", "id='m1'", "hi").id);
+    assert_ne!(first.id, message("rosa@away.test/y", "id='m1'", "hi").id);
+    assert_ne!(first.id, message("rosa@away.test/x", "id='m2'", "hi").id);
+    assert_ne!(first.id, message("rosa@away.test/x", "id='m1'", "ho").id);
+    let anonymous = message("rosa@away.test/x", "", "hi");
+    assert_eq!(anonymous.id, None);
+    assert!(anonymous.content.is_some());
+}
+
+#[test]
+fn a_delay_by_the_own_host_tells_of_redelivery() {
+    let delayed = |from: &str| {
+        facts(&format!(
+            "<message from='rosa@away.test'><body>hi</body>\
+             <delay xmlns='urn:xmpp:delay' from='{from}'/></message>"
+        ))
+        .redelivered
+    };
+    assert!(delayed("home.test"));
+    assert!(!delayed("anna@home.test"), "mod_smacks stamps its queue so");
+    assert!(!delayed("away.test"));
+}
+
+#[test]
+fn a_note_to_self_has_the_account_at_both_ends() {
+    assert!(facts("<message from='anna@home.test/desk'><body>hi</body></message>").note_to_self);
+    assert!(
+        facts("<message from='anna@home.test/desk' to='anna@home.test/phone'/>").note_to_self
+    );
+    assert!(!facts("<message from='anna@home.test/desk' to='anna@away.test'/>").note_to_self);
+    assert!(!facts("<message from='rosa@away.test' to='anna@home.test'/>").note_to_self);
+}
+
+#[test]
+fn body_and_sender_are_those_of_the_message_in_a_carbon() {
+    let xml = carbon("received", ACCOUNT, "<body>h<b/>i</body>")
+        .replacen(' ', " xmlns='jabber:client' ", 1);
+    let dom: Dom = xml.parse().unwrap();
+    assert_eq!(crate::stanza::body(&dom, ACCOUNT).as_deref(), Some("hi"));
+    assert_eq!(
+        crate::stanza::sender(&dom, ACCOUNT).as_deref(),
+        Some("rosa@away.test/x")
+    );
+}

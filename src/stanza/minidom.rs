@@ -1,0 +1,38 @@
+//! The rules' view of a parsed element.
+
+use std::borrow::Cow;
+
+use minidom::Element as Dom;
+
+use super::{Attr, Element};
+
+impl Element for Dom {
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    fn ns(&self) -> Cow<'_, str> {
+        Cow::Owned(Self::ns(self))
+    }
+
+    fn attr(&self, attr: Attr) -> Option<&str> {
+        Self::attr(
+            self,
+            match attr {
+                Attr::By => "by",
+                Attr::From => "from",
+                Attr::Id => "id",
+                Attr::To => "to",
+                Attr::Type => "type",
+            },
+        )
+    }
+
+    fn find_map<T>(&self, visit: impl FnMut(&Self) -> Option<T>) -> Option<T> {
+        self.children().find_map(visit)
+    }
+
+    fn each_text(&self, visit: impl FnMut(&str)) {
+        self.texts().for_each(visit);
+    }
+}

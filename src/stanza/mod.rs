@@ -1,0 +1,74 @@
+//! What the rules may ask of a stanza, and what they decide from it.
+//!
+//! [`Element`] has two faces: a Prosody stanza table (in the Lua binding) and a
+//! [`minidom::Element`] (for tests and for rare paths). [`Facts::read`] is all that the
+//! rules ever see of a stanza.
+
+mod facts;
+mod minidom;
+
+use std::borrow::Cow;
+
+pub use facts::{Facts, Importance, StanzaId};
+
+/// The attributes that the rules look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attr {
+    /// `by` of a `<stanza-id/>` (XEP-0359).
+    By,
+    /// `from` of a stanza or of a `<delay/>` (XEP-0203).
+    From,
+    /// `id` of a stanza or of a `<stanza-id/>`.
+    Id,
+    /// `to` of a stanza.
+    To,
+    /// `type` of a stanza.
+    Type,
+}
+
+/// An XML element, as far as the rules need one.
+pub trait Element {
+    /// The local name.
+    fn name(&self) -> &str;
+
+    /// The namespace; an element without one of its own has its parent's.
+    fn ns(&self) -> Cow<'_, str>;
+
+    /// The value of an attribute.
+    fn attr(&self, attr: Attr) -> Option<&str>;
+
+    /// Visits the child elements in order until `visit` returns something.
+    fn find_map<T>(&self, visit: impl FnMut(&Self) -> Option<T>) -> Option<T>;
+
+    /// Visits the pieces of character data directly inside.
+    fn each_text(&self, visit: impl FnMut(&str));
+
+    /// All character data directly inside.
+    fn text(&self) -> Cow<'_, str> {
+        let mut text = String::new();
+        self.each_text(|piece| text.push_str(piece));
+        Cow::Owned(text)
+    }
+
+    /// Whether this is the element `name` in `ns`.
+    fn is(&self, name: &str, ns: &str) -> bool {
+        self.name() == name && self.ns() == ns
+    }
+}
+
+/// The text of `<body/>`, of the message itself or of the one that a carbon copy
+/// (XEP-0280) carries. `None` where there is none or it is empty.
+pub fn body<E: Element>(stanza: &E, account: &str) -> Option<String> {
+    facts::with_message(stanza, account, |message, _| {
+        message.find_map(|child| {
+            (child.name() == "body" && child.ns() == message.ns())
+                .then(|| child.text().into_owned())
+                .filter(|text| !text.is_empty())
+        })
+    })
+}
+
+/// Who wrote the message: its `from`, or that of the message in a carbon copy.
+pub fn sender<E: Element>(stanza: &E, account: &str) -> Option<String> {
+    facts::with_message(stanza, account, |message, _| message.attr(Attr::From).map(str::to_owned))
+}

@@ -1,0 +1,208 @@
+//! The publish to the push service (XEP-0357 section 7).
+
+use super::ns;
+
+/// Where a tree of elements is written to: a Prosody stanza, or an [`minidom::Element`].
+pub trait Writer {
+    /// An element that exists already.
+    type Element;
+
+    /// Starts an element. Without `ns` it is in the namespace of its parent.
+    fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]);
+    /// Writes character data.
+    fn text(&mut self, text: &str);
+    /// Adds an element that exists already.
+    fn child(&mut self, element: Self::Element);
+    /// Ends the element that was started last.
+    fn close(&mut self);
+}
+
+/// A publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publish<'a> {
+    /// The id of the IQ.
+    pub id: &'a str,
+    /// The host that sends it.
+    pub from: &'a str,
+    /// The push service.
+    pub to: &'a str,
+    /// The node; empty for a registration without one (XEP-0060 demands the attribute).
+    pub node: &'a str,
+    /// What the notification says.
+    pub summary: Summary<'a>,
+}
+
+/// What a notification says. Fields without a value are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary<'a> {
+    /// `last-message-body`.
+    pub body: Option<&'a str>,
+    /// `last-message-sender`.
+    pub sender: Option<&'a str>,
+}
+
+/// `message-count` is always one: no number means the same to any two push services.
+pub const MESSAGE_COUNT: &str = "1";
+
+impl Publish<'_> {
+    /// Writes the IQ, with `options`, the client's own form, unchanged.
+    pub fn write<W: Writer>(&self, writer: &mut W, options: Option<W::Element>) {
+        let attrs = [("type", "set"), ("from", self.from), ("to", self.to), ("id", self.id)];
+        writer.open("iq", None, &attrs);
+        writer.open("pubsub", Some(ns::PUBSUB), &[]);
+        writer.open("publish", None, &[("node", self.node)]);
+        writer.open("item", None, &[]);
+        writer.open("notification", Some(ns::PUSH), &[]);
+        self.summary.write(writer);
+        writer.close();
+        writer.close();
+        writer.close();
+        if let Some(options) = options {
+            writer.open("publish-options", None, &[]);
+            writer.child(options);
+            writer.close();
+        }
+        writer.close();
+        writer.close();
+    }
+}
+
+impl Summary<'_> {
+    fn write<W: Writer>(&self, writer: &mut W) {
+        writer.open("x", Some(ns::DATA_FORMS), &[("type", "form")]);
+        field(writer, &[("var", "FORM_TYPE"), ("type", "hidden")], ns::PUSH_SUMMARY);
+        field(writer, &[("var", "message-count")], MESSAGE_COUNT);
+        if let Some(sender) = self.sender {
+            field(writer, &[("var", "last-message-sender")], sender);
+        }
+        if let Some(body) = self.body {
+            field(writer, &[("var", "last-message-body")], body);
+        }
+        writer.close();
+    }
+}
+
+fn field<W: Writer>(writer: &mut W, attrs: &[(&str, &str)], value: &str) {
+    writer.open("field", None, attrs);
+    writer.open("value", None, &[]);
+    writer.text(value);
+    writer.close();
+    writer.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use minidom::Element;
+    use minidom::rxml::{Namespace, NcName};
+    use xmpp_parsers::iq::Iq;
+    use xmpp_parsers::pubsub::PubSub;
+    use xmpp_parsers::push::Notification;
+
+    use super::*;
+
+    struct Dom {
+        open: Vec<Element>,
+        done: Option<Element>,
+    }
+
+    impl Writer for Dom {
+        type Element = Element;
+
+        fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]) {
+            let parent = self.open.last().map(Element::ns);
+            let ns = ns.map(str::to_owned).or(parent).unwrap_or_else(|| "jabber:client".into());
+            let mut element = Element::bare(name, ns);
+            for (name, value) in attrs {
+                element.set_attr(Namespace::NONE, NcName::try_from(*name).unwrap(), *value);
+            }
+            self.open.push(element);
+        }
+
+        fn text(&mut self, text: &str) {
+            self.open.last_mut().unwrap().append_text_node(text);
+        }
+
+        fn child(&mut self, element: Element) {
+            self.open.last_mut().unwrap().append_child(element);
+        }
+
+        fn close(&mut self) {
+            let element = self.open.pop().unwrap();
+            match self.open.last_mut() {
+                Some(parent) => drop(parent.append_child(element)),
+                None => self.done = Some(element),
+            }
+        }
+    }
+
+    const FORM: &str = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+        <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
+        <field var='secret'><value>s3-91b</value></field></x>";
+
+    fn publish(summary: Summary<'_>, node: &str, options: Option<&str>) -> Element {
+        let mut writer = Dom { open: Vec::new(), done: None };
+        let publish =
+            Publish { id: "push-1", from: "home.test", to: "push.test", node, summary };
+        publish.write(&mut writer, options.map(|xml| xml.parse().unwrap()));
+        writer.done.unwrap()
+    }
+
+    fn parsed(iq: &Element) -> (xmpp_parsers::pubsub::pubsub::Publish, Option<Element>) {
+        let Ok(Iq::Set { payload, .. }) = Iq::try_from(iq.clone()) else { panic!("not a set") };
+        match PubSub::try_from(payload) {
+            Ok(PubSub::Publish { publish, publish_options }) => (
+                publish,
+                publish_options.and_then(|options| options.form).map(Element::from),
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn parses_as_strict_services_do() {
+        let summary = Summary { body: Some("New <Message> & more"), sender: Some("rosa@home.test") };
+        for options in [None, Some(FORM)] {
+            for node in ["n1", ""] {
+                let (publish, form) = parsed(&publish(summary, node, options));
+                assert_eq!(publish.node.0, node);
+                assert_eq!(form.is_some(), options.is_some());
+                let payload = publish.items[0].payload.clone().unwrap();
+                let notification = Notification::try_from(payload).unwrap();
+                let form = notification.form.unwrap();
+                assert_eq!(form.form_type(), Some(ns::PUSH_SUMMARY));
+                let value = |var: &str| {
+                    let field = form.fields.iter().find(|f| f.var.as_deref() == Some(var));
+                    field.map(|field| field.values.clone())
+                };
+                assert_eq!(value("message-count"), Some(vec!["1".into()]));
+                assert_eq!(value("last-message-body"), Some(vec!["New <Message> & more".into()]));
+                assert_eq!(value("last-message-sender"), Some(vec!["rosa@home.test".into()]));
+                assert!(notification.payloads.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn fields_without_a_value_are_left_out() {
+        let xml = String::from(&publish(Summary::default(), "n1", None));
+        assert!(xml.contains("message-count"));
+        assert!(!xml.contains("last-message"));
+        assert!(!xml.contains("publish-options"));
+    }
+
+    #[test]
+    fn the_options_stand_beside_the_publish() {
+        let iq = publish(Summary::default(), "n1", Some(FORM));
+        let pubsub = iq.get_child("pubsub", ns::PUBSUB).unwrap();
+        let names: Vec<_> = pubsub.children().map(Element::name).collect();
+        assert_eq!(names, ["publish", "publish-options"]);
+        assert_eq!(
+            pubsub.get_child("publish-options", ns::PUBSUB).unwrap().children().next(),
+            Some(&FORM.parse().unwrap())
+        );
+        assert_eq!(iq.attr("type"), Some("set"));
+        assert_eq!(iq.attr("from"), Some("home.test"));
+        assert_eq!(iq.attr("to"), Some("push.test"));
+        assert_eq!(iq.attr("id"), Some("push-1"));
+    }
+}

@@ -1,0 +1,229 @@
+//! `<enable/>` and `<disable/>` (XEP-0357 sections 5 and 6).
+//!
+//! Read attribute by attribute and child by child: clients send extensions that no
+//! strict type knows.
+
+use minidom::Element;
+use thiserror::Error;
+use xmpp_parsers::data_forms::{DataForm, DataFormType};
+use xmpp_parsers::jid::Jid;
+use xmpp_parsers::stanza_error::{DefinedCondition, ErrorType};
+
+use super::ns;
+
+/// The longest node, in bytes.
+pub const MAX_NODE: usize = 2048;
+/// The largest publish-options form, in bytes of XML.
+pub const MAX_FORM: usize = 16 * 1024;
+/// The largest number of fields in it.
+pub const MAX_FORM_FIELDS: usize = 64;
+/// The largest extension element, in bytes of XML.
+pub const MAX_EXTENSION: usize = 32 * 1024;
+/// The largest number of elements in an `<enable/>`.
+pub const MAX_ELEMENTS: usize = 32;
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// No `jid`.
+    #[error("The 'jid' of the push service is missing")]
+    MissingJid,
+    /// Not a JID (RFC 7622).
+    #[error("The 'jid' of the push service is not a valid JID")]
+    MalformedJid,
+    /// The client itself.
+    #[error("The 'jid' of the push service must not be your own")]
+    OwnJid,
+    /// Over [`MAX_NODE`].
+    #[error("The 'node' is longer than {MAX_NODE} bytes")]
+    NodeTooLong,
+    /// Not a form that could be submitted (XEP-0004).
+    #[error("The publish-options form is not a valid data form of type 'submit'")]
+    MalformedForm,
+    /// Over [`MAX_FORM`] or [`MAX_FORM_FIELDS`].
+    #[error("The publish-options form is larger than {MAX_FORM} bytes or {MAX_FORM_FIELDS} fields")]
+    FormTooLarge,
+    /// Over [`MAX_EXTENSION`] or [`MAX_ELEMENTS`].
+    #[error("An extension is larger than {MAX_EXTENSION} bytes, or there are more than {MAX_ELEMENTS}")]
+    ExtensionTooLarge,
+    /// Not an element that can be read at all.
+    #[error("The request cannot be read")]
+    Unreadable,
+}
+
+impl RequestError {
+    /// The stanza error (RFC 6120 section 8.3) that tells the client.
+    pub fn stanza_error(self) -> (ErrorType, DefinedCondition) {
+        let condition = match self {
+            Self::MissingJid | Self::OwnJid | Self::MalformedForm | Self::Unreadable => {
+                DefinedCondition::BadRequest
+            }
+            Self::MalformedJid => DefinedCondition::JidMalformed,
+            Self::NodeTooLong | Self::FormTooLarge | Self::ExtensionTooLarge => {
+                DefinedCondition::PolicyViolation
+            }
+        };
+        (ErrorType::Modify, condition)
+    }
+}
+
+/// The address of a registration: its push service, normalised (RFC 7622), and its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The push service.
+    pub jid: Jid,
+    /// The node, as the client wrote it.
+    pub node: Option<String>,
+}
+
+/// Reads `<enable/>` that the client with the full JID `own` has sent.
+///
+/// # Errors
+/// What is wrong with it, for the client.
+pub fn enable(element: &Element, own: &str) -> Result<Address, RequestError> {
+    let address = address(element)?;
+    let own = Jid::new(own).map_err(|_| RequestError::Unreadable)?;
+    if address.jid == own || address.jid == own.to_bare() {
+        return Err(RequestError::OwnJid);
+    }
+    if element.children().count() > MAX_ELEMENTS {
+        return Err(RequestError::ExtensionTooLarge);
+    }
+    for child in element.children() {
+        if child.is("x", ns::DATA_FORMS) {
+            check_form(child)?;
+        } else if size(child) > MAX_EXTENSION {
+            return Err(RequestError::ExtensionTooLarge);
+        }
+    }
+    Ok(address)
+}
+
+/// Reads `<disable/>`. Without a node it is about all nodes of the service.
+///
+/// # Errors
+/// What is wrong with it, for the client.
+pub fn disable(element: &Element) -> Result<Address, RequestError> {
+    address(element)
+}
+
+fn address(element: &Element) -> Result<Address, RequestError> {
+    let jid = element.attr("jid").ok_or(RequestError::MissingJid)?;
+    let jid = Jid::new(jid).map_err(|_| RequestError::MalformedJid)?;
+    let node = element.attr("node").map(str::to_owned);
+    if node.as_ref().is_some_and(|node| node.len() > MAX_NODE) {
+        return Err(RequestError::NodeTooLong);
+    }
+    Ok(Address { jid, node })
+}
+
+/// Push services read the form strictly; one that they cannot read would fail at every push.
+fn check_form(form: &Element) -> Result<(), RequestError> {
+    if size(form) > MAX_FORM || form.children().count() > MAX_FORM_FIELDS {
+        return Err(RequestError::FormTooLarge);
+    }
+    match DataForm::try_from(form.clone()) {
+        Ok(form) if form.type_ == DataFormType::Submit => Ok(()),
+        _ => Err(RequestError::MalformedForm),
+    }
+}
+
+fn size(element: &Element) -> usize {
+    String::from(element).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "anna@home.test/phone";
+    const FORM: &str = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+        <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
+        <field var='secret'><value>s3-91b</value></field></x>";
+
+    fn parse(attrs: &str, children: &str) -> Result<Address, RequestError> {
+        let xml = format!("<enable xmlns='urn:xmpp:push:0' {attrs}>{children}</enable>");
+        enable(&xml.parse().unwrap(), OWN)
+    }
+
+    fn refusal(attrs: &str, children: &str) -> RequestError {
+        parse(attrs, children).unwrap_err()
+    }
+
+    #[test]
+    fn reads_what_clients_send() {
+        let address = parse("jid='Push.Vendor.TEST' node='Dev-7c1'", FORM).unwrap();
+        assert_eq!(address.jid.as_str(), "push.vendor.test");
+        assert_eq!(address.node.as_deref(), Some("Dev-7c1"));
+        assert_eq!(parse("jid='push.test'", "").unwrap().node, None);
+        assert!(parse("jid='svc@push.test/apns'", "").is_ok());
+    }
+
+    #[test]
+    fn extensions_are_no_error() {
+        let extensions = "<priority xmlns='tigase:push:priority:0'/>\
+            <muted xmlns='tigase:push:filter:muted:0'><item jid='x@y.test'/></muted>\
+            <encrypt xmlns='tigase:push:encrypt:0' alg='aes-128-gcm'>AAECAwQFBgcICQoLDA0ODw==</encrypt>";
+        assert!(parse("jid='push.test' node='n' away='true'", extensions).is_ok());
+    }
+
+    #[test]
+    fn the_jid_is_needed_valid_and_not_the_own() {
+        assert_eq!(refusal("node='n'", ""), RequestError::MissingJid);
+        for jid in ["", "@", "a@", "a b@c", "push.test/"] {
+            assert_eq!(refusal(&format!("jid='{jid}'"), ""), RequestError::MalformedJid, "{jid}");
+        }
+        let long = format!("jid='{}@push.test'", "a".repeat(1024));
+        assert_eq!(refusal(&long, ""), RequestError::MalformedJid);
+        for own in [OWN, "anna@home.test", "ANNA@HOME.test/phone"] {
+            assert_eq!(refusal(&format!("jid='{own}'"), ""), RequestError::OwnJid, "{own}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        let node = |length| format!("jid='push.test' node='{}'", "n".repeat(length));
+        assert!(parse(&node(MAX_NODE), "").is_ok());
+        assert_eq!(refusal(&node(MAX_NODE + 1), ""), RequestError::NodeTooLong);
+
+        let form = |fields| {
+            let field = "<field var='a'><value>b</value></field>";
+            format!("<x xmlns='jabber:x:data' type='submit'>{}</x>", field.repeat(fields))
+        };
+        assert!(parse("jid='push.test'", &form(MAX_FORM_FIELDS)).is_ok());
+        assert_eq!(
+            refusal("jid='push.test'", &form(MAX_FORM_FIELDS + 1)),
+            RequestError::FormTooLarge
+        );
+        let large = FORM.replace("s3-91b", &"s".repeat(MAX_FORM));
+        assert_eq!(refusal("jid='push.test'", &large), RequestError::FormTooLarge);
+
+        let extension = format!("<e xmlns='urn:x'>{}</e>", "e".repeat(MAX_EXTENSION));
+        assert_eq!(refusal("jid='push.test'", &extension), RequestError::ExtensionTooLarge);
+        let many = "<e xmlns='urn:x'/>".repeat(MAX_ELEMENTS + 1);
+        assert_eq!(refusal("jid='push.test'", &many), RequestError::ExtensionTooLarge);
+    }
+
+    #[test]
+    fn a_form_that_no_service_could_read_is_refused() {
+        for form in [
+            "<x xmlns='jabber:x:data'/>",
+            "<x xmlns='jabber:x:data' type='result'/>",
+            "<x xmlns='jabber:x:data' type='submit'><field><value>b</value></field></x>",
+        ] {
+            assert_eq!(refusal("jid='push.test'", form), RequestError::MalformedForm, "{form}");
+        }
+    }
+
+    #[test]
+    fn every_error_is_the_clients_to_mend() {
+        for error in [
+            RequestError::MissingJid,
+            RequestError::MalformedJid,
+            RequestError::NodeTooLong,
+        ] {
+            assert_eq!(error.stanza_error().0, ErrorType::Modify);
+        }
+        assert_eq!(RequestError::MalformedJid.stanza_error().1, DefinedCondition::JidMalformed);
+    }
+}
