@@ -490,7 +490,8 @@ local function on_enable(event)
 		resource = not origin.client_id and origin.resource or nil;
 		language = stanza.attr["xml:lang"];
 	};
-	if module:fire_event("cloud_notify/registration", { origin = origin, stanza = stanza, push_info = record }) == false then
+	local registration = { origin = origin, stanza = stanza, push_info = record };
+	if module:fire_event("cloud_notify/registration", registration) == false then
 		return true; -- The handler has replied
 	end
 	local records = load_records(user);

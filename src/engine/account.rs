@@ -50,18 +50,27 @@ impl Account<'_> {
     /// Whether a session of the registration is live and does not owe an acknowledgement.
     pub fn is_online(&self, identifier: &str) -> bool {
         self.has(identifier, |connection| {
-            matches!(connection, Connection::Live { awaiting_ack: false })
+            matches!(
+                connection,
+                Connection::Live {
+                    awaiting_ack: false
+                }
+            )
         })
     }
 
     /// Whether a session of the registration is live.
     pub fn is_live(&self, identifier: &str) -> bool {
-        self.has(identifier, |connection| matches!(connection, Connection::Live { .. }))
+        self.has(identifier, |connection| {
+            matches!(connection, Connection::Live { .. })
+        })
     }
 
     /// Whether a session of the registration hibernates.
     pub fn is_hibernated(&self, identifier: &str) -> bool {
-        self.has(identifier, |connection| connection == Connection::Hibernated)
+        self.has(identifier, |connection| {
+            connection == Connection::Hibernated
+        })
     }
 
     fn has(&self, identifier: &str, is: impl Fn(Connection) -> bool) -> bool {

@@ -23,7 +23,10 @@ impl FromStr for PushId {
     type Err = ();
 
     fn from_str(id: &str) -> Result<Self, ()> {
-        let digits = id.strip_prefix("push-").filter(|digits| digits.len() == 16).ok_or(())?;
+        let digits = id
+            .strip_prefix("push-")
+            .filter(|digits| digits.len() == 16)
+            .ok_or(())?;
         u64::from_str_radix(digits, 16).map(Self).map_err(|_| ())
     }
 }

@@ -61,7 +61,11 @@ impl<S> Device<S> {
 
     /// Whether the device has been pushed for this stanza, or will be.
     pub fn knows(&self, id: StanzaId) -> bool {
-        self.pushed.contains(id) || self.held.as_ref().is_some_and(|held| held.ids.contains(&id))
+        self.pushed.contains(id)
+            || self
+                .held
+                .as_ref()
+                .is_some_and(|held| held.ids.contains(&id))
     }
 
     /// The pace of rule (a).
@@ -128,7 +132,13 @@ pub(super) struct Held<S> {
 
 impl<S> Held<S> {
     pub fn new(since: Duration, due: Duration) -> Self {
-        Self { waiting: Vec::new(), ids: Vec::new(), since, due: Some(due), standing_by_for: None }
+        Self {
+            waiting: Vec::new(),
+            ids: Vec::new(),
+            since,
+            due: Some(due),
+            standing_by_for: None,
+        }
     }
 
     pub fn add(&mut self, stanza: Waiting<S>, id: StanzaId) {
@@ -136,7 +146,10 @@ impl<S> Held<S> {
             self.ids.push(id);
         }
         if self.waiting.len() == MAX_WAITING {
-            let less = self.waiting.iter().rposition(|other| other.importance < stanza.importance);
+            let less = self
+                .waiting
+                .iter()
+                .rposition(|other| other.importance < stanza.importance);
             let Some(less) = less else { return };
             self.waiting.remove(less);
         }
@@ -145,8 +158,15 @@ impl<S> Held<S> {
 
     /// The first one of the highest importance.
     pub fn take_most_important(&mut self) -> Option<Waiting<S>> {
-        let highest = self.waiting.iter().map(|waiting| waiting.importance).max()?;
-        let first = self.waiting.iter().position(|waiting| waiting.importance == highest)?;
+        let highest = self
+            .waiting
+            .iter()
+            .map(|waiting| waiting.importance)
+            .max()?;
+        let first = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.importance == highest)?;
         Some(self.waiting.remove(first))
     }
 

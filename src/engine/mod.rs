@@ -211,7 +211,17 @@ impl<S> Engine<S> {
         facts: &Facts,
         id: StanzaId,
     ) -> Verdict {
-        self.meet(now, Rule::Unacked { session }, account, registration, Met { facts, id, alias: None })
+        self.meet(
+            now,
+            Rule::Unacked { session },
+            account,
+            registration,
+            Met {
+                facts,
+                id,
+                alias: None,
+            },
+        )
     }
 
     /// Rule (b): a stanza that went into the archive of `account` under `archive_id`.
@@ -235,7 +245,16 @@ impl<S> Engine<S> {
         facts: &Facts,
         id: StanzaId,
     ) -> Vec<Decision> {
-        self.meet_all(now, Rule::Offline, account, Met { facts, id, alias: None })
+        self.meet_all(
+            now,
+            Rule::Offline,
+            account,
+            Met {
+                facts,
+                id,
+                alias: None,
+            },
+        )
     }
 
     /// A push without a stanza.
@@ -246,7 +265,10 @@ impl<S> Engine<S> {
     }
 
     /// Keeps a stanza that has to wait.
-    #[expect(clippy::needless_pass_by_value, reason = "a ticket is good for one stanza")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a ticket is good for one stanza"
+    )]
     pub fn hold(&mut self, now: Duration, ticket: Ticket, stanza: S) {
         let Some(device) = self.devices.get_mut(&ticket.device) else {
             return;
@@ -254,9 +276,14 @@ impl<S> Engine<S> {
         if let Some(spoken_for) = device.held.take_if(|held| held.due.is_none()) {
             device.pushed.extend(spoken_for.ids);
         }
-        let held = device.held.get_or_insert_with(|| Held::new(now, ticket.due));
+        let held = device
+            .held
+            .get_or_insert_with(|| Held::new(now, ticket.due));
         held.add(
-            Waiting { stanza, importance: ticket.importance },
+            Waiting {
+                stanza,
+                importance: ticket.importance,
+            },
             ticket.id,
         );
         if let Some(due) = held.due {
@@ -272,7 +299,9 @@ impl<S> Engine<S> {
         account: &Account<'_>,
         registration: usize,
     ) -> Option<Released<S>> {
-        let Registration { identifier, jid, .. } = account.registrations[registration];
+        let Registration {
+            identifier, jid, ..
+        } = account.registrations[registration];
         let key = self.device_key(account.user, identifier);
         let device = self.devices.get_mut(&key)?;
         let mut held = device
@@ -294,7 +323,11 @@ impl<S> Engine<S> {
             held.stand_by(id);
             device.held = Some(held);
         }
-        Some(Released { id, stanza, importance })
+        Some(Released {
+            id,
+            stanza,
+            importance,
+        })
     }
 
     /// The device is back: its session was resumed, or a new one has been attached. What waited
@@ -321,7 +354,12 @@ impl<S> Engine<S> {
 
     /// A listener has vetoed this push: it never left, and speaks for nothing.
     pub fn vetoed(&mut self, now: Duration, id: PushId) {
-        let Some(InFlight { device: key, metered, deadline, .. }) = self.in_flight.remove(&id)
+        let Some(InFlight {
+            device: key,
+            metered,
+            deadline,
+            ..
+        }) = self.in_flight.remove(&id)
         else {
             return;
         };
@@ -333,7 +371,11 @@ impl<S> Engine<S> {
         if metered {
             device.bucket.refund();
         }
-        if let Some(held) = device.held.as_mut().filter(|held| held.is_standing_by_for(id)) {
+        if let Some(held) = device
+            .held
+            .as_mut()
+            .filter(|held| held.is_standing_by_for(id))
+        {
             held.due = Some(now);
             self.timers.set(now, Timer::Held(key));
         }
@@ -415,14 +457,22 @@ impl<S> Engine<S> {
         registration: usize,
         Met { facts, id, alias }: Met<'_>,
     ) -> Verdict {
-        let Registration { identifier, jid, content } = account.registrations[registration];
+        let Registration {
+            identifier,
+            jid,
+            content,
+        } = account.registrations[registration];
         if !self.options.notify_on.wants(facts) {
             return Verdict::Silent(Silence::NotWanted);
         }
         if let Some(silence) = rules::silence(rule, account, identifier, facts) {
             return Verdict::Silent(silence);
         }
-        let Options { coalesce_window, max_per_minute, .. } = self.options;
+        let Options {
+            coalesce_window,
+            max_per_minute,
+            ..
+        } = self.options;
         let key = self.device_key(account.user, identifier);
         let device = self.device(key, account, registration);
         // A stanza without an id is found again by its content, but only when it comes
@@ -488,7 +538,12 @@ impl<S> Engine<S> {
             echo.account == user && echo.content == facts.content && now <= echo.at + ECHO
         });
         if first.is_none() {
-            self.echo = Some(Echo { account: user, content: facts.content, id, at: now });
+            self.echo = Some(Echo {
+                account: user,
+                content: facts.content,
+                id,
+                at: now,
+            });
         }
         first.map(|echo| echo.id)
     }
@@ -507,7 +562,15 @@ impl<S> Engine<S> {
             self.take_in_flight(oldest);
         }
         let deadline = now + self.options.answer_timeout;
-        self.in_flight.insert(id, InFlight { device, jid: jid.into(), metered, deadline });
+        self.in_flight.insert(
+            id,
+            InFlight {
+                device,
+                jid: jid.into(),
+                metered,
+                deadline,
+            },
+        );
         self.timers.set(deadline, Timer::Answer(id));
         id
     }

@@ -25,7 +25,11 @@ impl Bucket {
         }
         self.refill(now, per_minute);
         let size = f64::from(per_minute);
-        let limit = if importance == Importance::Urgent { 2.0 * size } else { size };
+        let limit = if importance == Importance::Urgent {
+            2.0 * size
+        } else {
+            size
+        };
         if self.spent + 1.0 <= limit {
             self.spent += 1.0;
             Pace::Now

@@ -57,14 +57,24 @@ pub fn admit(
     now: i64,
 ) -> Admission {
     let mut displaced = matching(records, jid, Some(node.unwrap_or_default()));
-    let remaining: Vec<_> = (0..records.len()).filter(|index| !displaced.contains(index)).collect();
+    let remaining: Vec<_> = (0..records.len())
+        .filter(|index| !displaced.contains(index))
+        .collect();
     displaced.extend(oldest(records, remaining, max_devices.saturating_sub(1)));
 
     let newest = records.iter().map(Record::age).max().unwrap_or((now, -1));
     // A clock that was set back must not make the newest one the oldest.
     let timestamp = newest.0.max(now);
-    let sequence = if timestamp == newest.0 { newest.1.saturating_add(1) } else { 0 };
-    Admission { displaced, timestamp, sequence }
+    let sequence = if timestamp == newest.0 {
+        newest.1.saturating_add(1)
+    } else {
+        0
+    };
+    Admission {
+        displaced,
+        timestamp,
+        sequence,
+    }
 }
 
 /// The places of the registrations for this service, all of them or only one node's.
@@ -86,7 +96,9 @@ pub fn surplus(records: &[Record], max_devices: usize) -> Vec<usize> {
 /// that was enabled under the same resource. The newest, where there are several.
 pub fn owned_by(records: &[Record], client_id: Option<&str>, resource: &str) -> Option<usize> {
     let newest = |owned: &dyn Fn(&Record) -> bool| {
-        (0..records.len()).filter(|&index| owned(&records[index])).max_by_key(|&index| records[index].age())
+        (0..records.len())
+            .filter(|&index| owned(&records[index]))
+            .max_by_key(|&index| records[index].age())
     };
     client_id
         .and_then(|id| newest(&|record| record.client_id.as_deref() == Some(id)))
@@ -101,4 +113,89 @@ fn oldest(records: &[Record], mut among: Vec<usize>, keep: usize) -> Vec<usize> 
     among.sort_by_key(|&index| records[index].age());
     among.truncate(among.len().saturating_sub(keep));
     among
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(jid: &str, node: &str, timestamp: i64, sequence: i64) -> Record {
+        Record {
+            identifier: identifier(jid, Some(node)),
+            jid: jid.into(),
+            node: node.into(),
+            timestamp,
+            sequence,
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let records: Vec<_> = (0..5)
+            .map(|n| record("push.test", &n.to_string(), 100, 4 - n))
+            .collect();
+        let admission = admit(&records, "push.test", Some("new"), 5, 100);
+        assert_eq!(admission.displaced, [4]);
+        assert_eq!((admission.timestamp, admission.sequence), (100, 5));
+        assert_eq!(surplus(&records, 3), [4, 3]);
+        assert_eq!(surplus(&records, 5), [0; 0]);
+    }
+
+    #[test]
+    fn the_same_service_and_node_is_replaced() {
+        let records = [
+            record("push.test", "a", 1, 0),
+            record("push.test", "b", 2, 0),
+        ];
+        assert_eq!(admit(&records, "push.test", Some("b"), 2, 3).displaced, [1]);
+        let records = [
+            record("Push.TEST", "a", 1, 0),
+            record("push.test", "", 2, 0),
+        ];
+        assert_eq!(admit(&records, "push.test", Some("a"), 5, 3).displaced, [0]);
+        assert_eq!(admit(&records, "push.test", None, 5, 3).displaced, [1]);
+    }
+
+    #[test]
+    fn the_newest_is_the_newest_whatever_the_clock_says() {
+        let records = [record("push.test", "a", 1000, 3)];
+        let back = admit(&records, "push.test", Some("b"), 5, 10);
+        assert_eq!((back.timestamp, back.sequence), (1000, 4));
+        let forth = admit(&records, "push.test", Some("b"), 5, 2000);
+        assert_eq!((forth.timestamp, forth.sequence), (2000, 0));
+        let first = admit(&[], "push.test", Some("b"), 5, 10);
+        assert_eq!((first.timestamp, first.sequence), (10, 0));
+    }
+
+    #[test]
+    fn a_service_or_one_of_its_nodes_is_matched() {
+        let records = [
+            record("push.test", "a", 1, 0),
+            record("push.test", "b", 2, 0),
+            record("other.test", "a", 3, 0),
+        ];
+        assert_eq!(matching(&records, "push.test", None), [0, 1]);
+        assert_eq!(matching(&records, "push.test", Some("b")), [1]);
+        assert_eq!(matching(&records, "push.test", Some("c")), [0; 0]);
+    }
+
+    #[test]
+    fn a_client_owns_what_it_enabled() {
+        let mut records = [
+            record("push.test", "a", 1, 0),
+            record("push.test", "b", 2, 0),
+            record("push.test", "c", 3, 0),
+        ];
+        records[0].client_id = Some("client".into());
+        records[1].resource = Some("phone".into());
+        records[2].client_id = Some("other".into());
+        records[2].resource = Some("phone".into());
+        assert_eq!(owned_by(&records, Some("client"), "phone"), Some(0));
+        assert_eq!(owned_by(&records, Some("unknown"), "phone"), Some(1));
+        assert_eq!(owned_by(&records, None, "phone"), Some(1));
+        assert_eq!(owned_by(&records, None, "desk"), None);
+        records[2].client_id = None;
+        assert_eq!(owned_by(&records, None, "phone"), Some(2), "the newest");
+    }
 }

@@ -1,1 +1,788 @@
+use std::time::Duration;
+
 use super::*;
+
+const USER: &str = "anna";
+const ID: &str = "push.test<n1";
+const PHONE: Registration<'static> = Registration {
+    identifier: ID,
+    jid: "push.test",
+    content: false,
+};
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn live() -> Session<'static> {
+    Session {
+        identifier: Some(ID),
+        connection: Connection::Live {
+            awaiting_ack: false,
+        },
+    }
+}
+
+fn overdue() -> Session<'static> {
+    Session {
+        identifier: Some(ID),
+        connection: Connection::Live { awaiting_ack: true },
+    }
+}
+
+fn hibernated() -> Session<'static> {
+    Session {
+        identifier: Some(ID),
+        connection: Connection::Hibernated,
+    }
+}
+
+fn gone() -> Session<'static> {
+    Session {
+        identifier: Some(ID),
+        connection: Connection::Gone,
+    }
+}
+
+fn facts(importance: Importance, id: u64) -> Facts {
+    Facts {
+        importance,
+        message: true,
+        id: Some(StanzaId(id)),
+        content: Some(StanzaId(id)),
+        redelivered: false,
+        to_account: true,
+        note_to_self: false,
+    }
+}
+
+/// One device, with the sessions that a test gives it.
+struct Phone {
+    engine: Engine<u64>,
+    registration: Registration<'static>,
+    sessions: Vec<Session<'static>>,
+}
+
+impl Phone {
+    fn new(sessions: Vec<Session<'static>>) -> Self {
+        Self {
+            engine: Engine::default(),
+            registration: PHONE,
+            sessions,
+        }
+    }
+
+    fn ask<T>(&mut self, ask: impl FnOnce(&mut Engine<u64>, &Account<'_>) -> T) -> T {
+        let registrations = [self.registration];
+        let sessions = &self.sessions;
+        ask(
+            &mut self.engine,
+            &Account {
+                user: USER,
+                registrations: &registrations,
+                sessions,
+            },
+        )
+    }
+
+    fn unacked(&mut self, at: u64, importance: Importance, id: u64) -> Verdict {
+        let verdict = self.ask(|engine, account| {
+            engine.unacked(ms(at), account, 0, 0, &facts(importance, id), StanzaId(id))
+        });
+        match verdict {
+            Verdict::Hold(ticket) => {
+                let copy = Ticket { ..ticket };
+                self.engine.hold(ms(at), ticket, id);
+                Verdict::Hold(copy)
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn archived_as(&mut self, at: u64, facts: &Facts, archive_id: &str) -> Verdict {
+        self.ask(|engine, account| {
+            engine
+                .archived(ms(at), account, facts, archive_id)
+                .remove(0)
+                .verdict
+        })
+    }
+
+    fn archived(&mut self, at: u64, importance: Importance, archive_id: &str) -> Verdict {
+        self.archived_as(at, &facts(importance, 0), archive_id)
+    }
+
+    fn offline_as(&mut self, at: u64, facts: &Facts, id: StanzaId) -> Verdict {
+        let mut verdict = self
+            .ask(|engine, account| engine.offline(ms(at), account, facts, id).remove(0).verdict);
+        if let Verdict::Hold(ticket) = verdict {
+            verdict = Verdict::Hold(Ticket { ..ticket });
+            self.engine.hold(ms(at), ticket, id.0);
+        }
+        verdict
+    }
+
+    fn offline(&mut self, at: u64, importance: Importance, id: u64) -> Verdict {
+        self.offline_as(at, &facts(importance, id), StanzaId(id))
+    }
+
+    /// Serves the deadlines up to `at` and returns the stanza that was released.
+    fn at(&mut self, at: u64) -> Option<(PushId, u64)> {
+        let due = self.engine.expire(ms(at)).due;
+        assert!(due.len() <= 1);
+        due.first()?;
+        self.ask(|engine, account| engine.release(ms(at), account, 0))
+            .map(|released| (released.id, released.stanza))
+    }
+
+    fn answer(&mut self, id: PushId, answer: Answer<'_>) -> Option<Report> {
+        self.engine.answered(&id.to_string(), "push.test", answer)
+    }
+}
+
+fn pushed(verdict: Verdict) -> PushId {
+    match verdict {
+        Verdict::Push(id) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(condition: &'static str) -> Answer<'static> {
+    Answer::Error {
+        kind: Some("cancel"),
+        condition: Some(condition),
+    }
+}
+
+use Importance::{Important, Unimportant, Urgent};
+
+mod rule_a {
+    use super::*;
+
+    #[test]
+    fn an_important_stanza_is_pushed_at_once_and_speaks_for_what_follows() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        pushed(phone.unacked(0, Important, 1));
+        assert_eq!(
+            phone.unacked(999, Important, 2),
+            Verdict::Silent(Silence::SpokenFor)
+        );
+        assert_eq!(
+            phone.unacked(999, Unimportant, 3),
+            Verdict::Silent(Silence::SpokenFor)
+        );
+        pushed(phone.unacked(1000, Important, 4));
+    }
+
+    #[test]
+    fn an_unimportant_stanza_waits_for_the_end_of_the_window() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
+        assert!(matches!(
+            phone.unacked(500, Unimportant, 2),
+            Verdict::Hold(_)
+        ));
+        assert_eq!(phone.engine.deadline(), Some(ms(1000)));
+        assert_eq!(phone.at(999), None);
+        assert_eq!(phone.at(1000).unwrap().1, 1);
+        // It has spoken for both.
+        assert_eq!(
+            phone.unacked(2000, Unimportant, 2),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+    }
+
+    #[test]
+    fn an_important_push_speaks_for_what_waits() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
+        pushed(phone.unacked(500, Important, 2));
+        assert_eq!(phone.at(1000), None);
+        assert_eq!(
+            phone.unacked(5000, Unimportant, 1),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+    }
+
+    #[test]
+    fn a_call_never_waits() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        pushed(phone.unacked(0, Important, 1));
+        pushed(phone.unacked(1, Urgent, 2));
+        pushed(phone.unacked(2, Urgent, 3));
+    }
+
+    #[test]
+    fn pushes_with_content_come_for_each_important_stanza() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        phone.registration.content = true;
+        pushed(phone.unacked(0, Important, 1));
+        pushed(phone.unacked(1, Important, 2));
+        assert_eq!(
+            phone.unacked(2, Unimportant, 3),
+            Verdict::Silent(Silence::SpokenFor)
+        );
+    }
+
+    #[test]
+    fn without_a_window_everything_is_pushed_at_once() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        phone.engine.configure(Options {
+            coalesce_window: Duration::ZERO,
+            ..Options::default()
+        });
+        pushed(phone.unacked(0, Unimportant, 1));
+        pushed(phone.unacked(0, Important, 2));
+        pushed(phone.unacked(0, Important, 3));
+    }
+
+    #[test]
+    fn a_resume_ends_the_window_and_drops_what_waits() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
+        phone.engine.back(USER, ID);
+        assert_eq!(phone.engine.deadline(), None);
+        // Dropped, not pushed: the next hibernation is a reason again.
+        pushed(phone.unacked(10, Important, 2));
+        phone.engine.back(USER, ID);
+        pushed(phone.unacked(20, Important, 3));
+    }
+
+    #[test]
+    fn what_was_pushed_is_not_pushed_by_a_second_hibernation() {
+        let mut phone = Phone::new(vec![overdue()]);
+        pushed(phone.unacked(0, Important, 1));
+        phone.sessions = vec![hibernated()];
+        assert_eq!(
+            phone.unacked(5000, Important, 1),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+        phone.engine.back(USER, ID);
+        assert_eq!(
+            phone.unacked(9000, Important, 1),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+        phone.engine.enabled(USER, ID);
+        assert_eq!(
+            phone.unacked(9500, Important, 1),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+    }
+
+    #[test]
+    fn a_live_session_of_the_same_device_silences_a_hibernated_one() {
+        for other in [live(), overdue()] {
+            let mut phone = Phone::new(vec![hibernated(), other]);
+            for importance in [Unimportant, Important, Urgent] {
+                let verdict = phone.unacked(0, importance, 1);
+                assert_eq!(verdict, Verdict::Silent(Silence::Online));
+            }
+        }
+        let mut phone = Phone::new(vec![hibernated(), gone()]);
+        pushed(phone.unacked(0, Important, 1));
+    }
+
+    #[test]
+    fn an_overdue_session_is_silenced_by_one_that_answers_only() {
+        let mut phone = Phone::new(vec![overdue(), live()]);
+        assert_eq!(
+            phone.unacked(0, Important, 1),
+            Verdict::Silent(Silence::Online)
+        );
+        let mut phone = Phone::new(vec![overdue(), overdue()]);
+        pushed(phone.unacked(0, Important, 1));
+    }
+
+    #[test]
+    fn what_waits_is_dropped_if_the_device_answers_meanwhile() {
+        let mut phone = Phone::new(vec![overdue()]);
+        assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
+        phone.sessions = vec![live()];
+        assert_eq!(phone.at(1000), None);
+    }
+}
+
+mod rules_b_and_c {
+    use super::*;
+
+    #[test]
+    fn the_archive_is_a_reason_for_devices_without_a_session_only() {
+        let cases = [
+            (vec![], None),
+            (vec![gone()], None),
+            (vec![live()], Some(Silence::Online)),
+            (vec![overdue()], Some(Silence::Online)),
+            (vec![hibernated()], Some(Silence::Hibernated)),
+            (vec![hibernated(), live()], Some(Silence::Online)),
+        ];
+        for (sessions, silence) in cases {
+            let mut phone = Phone::new(sessions.clone());
+            match (phone.archived(0, Important, "a"), silence) {
+                (Verdict::Push(_), None) => {}
+                (Verdict::Silent(is), Some(expected)) if is == expected => {}
+                (verdict, _) => panic!("{sessions:?}: {verdict:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn offline_storage_is_a_reason_for_all_but_live_devices() {
+        for sessions in [vec![], vec![gone()], vec![hibernated()]] {
+            pushed(Phone::new(sessions).offline(0, Important, 1));
+        }
+        let verdict = Phone::new(vec![live()]).offline(0, Important, 1);
+        assert_eq!(verdict, Verdict::Silent(Silence::Online));
+    }
+
+    #[test]
+    fn a_call_rings_whatever_the_session_is_and_once() {
+        for sessions in [vec![], vec![live()], vec![hibernated()]] {
+            let mut phone = Phone::new(sessions);
+            pushed(phone.archived(0, Urgent, "a"));
+            let id = StanzaId::archived("a", phone.engine.key());
+            let again = phone.offline_as(0, &facts(Urgent, 1), id);
+            assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+        }
+    }
+
+    #[test]
+    fn the_senders_own_copy_is_no_reason() {
+        let mut phone = Phone::new(vec![]);
+        let copy = Facts {
+            to_account: false,
+            ..facts(Urgent, 1)
+        };
+        assert_eq!(
+            phone.archived_as(0, &copy, "a"),
+            Verdict::Silent(Silence::NotRecipient)
+        );
+    }
+
+    #[test]
+    fn the_archive_id_ties_a_stanza_to_its_clones() {
+        let mut phone = Phone::new(vec![]);
+        pushed(phone.archived(0, Important, "a"));
+        let id = StanzaId::archived("a", phone.engine.key());
+        let again = phone.offline_as(0, &facts(Important, 9), id);
+        assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+        pushed(phone.archived(0, Important, "b"));
+    }
+
+    #[test]
+    fn a_note_to_self_is_pushed_once_for_its_two_copies() {
+        let mut phone = Phone::new(vec![]);
+        let note = Facts {
+            note_to_self: true,
+            ..facts(Important, 1)
+        };
+        pushed(phone.archived_as(0, &note, "a"));
+        assert_eq!(
+            phone.archived_as(0, &note, "b"),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+        let second = StanzaId::archived("b", phone.engine.key());
+        assert_eq!(
+            phone.offline_as(0, &note, second),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+        // The same words once more are another note.
+        pushed(phone.archived_as(0, &note, "c"));
+        assert_eq!(
+            phone.archived_as(0, &note, "d"),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+        // A first copy whose second one never came does not swallow a later note.
+        pushed(phone.archived_as(0, &note, "e"));
+        pushed(phone.archived_as(5000, &note, "f"));
+    }
+
+    #[test]
+    fn what_storage_gives_back_is_known_by_its_content() {
+        let mut phone = Phone::new(vec![]);
+        let stored = Facts {
+            id: None,
+            content: Some(StanzaId(7)),
+            ..facts(Important, 0)
+        };
+        pushed(phone.offline_as(0, &stored, StanzaId(100)));
+        phone.sessions = vec![hibernated()];
+        let returned = Facts {
+            redelivered: true,
+            ..stored
+        };
+        let verdict = phone.ask(|engine, account| {
+            engine.unacked(ms(9000), account, 0, 0, &returned, StanzaId(101))
+        });
+        assert_eq!(verdict, Verdict::Silent(Silence::AlreadyPushed));
+        // The same words again, but not from storage, are another message.
+        let verdict = phone
+            .ask(|engine, account| engine.unacked(ms(9000), account, 0, 0, &stored, StanzaId(102)));
+        pushed(verdict);
+    }
+
+    #[test]
+    fn a_flood_is_merged_into_one_later_push() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_per_minute: 6,
+            ..Options::default()
+        });
+        for id in 0..6 {
+            pushed(phone.offline(0, Important, id));
+        }
+        assert!(matches!(phone.offline(0, Unimportant, 6), Verdict::Hold(_)));
+        for id in 7..100 {
+            assert!(
+                matches!(phone.offline(1, Important, id), Verdict::Hold(_)),
+                "{id}"
+            );
+        }
+        assert_eq!(
+            phone.engine.deadline(),
+            Some(ms(10_000)),
+            "a token every ten seconds"
+        );
+        assert_eq!(phone.at(10_000).unwrap().1, 7, "the most important one");
+        for id in 6..100 {
+            let verdict = phone.offline(10_001, Important, id);
+            assert_eq!(verdict, Verdict::Silent(Silence::AlreadyPushed));
+        }
+        assert!(matches!(
+            phone.offline(10_001, Important, 100),
+            Verdict::Hold(_)
+        ));
+    }
+
+    #[test]
+    fn calls_may_overdraw_the_rate_but_are_no_flood_either() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_per_minute: 3,
+            ..Options::default()
+        });
+        for id in 0..3 {
+            pushed(phone.offline(0, Important, id));
+        }
+        for id in 3..6 {
+            pushed(phone.offline(0, Urgent, id));
+        }
+        assert!(matches!(phone.offline(0, Urgent, 6), Verdict::Hold(_)));
+    }
+
+    #[test]
+    fn no_limit_is_no_limit() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_per_minute: 0,
+            ..Options::default()
+        });
+        for id in 0..1000 {
+            pushed(phone.offline(0, Important, id));
+        }
+    }
+}
+
+mod choices {
+    use super::*;
+
+    #[test]
+    fn push_notify_on_chooses() {
+        let presence = Facts {
+            message: false,
+            ..facts(Unimportant, 1)
+        };
+        let chat_state = facts(Unimportant, 2);
+        let message = facts(Important, 3);
+        for (notify_on, wanted) in [
+            (NotifyOn::All, [true, true, true]),
+            (NotifyOn::Messages, [false, true, true]),
+            (NotifyOn::Important, [false, false, true]),
+        ] {
+            let mut phone = Phone::new(vec![]);
+            phone.engine.configure(Options {
+                notify_on,
+                ..Options::default()
+            });
+            for (stanza, wanted) in [presence, chat_state, message].iter().zip(wanted) {
+                let verdict = phone.offline_as(0, stanza, stanza.id.unwrap());
+                if wanted {
+                    pushed(verdict);
+                } else {
+                    assert_eq!(verdict, Verdict::Silent(Silence::NotWanted));
+                }
+            }
+        }
+    }
+}
+
+mod vetoes {
+    use super::*;
+
+    #[test]
+    fn a_vetoed_push_speaks_for_nothing() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        let id = pushed(phone.unacked(0, Important, 1));
+        phone.engine.vetoed(ms(0), id);
+        pushed(phone.unacked(1, Important, 2));
+        assert_eq!(
+            phone.unacked(2, Important, 1),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
+    }
+
+    #[test]
+    fn after_a_veto_the_next_one_that_waits_has_its_turn() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        for id in 1..=3 {
+            assert!(matches!(
+                phone.unacked(0, Unimportant, id),
+                Verdict::Hold(_)
+            ));
+        }
+        let (first, stanza) = phone.at(1000).unwrap();
+        assert_eq!(stanza, 1);
+        phone.engine.vetoed(ms(1000), first);
+        let (second, stanza) = phone.at(1000).unwrap();
+        assert_eq!(stanza, 2);
+        // This one leaves, so the third is spoken for.
+        assert_eq!(phone.at(2000), None);
+        phone.answer(second, Answer::Result).unwrap();
+        assert_eq!(phone.engine.deadline(), None);
+    }
+
+    #[test]
+    fn a_vetoed_push_takes_nothing_from_the_rate() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_per_minute: 1,
+            ..Options::default()
+        });
+        for id in 0..10 {
+            let push = pushed(phone.offline(0, Important, id));
+            phone.engine.vetoed(ms(0), push);
+        }
+        assert_eq!(phone.engine.in_flight(), 0);
+    }
+}
+
+mod answers {
+    use super::*;
+
+    fn errors(answer: Answer<'_>) -> u32 {
+        let mut phone = Phone::new(vec![]);
+        let id = pushed(phone.offline(0, Important, 1));
+        phone.answer(id, answer).unwrap().errors
+    }
+
+    #[test]
+    fn permanent_errors_count() {
+        for condition in [
+            "item-not-found",
+            "not-allowed",
+            "forbidden",
+            "gone",
+            "not-authorized",
+            "bad-request",
+            "policy-violation",
+        ] {
+            for kind in ["cancel", "auth", "modify"] {
+                let answer = Answer::Error {
+                    kind: Some(kind),
+                    condition: Some(condition),
+                };
+                assert_eq!(errors(answer), 1, "{kind} {condition}");
+            }
+        }
+    }
+
+    #[test]
+    fn passing_errors_do_not() {
+        for condition in [
+            "remote-server-not-found",
+            "remote-server-timeout",
+            "recipient-unavailable",
+            "service-unavailable",
+            "internal-server-error",
+        ] {
+            assert_eq!(errors(refused(condition)), 0, "{condition}");
+        }
+        for condition in ["item-not-found", "bad-request", "policy-violation"] {
+            let answer = Answer::Error {
+                kind: Some("wait"),
+                condition: Some(condition),
+            };
+            assert_eq!(errors(answer), 0, "{condition}");
+        }
+        assert_eq!(
+            errors(Answer::Error {
+                kind: None,
+                condition: None
+            }),
+            0
+        );
+        assert_eq!(
+            errors(Answer::Error {
+                kind: Some("nonsense"),
+                condition: None
+            }),
+            0
+        );
+    }
+
+    #[test]
+    fn so_many_in_a_row_end_the_registration() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_errors: 3,
+            ..Options::default()
+        });
+        let mut answer = |id, answer| {
+            let push = pushed(phone.offline(0, Important, id));
+            phone.answer(push, answer).unwrap()
+        };
+        let gone = refused("item-not-found");
+        assert_eq!((answer(1, gone).errors, answer(2, gone).errors), (1, 2));
+        assert_eq!(answer(3, Answer::Result).errors, 0, "a success forgives");
+        assert!(!answer(4, gone).ended);
+        assert!(!answer(5, gone).ended);
+        assert_eq!(answer(6, refused("service-unavailable")).errors, 2);
+        let report = answer(7, gone);
+        assert!(report.ended && report.refused);
+        assert_eq!(&*report.device.user, USER);
+        assert_eq!(&*report.device.identifier, ID);
+    }
+
+    #[test]
+    fn enabling_again_forgives() {
+        let mut phone = Phone::new(vec![]);
+        let push = pushed(phone.offline(0, Important, 1));
+        phone.answer(push, refused("gone")).unwrap();
+        assert_eq!(phone.engine.errors(USER, ID), 1);
+        phone.engine.enabled(USER, ID);
+        assert_eq!(phone.engine.errors(USER, ID), 0);
+    }
+
+    #[test]
+    fn errors_are_counted_per_user() {
+        let mut phone = Phone::new(vec![]);
+        let push = pushed(phone.offline(0, Important, 1));
+        phone.answer(push, refused("gone")).unwrap();
+        assert_eq!(phone.engine.errors("rosa", ID), 0);
+    }
+
+    #[test]
+    fn an_answer_counts_once_from_the_service_that_was_asked() {
+        let mut phone = Phone::new(vec![]);
+        let id = pushed(phone.offline(0, Important, 1)).to_string();
+        let other = pushed(phone.offline(0, Important, 2)).to_string();
+        assert_ne!(id, other);
+        for from in ["other.test", "push.test/x", "a@push.test", "PUSH.test"] {
+            assert_eq!(
+                phone.engine.answered(&id, from, refused("gone")),
+                None,
+                "{from}"
+            );
+        }
+        for nonsense in [
+            "",
+            "push-",
+            "push-zz",
+            "push-00000000000000000",
+            "x",
+            "push-+000000000000001",
+        ] {
+            assert_eq!(
+                phone.engine.answered(nonsense, "push.test", Answer::Result),
+                None
+            );
+        }
+        assert!(
+            phone
+                .engine
+                .answered(&id, "push.test", Answer::Result)
+                .is_some()
+        );
+        assert!(
+            phone
+                .engine
+                .answered(&id, "push.test", Answer::Result)
+                .is_none()
+        );
+        assert_eq!(phone.engine.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_jid_from_an_old_record_is_normalised_first() {
+        let mut phone = Phone::new(vec![]);
+        phone.registration.jid = "Push.TEST";
+        let id = pushed(phone.offline(0, Important, 1));
+        assert!(phone.answer(id, Answer::Result).is_some());
+    }
+
+    #[test]
+    fn after_the_time_limit_there_is_nothing_to_answer() {
+        let mut phone = Phone::new(vec![]);
+        let id = pushed(phone.offline(0, Important, 1));
+        assert_eq!(phone.engine.deadline(), Some(Duration::from_mins(2)));
+        let expired = phone.engine.expire(Duration::from_mins(2));
+        assert_eq!(expired.unanswered.len(), 1);
+        assert_eq!(phone.answer(id, refused("gone")), None);
+        assert_eq!(phone.engine.in_flight(), 0);
+        assert_eq!(phone.engine.errors(USER, ID), 0);
+        assert_eq!(phone.engine.deadline(), None);
+    }
+
+    #[test]
+    fn pushes_under_way_are_bounded() {
+        let mut phone = Phone::new(vec![]);
+        let first = phone.ask(|engine, account| engine.ping(ms(0), account, 0));
+        for _ in 0..MAX_IN_FLIGHT {
+            phone.ask(|engine, account| engine.ping(ms(1), account, 0));
+        }
+        assert_eq!(phone.engine.in_flight(), MAX_IN_FLIGHT);
+        assert_eq!(
+            phone.answer(first, Answer::Result),
+            None,
+            "the oldest is given up"
+        );
+    }
+}
+
+mod memory {
+    use super::*;
+
+    #[test]
+    fn a_registration_that_has_ended_leaves_nothing() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
+        phone.engine.forget(USER, ID);
+        assert_eq!(phone.engine.deadline(), None);
+        assert_eq!(phone.engine.devices.len(), 0);
+    }
+
+    #[test]
+    fn a_user_who_is_deleted_leaves_nothing() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
+        phone.engine.forget_user("rosa");
+        assert_eq!(phone.engine.devices.len(), 1);
+        phone.engine.forget_user(USER);
+        assert_eq!(phone.engine.devices.len(), 0);
+        assert_eq!(phone.engine.deadline(), None);
+    }
+
+    #[test]
+    fn what_a_device_was_pushed_for_is_bounded() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_per_minute: 0,
+            ..Options::default()
+        });
+        for id in 0..600 {
+            pushed(phone.offline(0, Important, id));
+        }
+        pushed(phone.offline(0, Important, 0));
+        let last = phone.offline(0, Important, 599);
+        assert_eq!(last, Verdict::Silent(Silence::AlreadyPushed));
+    }
+}

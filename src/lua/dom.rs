@@ -20,7 +20,10 @@ fn parse(table: &Table, ns: &str, depth: usize, left: &mut usize) -> Option<Elem
     let depth = depth.checked_sub(1)?;
     let name = NcName::try_from(table.raw_get::<String>("name").ok()?).ok()?;
     let attr: Table = table.raw_get("attr").ok()?;
-    let ns = attr.raw_get::<Option<String>>("xmlns").ok()?.unwrap_or_else(|| ns.to_owned());
+    let ns = attr
+        .raw_get::<Option<String>>("xmlns")
+        .ok()?
+        .unwrap_or_else(|| ns.to_owned());
     let mut element = Element::bare(name.as_str(), &*ns);
     for pair in attr.pairs::<String, String>() {
         let (name, value) = pair.ok()?;

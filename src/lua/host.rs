@@ -9,7 +9,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::{FromLua, Function, IntoLuaMulti, Lua, RegistryKey, Result, Table, UserData, UserDataMethods, Value};
+use mlua::{
+    FromLua, Function, IntoLuaMulti, Lua, RegistryKey, Result, Table, UserData, UserDataMethods,
+    Value,
+};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
@@ -123,10 +126,13 @@ impl UserData for Host {
             this.state.lock().engine.back(&user, &identifier);
             Ok(())
         });
-        methods.add_method("enabled", |_, this, (user, identifier): (String, String)| {
-            this.state.lock().engine.enabled(&user, &identifier);
-            Ok(())
-        });
+        methods.add_method(
+            "enabled",
+            |_, this, (user, identifier): (String, String)| {
+                this.state.lock().engine.enabled(&user, &identifier);
+                Ok(())
+            },
+        );
         methods.add_method("forget", |_, this, (user, identifier): (String, String)| {
             this.state.lock().engine.forget(&user, &identifier);
             Ok(())
@@ -135,7 +141,9 @@ impl UserData for Host {
             this.state.lock().engine.forget_user(&user);
             Ok(())
         });
-        methods.add_method("in_flight", |_, this, ()| Ok(this.state.lock().engine.in_flight()));
+        methods.add_method("in_flight", |_, this, ()| {
+            Ok(this.state.lock().engine.in_flight())
+        });
     }
 }
 
@@ -156,7 +164,11 @@ impl Host {
             notify_on: NotifyOn::from_name(&notify_on).unwrap_or_default(),
         };
         let important_body: String = options.get("push_notification_important_body")?;
-        let State { engine, disclosure, armed } = &mut *this.state.lock();
+        let State {
+            engine,
+            disclosure,
+            armed,
+        } = &mut *this.state.lock();
         engine.configure(engine_options);
         *disclosure = Disclosure {
             body: options.get("push_notification_with_body")?,
@@ -174,7 +186,8 @@ impl Host {
         (user, records, sessions, stanza, archive_id): (String, Table, Value, Table, String),
     ) -> Result<Outcome> {
         let meeting = this.meet(lua, &user, (&records, sessions, &stanza), &stanza, |met| {
-            met.engine.archived(met.now, met.account, met.facts, &archive_id)
+            met.engine
+                .archived(met.now, met.account, met.facts, &archive_id)
         })?;
         this.outcome(lua, meeting, |identifier| records.raw_get(identifier))
     }
@@ -200,9 +213,16 @@ impl Host {
     ) -> Result<Outcome> {
         let args = (Value::Nil, sessions, &stanza, &session);
         let meeting = this.meet(lua, &user, args, &stanza, |met| {
-            let Some(own) = met.own else { return Vec::new() };
-            let verdict = met.engine.unacked(met.now, met.account, 0, own, met.facts, met.id);
-            vec![Decision { registration: 0, verdict }]
+            let Some(own) = met.own else {
+                return Vec::new();
+            };
+            let verdict = met
+                .engine
+                .unacked(met.now, met.account, 0, own, met.facts, met.id);
+            vec![Decision {
+                registration: 0,
+                verdict,
+            }]
         })?;
         this.outcome(lua, meeting, |_| session.raw_get("push_settings"))
     }
@@ -217,29 +237,47 @@ impl Host {
         let account = this.account(&user);
         let (decided, original, delay) = {
             let now = START.elapsed();
-            let State { engine, disclosure, armed } = &mut *this.state.lock();
+            let State {
+                engine,
+                disclosure,
+                armed,
+            } = &mut *this.state.lock();
             let released = reader::read(lua, &this.keys, (&record, sessions), |frame| {
                 let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
                 let registration =
                     read_registration(&identifier, &frame.table(0)?, disclosure.body)?;
-                let account =
-                    Account { user: &user, registrations: &[registration], sessions: &sessions };
+                let account = Account {
+                    user: &user,
+                    registrations: &[registration],
+                    sessions: &sessions,
+                };
                 engine.release(now, &account, 0)
             })?;
             let delay = next_delay(engine, armed, now);
-            let Some(released) = released else { return Ok((None, delay)) };
+            let Some(released) = released else {
+                return Ok((None, delay));
+            };
             let original: Table = lua.registry_value(&released.stanza)?;
             let decided = reader::read(lua, &this.keys, (&record, &original), |frame| {
                 let record = frame.table(0)?;
                 let push = (released.id, released.importance);
                 Stanza::with(&frame.table(1)?, |stanza| {
-                    decide(push, &identifier, &record, Some(stanza), &account, disclosure)
+                    decide(
+                        push,
+                        &identifier,
+                        &record,
+                        Some(stanza),
+                        &account,
+                        disclosure,
+                    )
                 })
             })?;
             lua.remove_registry_value(released.stanza)?;
             (decided, original, delay)
         };
-        let Some(decided) = decided else { return Ok((None, delay)) };
+        let Some(decided) = decided else {
+            return Ok((None, delay));
+        };
         let push = this.push(lua, &decided, &record)?;
         push.raw_set("original", original)?;
         Ok((Some(push), delay))
@@ -253,18 +291,28 @@ impl Host {
     ) -> Result<(Option<Table>, Option<f64>)> {
         let (decided, delay) = {
             let now = START.elapsed();
-            let State { engine, disclosure, armed } = &mut *this.state.lock();
+            let State {
+                engine,
+                disclosure,
+                armed,
+            } = &mut *this.state.lock();
             let decided = reader::read(lua, &this.keys, &record, |frame| {
                 let record = frame.table(0)?;
                 let registration = read_registration(&identifier, &record, false)?;
                 let registrations = [registration];
-                let account = Account { user: &user, registrations: &registrations, sessions: &[] };
+                let account = Account {
+                    user: &user,
+                    registrations: &registrations,
+                    sessions: &[],
+                };
                 let push = (engine.ping(now, &account, 0), Importance::Unimportant);
                 decide::<Stanza<'_>>(push, &identifier, &record, None, account.user, disclosure)
             })?;
             (decided, next_delay(engine, armed, now))
         };
-        let push = decided.map(|decided| this.push(lua, &decided, &record)).transpose()?;
+        let push = decided
+            .map(|decided| this.push(lua, &decided, &record))
+            .transpose()?;
         Ok((push, delay))
     }
 
@@ -281,7 +329,10 @@ impl Host {
         ),
     ) -> Result<Option<Table>> {
         let answer = if is_error {
-            Answer::Error { kind: kind.as_deref(), condition: condition.as_deref() }
+            Answer::Error {
+                kind: kind.as_deref(),
+                condition: condition.as_deref(),
+            }
         } else {
             Answer::Result
         };
@@ -305,7 +356,10 @@ impl Host {
             (engine.expire(now), next_delay(engine, armed, now))
         };
         let tables = |devices: Vec<Due>| -> Result<Vec<Table>> {
-            devices.iter().map(|device| device_table(lua, device)).collect()
+            devices
+                .iter()
+                .map(|device| device_table(lua, device))
+                .collect()
         };
         lua.expire_registry_values();
         Ok((tables(expired.due)?, tables(expired.unanswered)?, delay))
@@ -337,31 +391,63 @@ impl Host {
     ) -> Result<Meeting> {
         let now = START.elapsed();
         let account = self.account(user);
-        let State { engine, disclosure, armed } = &mut *self.state.lock();
+        let State {
+            engine,
+            disclosure,
+            armed,
+        } = &mut *self.state.lock();
         let meeting = reader::read(lua, &self.keys, args, |frame| {
             let table = frame.table(2)?;
             Stanza::with(&table, |stanza| {
                 let facts = Facts::read(stanza, &account, engine.key());
-                let marked =
-                    || table.integer(Key::PushId).map(|mark| StanzaId(mark.cast_unsigned()));
+                let marked = || {
+                    table
+                        .integer(Key::PushId)
+                        .map(|mark| StanzaId(mark.cast_unsigned()))
+                };
                 let mut mark = None;
-                let id =
-                    facts.id.or_else(marked).unwrap_or_else(|| *mark.insert(engine.new_id()));
+                let id = facts
+                    .id
+                    .or_else(marked)
+                    .unwrap_or_else(|| *mark.insert(engine.new_id()));
                 with_account(frame, user, disclosure.body, |found, own, records| {
-                    let met = Met { engine, now, account: found, own, facts: &facts, id };
-                    let mut meeting = Meeting { mark, ..Meeting::default() };
-                    for Decision { registration, verdict } in ask(met) {
+                    let met = Met {
+                        engine,
+                        now,
+                        account: found,
+                        own,
+                        facts: &facts,
+                        id,
+                    };
+                    let mut meeting = Meeting {
+                        mark,
+                        ..Meeting::default()
+                    };
+                    for Decision {
+                        registration,
+                        verdict,
+                    } in ask(met)
+                    {
                         let identifier = found.registrations[registration].identifier;
                         match verdict {
                             Verdict::Push(id) => {
                                 let push = (id, facts.importance);
                                 meeting.pushes.extend(records(identifier, &|record| {
-                                    decide(push, identifier, record, Some(stanza), &account, disclosure)
+                                    decide(
+                                        push,
+                                        identifier,
+                                        record,
+                                        Some(stanza),
+                                        &account,
+                                        disclosure,
+                                    )
                                 }));
                             }
                             Verdict::Hold(ticket) => meeting.holds.push(ticket),
                             Verdict::Silent(silence) => {
-                                meeting.silent.push((identifier.to_owned(), silence.reason()));
+                                meeting
+                                    .silent
+                                    .push((identifier.to_owned(), silence.reason()));
                             }
                         }
                     }
@@ -395,7 +481,9 @@ impl Host {
                 self.push(lua, decided, &record)
             })
             .collect::<Result<Vec<_>>>()?;
-        let pushes = (!pushes.is_empty()).then(|| lua.create_sequence_from(pushes)).transpose()?;
+        let pushes = (!pushes.is_empty())
+            .then(|| lua.create_sequence_from(pushes))
+            .transpose()?;
         let silent = (!meeting.silent.is_empty())
             .then(|| {
                 let pairs = meeting.silent.into_iter();
@@ -433,7 +521,9 @@ impl Host {
     /// The options form in `record` as a stanza; none if there is none or it is damaged.
     fn options_form(&self, record: &Table) -> Result<Option<Table>> {
         let options: Value = record.raw_get("options")?;
-        let Value::Table(options) = options else { return Ok(None) };
+        let Value::Table(options) = options else {
+            return Ok(None);
+        };
         match self.forms.raw_get(record)? {
             Value::Table(form) => Ok(Some(form)),
             Value::Boolean(_) => Ok(None),
@@ -487,7 +577,11 @@ fn with_account<R>(
         let identifier = session.str(Key::PushIdentifier)?;
         return session.with(Key::PushSettings, |record| {
             let registration = read_registration(identifier, record, content)?;
-            let account = Account { user, registrations: &[registration], sessions: &sessions };
+            let account = Account {
+                user,
+                registrations: &[registration],
+                sessions: &sessions,
+            };
             Some(then(&account, own, &|_, then| then(record)))
         })?;
     }
@@ -496,7 +590,11 @@ fn with_account<R>(
     records.each(|identifier, record| {
         registrations.extend(read_registration(identifier, record, content));
     });
-    let account = Account { user, registrations: &registrations, sessions: &sessions };
+    let account = Account {
+        user,
+        registrations: &registrations,
+        sessions: &sessions,
+    };
     Some(then(&account, own, &|identifier, then| {
         let mut decided = None;
         records.each(|key, record| {
@@ -548,9 +646,14 @@ fn read_session<'f>(session: &TableRef<'f>) -> Session<'f> {
     } else if session.is_set(Key::Hibernating) {
         Connection::Hibernated
     } else {
-        Connection::Live { awaiting_ack: session.is_set(Key::AwaitingAck) }
+        Connection::Live {
+            awaiting_ack: session.is_set(Key::AwaitingAck),
+        }
     };
-    Session { identifier: session.str(Key::PushIdentifier), connection }
+    Session {
+        identifier: session.str(Key::PushIdentifier),
+        connection,
+    }
 }
 
 fn decide<E: stanza::Element>(
@@ -563,7 +666,10 @@ fn decide<E: stanza::Element>(
 ) -> Option<Decided> {
     let important = stanza.filter(|_| importance >= Importance::Important);
     let body = important.and_then(|stanza| {
-        let body = disclosure.body.then(|| stanza::body(stanza, account)).flatten();
+        let body = disclosure
+            .body
+            .then(|| stanza::body(stanza, account))
+            .flatten();
         body.map(cut).or_else(|| disclosure.important_body.clone())
     });
     let sender = important

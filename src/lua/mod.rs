@@ -4,8 +4,10 @@
     clippy::unnecessary_wraps,
     reason = "the shape of functions that Lua calls"
 )]
-
-#![allow(clippy::non_std_lazy_statics, reason = "once_cell is this project's choice")]
+#![allow(
+    clippy::non_std_lazy_statics,
+    reason = "once_cell is this project's choice"
+)]
 
 mod dom;
 mod host;

@@ -90,7 +90,10 @@ pub fn read<R>(
         if unsafe { ffi::lua_checkstack(state, SLOTS) } == 0 {
             return;
         }
-        let frame = Frame { state, lifetime: PhantomData };
+        let frame = Frame {
+            state,
+            lifetime: PhantomData,
+        };
         // A panic must not cross the C frame of the protected call around us.
         outcome = Some(catch_unwind(AssertUnwindSafe(|| read(&frame))));
         // SAFETY: removes what the protected call laid down; nothing refers to it any more.
@@ -111,7 +114,11 @@ impl<'f> Frame<'f> {
         let index = KEYS + 1 + place;
         // SAFETY: any index is valid for a type check.
         let is_table = unsafe { ffi::lua_type(self.state, index) } == ffi::LUA_TTABLE;
-        is_table.then_some(TableRef { state: self.state, index, lifetime: PhantomData })
+        is_table.then_some(TableRef {
+            state: self.state,
+            index,
+            lifetime: PhantomData,
+        })
     }
 }
 
@@ -164,8 +171,13 @@ impl<'f> TableRef<'f> {
                 && ffi::lua_checkstack(self.state, SLOTS) != 0)
                 .then(|| ffi::lua_gettop(self.state))
         };
-        let result =
-            top.map(|index| f(&TableRef { state: self.state, index, lifetime: PhantomData }));
+        let result = top.map(|index| {
+            f(&TableRef {
+                state: self.state,
+                index,
+                lifetime: PhantomData,
+            })
+        });
         self.pop();
         result
     }
@@ -273,8 +285,15 @@ impl<'f> Stanza<'f> {
     fn inside<R>(table: &TableRef<'f>, ns: &'f str, f: impl FnOnce(&Self) -> R) -> R {
         // Prosody leaves `xmlns` out where it is that of the parent.
         let own = table.with(Key::Attr, |attr| attr.str(Key::Xmlns)).flatten();
-        let table = TableRef { state: table.state, index: table.index, lifetime: PhantomData };
-        f(&Self { table, ns: own.unwrap_or(ns) })
+        let table = TableRef {
+            state: table.state,
+            index: table.index,
+            lifetime: PhantomData,
+        };
+        f(&Self {
+            table,
+            ns: own.unwrap_or(ns),
+        })
     }
 }
 
@@ -302,7 +321,8 @@ impl Element for Stanza<'_> {
         self.table
             .with(Key::Tags, |tags| {
                 (1..=tags.len()).find_map(|place| {
-                    tags.with_entry(place, |tag| Self::inside(tag, self.ns, &mut visit)).flatten()
+                    tags.with_entry(place, |tag| Self::inside(tag, self.ns, &mut visit))
+                        .flatten()
                 })
             })
             .flatten()

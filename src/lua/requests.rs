@@ -10,7 +10,12 @@ use crate::wire::affiliation;
 use crate::wire::request::{self, Address, RequestError};
 
 /// A value, or an error's type, condition and text (RFC 6120 section 8.3).
-type Answer = (Option<Table>, Option<String>, Option<String>, Option<String>);
+type Answer = (
+    Option<Table>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
 
 /// `enable(<enable/>, own full JID)`: `{ identifier, jid, node }`.
 pub fn enable(lua: &Lua, (element, own): (Table, String)) -> Result<Answer> {
@@ -32,7 +37,10 @@ fn answer(lua: &Lua, address: std::result::Result<Address, RequestError>) -> Res
     match address {
         Ok(Address { jid, node }) => {
             let table = lua.create_table()?;
-            table.set("identifier", registering::identifier(jid.as_str(), node.as_deref()))?;
+            table.set(
+                "identifier",
+                registering::identifier(jid.as_str(), node.as_deref()),
+            )?;
             table.set("jid", jid.as_str())?;
             table.set("node", node)?;
             Ok((Some(table), None, None, None))
@@ -107,11 +115,11 @@ pub fn owned_by(
     Ok(identifiers(&records, found).pop())
 }
 
-fn identifiers(
-    records: &[Record],
-    places: impl IntoIterator<Item = usize>,
-) -> Vec<String> {
-    places.into_iter().map(|place| records[place].identifier.clone()).collect()
+fn identifiers(records: &[Record], places: impl IntoIterator<Item = usize>) -> Vec<String> {
+    places
+        .into_iter()
+        .map(|place| records[place].identifier.clone())
+        .collect()
 }
 
 /// Whatever is no record, or a field of the wrong type, is passed over.

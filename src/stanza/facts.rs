@@ -147,7 +147,12 @@ fn read_message<E: Element>(message: &E, account: &str, key: &RandomState) -> Fa
     let to = message.attr(Attr::To);
 
     let to_account = to.is_none_or(|to| bare(to) == account);
-    let content = Some(StanzaId(key.hash_one((kind, from, message.attr(Attr::Id), children.body))));
+    let content = Some(StanzaId(key.hash_one((
+        kind,
+        from,
+        message.attr(Attr::Id),
+        children.body,
+    ))));
     Facts {
         importance: importance(kind, &children),
         message: true,

@@ -70,5 +70,7 @@ pub fn body<E: Element>(stanza: &E, account: &str) -> Option<String> {
 
 /// Who wrote the message: its `from`, or that of the message in a carbon copy.
 pub fn sender<E: Element>(stanza: &E, account: &str) -> Option<String> {
-    facts::with_message(stanza, account, |message, _| message.attr(Attr::From).map(str::to_owned))
+    facts::with_message(stanza, account, |message, _| {
+        message.attr(Attr::From).map(str::to_owned)
+    })
 }

@@ -47,7 +47,12 @@ pub const MESSAGE_COUNT: &str = "1";
 impl Publish<'_> {
     /// Writes the IQ, with `options`, the client's own form, unchanged.
     pub fn write<W: Writer>(&self, writer: &mut W, options: Option<W::Element>) {
-        let attrs = [("type", "set"), ("from", self.from), ("to", self.to), ("id", self.id)];
+        let attrs = [
+            ("type", "set"),
+            ("from", self.from),
+            ("to", self.to),
+            ("id", self.id),
+        ];
         writer.open("iq", None, &attrs);
         writer.open("pubsub", Some(ns::PUBSUB), &[]);
         writer.open("publish", None, &[("node", self.node)]);
@@ -70,7 +75,11 @@ impl Publish<'_> {
 impl Summary<'_> {
     fn write<W: Writer>(&self, writer: &mut W) {
         writer.open("x", Some(ns::DATA_FORMS), &[("type", "form")]);
-        field(writer, &[("var", "FORM_TYPE"), ("type", "hidden")], ns::PUSH_SUMMARY);
+        field(
+            writer,
+            &[("var", "FORM_TYPE"), ("type", "hidden")],
+            ns::PUSH_SUMMARY,
+        );
         field(writer, &[("var", "message-count")], MESSAGE_COUNT);
         if let Some(sender) = self.sender {
             field(writer, &[("var", "last-message-sender")], sender);
@@ -110,7 +119,10 @@ mod tests {
 
         fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]) {
             let parent = self.open.last().map(Element::ns);
-            let ns = ns.map(str::to_owned).or(parent).unwrap_or_else(|| "jabber:client".into());
+            let ns = ns
+                .map(str::to_owned)
+                .or(parent)
+                .unwrap_or_else(|| "jabber:client".into());
             let mut element = Element::bare(name, ns);
             for (name, value) in attrs {
                 element.set_attr(Namespace::NONE, NcName::try_from(*name).unwrap(), *value);
@@ -140,19 +152,34 @@ mod tests {
         <field var='secret'><value>s3-91b</value></field></x>";
 
     fn publish(summary: Summary<'_>, node: &str, options: Option<&str>) -> Element {
-        let mut writer = Dom { open: Vec::new(), done: None };
-        let publish =
-            Publish { id: "push-1", from: "home.test", to: "push.test", node, summary };
+        let mut writer = Dom {
+            open: Vec::new(),
+            done: None,
+        };
+        let publish = Publish {
+            id: "push-1",
+            from: "home.test",
+            to: "push.test",
+            node,
+            summary,
+        };
         publish.write(&mut writer, options.map(|xml| xml.parse().unwrap()));
         writer.done.unwrap()
     }
 
     fn parsed(iq: &Element) -> (xmpp_parsers::pubsub::pubsub::Publish, Option<Element>) {
-        let Ok(Iq::Set { payload, .. }) = Iq::try_from(iq.clone()) else { panic!("not a set") };
+        let Ok(Iq::Set { payload, .. }) = Iq::try_from(iq.clone()) else {
+            panic!("not a set")
+        };
         match PubSub::try_from(payload) {
-            Ok(PubSub::Publish { publish, publish_options }) => (
+            Ok(PubSub::Publish {
                 publish,
-                publish_options.and_then(|options| options.form).map(Element::from),
+                publish_options,
+            }) => (
+                publish,
+                publish_options
+                    .and_then(|options| options.form)
+                    .map(Element::from),
             ),
             other => panic!("{other:?}"),
         }
@@ -160,7 +187,10 @@ mod tests {
 
     #[test]
     fn parses_as_strict_services_do() {
-        let summary = Summary { body: Some("New <Message> & more"), sender: Some("rosa@home.test") };
+        let summary = Summary {
+            body: Some("New <Message> & more"),
+            sender: Some("rosa@home.test"),
+        };
         for options in [None, Some(FORM)] {
             for node in ["n1", ""] {
                 let (publish, form) = parsed(&publish(summary, node, options));
@@ -175,8 +205,14 @@ mod tests {
                     field.map(|field| field.values.clone())
                 };
                 assert_eq!(value("message-count"), Some(vec!["1".into()]));
-                assert_eq!(value("last-message-body"), Some(vec!["New <Message> & more".into()]));
-                assert_eq!(value("last-message-sender"), Some(vec!["rosa@home.test".into()]));
+                assert_eq!(
+                    value("last-message-body"),
+                    Some(vec!["New <Message> & more".into()])
+                );
+                assert_eq!(
+                    value("last-message-sender"),
+                    Some(vec!["rosa@home.test".into()])
+                );
                 assert!(notification.payloads.is_empty());
             }
         }
@@ -197,7 +233,11 @@ mod tests {
         let names: Vec<_> = pubsub.children().map(Element::name).collect();
         assert_eq!(names, ["publish", "publish-options"]);
         assert_eq!(
-            pubsub.get_child("publish-options", ns::PUBSUB).unwrap().children().next(),
+            pubsub
+                .get_child("publish-options", ns::PUBSUB)
+                .unwrap()
+                .children()
+                .next(),
             Some(&FORM.parse().unwrap())
         );
         assert_eq!(iq.attr("type"), Some("set"));

@@ -44,7 +44,9 @@ pub enum RequestError {
     #[error("The publish-options form is larger than {MAX_FORM} bytes or {MAX_FORM_FIELDS} fields")]
     FormTooLarge,
     /// Over [`MAX_EXTENSION`] or [`MAX_ELEMENTS`].
-    #[error("An extension is larger than {MAX_EXTENSION} bytes, or there are more than {MAX_ELEMENTS}")]
+    #[error(
+        "An extension is larger than {MAX_EXTENSION} bytes, or there are more than {MAX_ELEMENTS}"
+    )]
     ExtensionTooLarge,
     /// Not an element that can be read at all.
     #[error("The request cannot be read")]
@@ -171,12 +173,20 @@ mod tests {
     fn the_jid_is_needed_valid_and_not_the_own() {
         assert_eq!(refusal("node='n'", ""), RequestError::MissingJid);
         for jid in ["", "@", "a@", "a b@c", "push.test/"] {
-            assert_eq!(refusal(&format!("jid='{jid}'"), ""), RequestError::MalformedJid, "{jid}");
+            assert_eq!(
+                refusal(&format!("jid='{jid}'"), ""),
+                RequestError::MalformedJid,
+                "{jid}"
+            );
         }
         let long = format!("jid='{}@push.test'", "a".repeat(1024));
         assert_eq!(refusal(&long, ""), RequestError::MalformedJid);
         for own in [OWN, "anna@home.test", "ANNA@HOME.test/phone"] {
-            assert_eq!(refusal(&format!("jid='{own}'"), ""), RequestError::OwnJid, "{own}");
+            assert_eq!(
+                refusal(&format!("jid='{own}'"), ""),
+                RequestError::OwnJid,
+                "{own}"
+            );
         }
     }
 
@@ -188,7 +198,10 @@ mod tests {
 
         let form = |fields| {
             let field = "<field var='a'><value>b</value></field>";
-            format!("<x xmlns='jabber:x:data' type='submit'>{}</x>", field.repeat(fields))
+            format!(
+                "<x xmlns='jabber:x:data' type='submit'>{}</x>",
+                field.repeat(fields)
+            )
         };
         assert!(parse("jid='push.test'", &form(MAX_FORM_FIELDS)).is_ok());
         assert_eq!(
@@ -196,12 +209,21 @@ mod tests {
             RequestError::FormTooLarge
         );
         let large = FORM.replace("s3-91b", &"s".repeat(MAX_FORM));
-        assert_eq!(refusal("jid='push.test'", &large), RequestError::FormTooLarge);
+        assert_eq!(
+            refusal("jid='push.test'", &large),
+            RequestError::FormTooLarge
+        );
 
         let extension = format!("<e xmlns='urn:x'>{}</e>", "e".repeat(MAX_EXTENSION));
-        assert_eq!(refusal("jid='push.test'", &extension), RequestError::ExtensionTooLarge);
+        assert_eq!(
+            refusal("jid='push.test'", &extension),
+            RequestError::ExtensionTooLarge
+        );
         let many = "<e xmlns='urn:x'/>".repeat(MAX_ELEMENTS + 1);
-        assert_eq!(refusal("jid='push.test'", &many), RequestError::ExtensionTooLarge);
+        assert_eq!(
+            refusal("jid='push.test'", &many),
+            RequestError::ExtensionTooLarge
+        );
     }
 
     #[test]
@@ -211,7 +233,11 @@ mod tests {
             "<x xmlns='jabber:x:data' type='result'/>",
             "<x xmlns='jabber:x:data' type='submit'><field><value>b</value></field></x>",
         ] {
-            assert_eq!(refusal("jid='push.test'", form), RequestError::MalformedForm, "{form}");
+            assert_eq!(
+                refusal("jid='push.test'", form),
+                RequestError::MalformedForm,
+                "{form}"
+            );
         }
     }
 
@@ -224,6 +250,9 @@ mod tests {
         ] {
             assert_eq!(error.stanza_error().0, ErrorType::Modify);
         }
-        assert_eq!(RequestError::MalformedJid.stanza_error().1, DefinedCondition::JidMalformed);
+        assert_eq!(
+            RequestError::MalformedJid.stanza_error().1,
+            DefinedCondition::JidMalformed
+        );
     }
 }

@@ -32,7 +32,10 @@ fn carbon(direction: &str, from: &str, children: &str) -> String {
 fn a_body_is_important_an_empty_one_is_not() {
     assert_eq!(importance_of("<body>hi</body>"), Importance::Important);
     assert_eq!(importance_of("<body/>"), Importance::Unimportant);
-    assert_eq!(importance_of("<body xmlns='urn:x'>hi</body>"), Importance::Unimportant);
+    assert_eq!(
+        importance_of("<body xmlns='urn:x'>hi</body>"),
+        Importance::Unimportant
+    );
     assert_eq!(importance_of(""), Importance::Unimportant);
 }
 
@@ -42,7 +45,10 @@ fn encrypted_content_is_important_without_a_body() {
         let child = format!("<{name} xmlns='{ns}'/>");
         assert_eq!(importance_of(&child), Importance::Important, "{child}");
     }
-    assert_eq!(importance_of("<encrypted xmlns='urn:x'/>"), Importance::Unimportant);
+    assert_eq!(
+        importance_of("<encrypted xmlns='urn:x'/>"),
+        Importance::Unimportant
+    );
 }
 
 #[test]
@@ -101,7 +107,10 @@ fn a_subject_change_is_unimportant_in_a_room_only() {
         subject("groupchat", "<encryption xmlns='urn:xmpp:eme:0'/>"),
         Importance::Unimportant
     );
-    assert_eq!(subject("groupchat", "<body>b</body>"), Importance::Important);
+    assert_eq!(
+        subject("groupchat", "<body>b</body>"),
+        Importance::Important
+    );
     assert_eq!(subject("normal", "<body>b</body>"), Importance::Important);
 }
 
@@ -109,10 +118,22 @@ fn a_subject_change_is_unimportant_in_a_room_only() {
 fn a_sent_carbon_is_unimportant_a_received_one_counts_as_its_message() {
     let body = "<body>hi</body>";
     let call = "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>";
-    assert_eq!(facts(&carbon("sent", ACCOUNT, body)).importance, Importance::Unimportant);
-    assert_eq!(facts(&carbon("received", ACCOUNT, body)).importance, Importance::Important);
-    assert_eq!(facts(&carbon("received", ACCOUNT, call)).importance, Importance::Urgent);
-    assert_eq!(facts(&carbon("received", ACCOUNT, "")).importance, Importance::Unimportant);
+    assert_eq!(
+        facts(&carbon("sent", ACCOUNT, body)).importance,
+        Importance::Unimportant
+    );
+    assert_eq!(
+        facts(&carbon("received", ACCOUNT, body)).importance,
+        Importance::Important
+    );
+    assert_eq!(
+        facts(&carbon("received", ACCOUNT, call)).importance,
+        Importance::Urgent
+    );
+    assert_eq!(
+        facts(&carbon("received", ACCOUNT, "")).importance,
+        Importance::Unimportant
+    );
 }
 
 #[test]
@@ -126,7 +147,10 @@ fn a_forged_carbon_is_an_ordinary_message() {
 
 #[test]
 fn presence_and_iq_are_unimportant_and_no_messages() {
-    for xml in ["<presence from='a@b'/>", "<iq from='a@b' type='set' id='1'/>"] {
+    for xml in [
+        "<presence from='a@b'/>",
+        "<iq from='a@b' type='set' id='1'/>",
+    ] {
         let facts = facts(xml);
         assert_eq!(facts.importance, Importance::Unimportant);
         assert!(!facts.message);
@@ -201,17 +225,18 @@ fn a_delay_by_the_own_host_tells_of_redelivery() {
 #[test]
 fn a_note_to_self_has_the_account_at_both_ends() {
     assert!(facts("<message from='anna@home.test/desk'><body>hi</body></message>").note_to_self);
-    assert!(
-        facts("<message from='anna@home.test/desk' to='anna@home.test/phone'/>").note_to_self
-    );
+    assert!(facts("<message from='anna@home.test/desk' to='anna@home.test/phone'/>").note_to_self);
     assert!(!facts("<message from='anna@home.test/desk' to='anna@away.test'/>").note_to_self);
     assert!(!facts("<message from='rosa@away.test' to='anna@home.test'/>").note_to_self);
 }
 
 #[test]
 fn body_and_sender_are_those_of_the_message_in_a_carbon() {
-    let xml = carbon("received", ACCOUNT, "<body>h<b/>i</body>")
-        .replacen(' ', " xmlns='jabber:client' ", 1);
+    let xml = carbon("received", ACCOUNT, "<body>h<b/>i</body>").replacen(
+        ' ',
+        " xmlns='jabber:client' ",
+        1,
+    );
     let dom: Dom = xml.parse().unwrap();
     assert_eq!(crate::stanza::body(&dom, ACCOUNT).as_deref(), Some("hi"));
     assert_eq!(
