@@ -263,7 +263,7 @@ local function arm(delay)
 end
 
 -- A listener may change the payload, or veto the push
-local function is_vetoed(user, record, push, original)
+local function is_vetoed(user, push, original)
 	if not host_events.get_handlers("cloud_notify/push") then return false; end
 	local publish = push.stanza.tags[1].tags[1];
 	local event = {
@@ -271,7 +271,7 @@ local function is_vetoed(user, record, push, original)
 		notification_payload = publish.tags[1].tags[1];
 		original_stanza = original;
 		username = user;
-		push_info = record;
+		push_info = push.record;
 		push_summary = {
 			["message-count"] = "1";
 			["last-message-body"] = push.body;
@@ -288,8 +288,8 @@ local function is_vetoed(user, record, push, original)
 	return vetoed, event.reason;
 end
 
-local function publish(user, record, push, original)
-	local vetoed, reason = is_vetoed(user, record, push, original);
+local function publish(user, push, original)
+	local vetoed, reason = is_vetoed(user, push, original);
 	if vetoed then
 		module:log("debug", "Push for %s to %s was vetoed: %s", user, push.identifier, reason or "no reason given");
 		arm(engine:vetoed(push.id));
@@ -302,13 +302,13 @@ local function publish(user, record, push, original)
 	module:send(push.stanza);
 end
 
-local function carry_out(user, records, stanza, pushes, silent, delay)
+local function carry_out(user, stanza, pushes, silent, delay)
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
 		module:log("debug", "No push for %s to %s: %s", user, silent[i], silent[i+1]);
 	end
 	for i = 1, pushes and #pushes or 0 do
-		publish(user, records[pushes[i].identifier], pushes[i], stanza);
+		publish(user, pushes[i], stanza);
 	end
 end
 
@@ -322,7 +322,7 @@ local function release(user, identifier)
 	if type(record) ~= "table" then return engine:forget(user, identifier); end
 	local push, delay = engine:release(user, identifier, record, sessions);
 	arm(delay);
-	if push then publish(user, record, push, push.original); end
+	if push then publish(user, push, push.original); end
 end
 
 -- A Lua error or a Rust panic must not stop the event: the message itself has to arrive
@@ -330,7 +330,17 @@ local function guarded(handler)
 	return function (event)
 		local ok, result = xpcall(handler, traceback, event);
 		if ok then return result; end
-		module:log("error", "Please report this bug, no push was sent: %s", result);
+		module:log("error", "This is a bug, please report it: %s", result);
+	end
+end
+
+local function guarded_request(handler)
+	handler = guarded(handler);
+	return function (event)
+		if not handler(event) then
+			event.origin.send(st.error_reply(event.stanza, "wait", "internal-server-error"));
+		end
+		return true;
 	end
 end
 
@@ -352,7 +362,7 @@ local function unacked(session, stanza)
 	local identifier, record = session.push_identifier, session.push_settings;
 	if not identifier or type(record) ~= "table" then return; end
 	local user = session.username;
-	carry_out(user, { [identifier] = record }, stanza, engine:unacked(user, session, user_sessions(user), stanza));
+	carry_out(user, stanza, engine:unacked(user, session, user_sessions(user), stanza));
 end
 
 local function unacked_queue(session, queue)
@@ -393,7 +403,7 @@ local function on_archived(event)
 	local user = event.for_user;
 	local records = user and get_records(user);
 	if not records then return; end
-	carry_out(user, records, event.stanza,
+	carry_out(user, event.stanza,
 		engine:archived(user, records, user_sessions(user), event.stanza, event.id));
 end
 
@@ -404,7 +414,7 @@ local function on_offline(event)
 	local user = event.username or jid.node(stanza.attr.to) or event.origin.username;
 	local records = user and get_records(user);
 	if not records then return; end
-	carry_out(user, records, stanza, engine:offline(user, records, user_sessions(user), stanza));
+	carry_out(user, stanza, engine:offline(user, records, user_sessions(user), stanza));
 end
 
 -- Anybody may ask for a push without a stanza
@@ -415,7 +425,7 @@ local function on_ping(event)
 		if type(record) == "table" then
 			local push, delay = engine:ping(user, identifier, record);
 			arm(delay);
-			if push then publish(user, record, push); end
+			if push then publish(user, push); end
 		end
 	end
 end
@@ -567,8 +577,8 @@ end
 configure();
 
 module:hook("account-disco-info", on_disco_info);
-module:hook("iq-set/self/" .. xmlns_push .. ":enable", on_enable);
-module:hook("iq-set/self/" .. xmlns_push .. ":disable", on_disable);
+module:hook("iq-set/self/" .. xmlns_push .. ":enable", guarded_request(on_enable));
+module:hook("iq-set/self/" .. xmlns_push .. ":disable", guarded_request(on_disable));
 module:hook("iq/host", guarded(on_answer), 10);
 module:hook("message/bare", guarded(on_message), 10);
 module:hook("resource-bind", guarded(on_resource_bind));

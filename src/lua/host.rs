@@ -493,7 +493,7 @@ impl Host {
         Ok((pushes, silent, meeting.delay))
     }
 
-    /// `{ id, identifier, stanza, important, body, sender }`
+    /// `{ id, identifier, record, stanza, important, body, sender }`
     fn push(&self, lua: &Lua, decided: &Decided, record: &Table) -> Result<Table> {
         let id = decided.id.to_string();
         let publish = Publish {
@@ -511,6 +511,7 @@ impl Host {
         let push = lua.create_table_with_capacity(0, 8)?;
         push.raw_set("id", &*id)?;
         push.raw_set("identifier", &*decided.identifier)?;
+        push.raw_set("record", record)?;
         push.raw_set("stanza", stanza)?;
         push.raw_set("important", decided.importance >= Importance::Important)?;
         push.raw_set("body", decided.body.as_deref())?;
