@@ -17,7 +17,7 @@ local prosody = {};
 
 prosody.versions = { "0.12"; "13.0" };
 
-local own_plugins = repository .. "/build/plugins";
+local own_plugins = repository .. "/build/lua%s/plugins";
 local spec_plugins = repository .. "/spec/support/plugins";
 local community_plugins = repository .. "/build/debian/prosody-modules/usr/lib/prosody/modules";
 local upstream_plugins = installed_source .. "/modules/mod_cloud_notify";
@@ -88,11 +88,6 @@ local function installation(version, lua)
 	return { script = "/usr/bin/prosody"; source = installed_source; plugins = installed_source .. "/modules" };
 end
 
-local function has_own_module()
-	return lfs.attributes(own_plugins .. "/mod_cloud_notify.lua")
-		or lfs.attributes(own_plugins .. "/mod_cloud_notify/mod_cloud_notify.lua");
-end
-
 local function enabled_modules(options)
 	local without = {};
 	for _, name in ipairs(options.without or {}) do
@@ -119,9 +114,10 @@ local function plugin_paths(options, needs_cloud_notify)
 			paths[#paths + 1] = upstream_plugins;
 		end
 	else
+		local path = own_plugins:format(options.lua or "5.4");
 		-- Prosody would silently take upstream's module instead.
-		assert(not needs_cloud_notify or has_own_module(), "no mod_cloud_notify in build/plugins");
-		paths[#paths + 1] = own_plugins;
+		assert(not needs_cloud_notify or lfs.attributes(path .. "/mod_cloud_notify"), "no mod_cloud_notify in " .. path);
+		paths[#paths + 1] = path;
 	end
 	paths[#paths + 1] = spec_plugins;
 	if options.community then
@@ -341,11 +337,12 @@ function methods:wait_log(wanted, timeout, mark)
 	end, timeout, ("%q in the log"):format(wanted));
 end
 
--- Log lines that tell of a Lua error or a Rust panic, from the beginning.
+-- Log lines that tell of a Lua error or a Rust panic, from the beginning. Debug
+-- messages do not: there are errors that are handled.
 function methods:faults()
 	local faults = {};
 	for line in (self:log_text() .. self:console_text()):gmatch("[^\n]+") do
-		for _, pattern in ipairs(fault_patterns) do
+		for _, pattern in ipairs(not line:find("\tdebug\t", 1, true) and fault_patterns or {}) do
 			if line:find(pattern) then
 				faults[#faults + 1] = line;
 				break;

@@ -1,0 +1,74 @@
+-- The native library for the Lua that runs the specs, as the module uses it.
+
+require "spec.support.init";
+
+local st = require "util.stanza";
+local parse_xml = require "util.xml".parse;
+
+local library = "./build/lua" .. _VERSION:match("%d.%d") .. "/plugins/mod_cloud_notify/cloud_notify.so";
+
+local native = assert(package.loadlib(library, "luaopen_cloud_notify"))("cloud_notify");
+
+local support = {};
+
+support.library = native;
+support.host = "home.test";
+support.user = "anna";
+support.account = "anna@home.test";
+
+local default_options = {
+	push_answer_timeout = 120;
+	push_coalesce_window = 1;
+	push_max_devices = 5;
+	push_max_errors = 16;
+	push_max_per_minute = 0;
+	push_notification_important_body = "New Message!";
+	push_notification_with_body = false;
+	push_notification_with_sender = false;
+	push_notify_on = "all";
+};
+
+-- An engine that has seen nothing yet, with the given options besides the defaults.
+function support.engine(options)
+	local all = {};
+	for name, value in pairs(default_options) do all[name] = value; end
+	for name, value in pairs(options or {}) do all[name] = value; end
+	native.close(support.host);
+	local engine = native.open(support.host, st.stanza_mt, st.deserialize);
+	engine:configure(all);
+	return engine;
+end
+
+-- A stanza as Prosody reads it from the wire.
+function support.xml(text)
+	return assert(parse_xml(text));
+end
+
+-- What is the same in two stanzas that mean the same XML.
+function support.canonical(stanza)
+	return st.preserialize(support.xml(tostring(stanza)));
+end
+
+-- A user's table with one registration, and its record.
+function support.records(record)
+	record = record or { jid = "push.test", node = "n1" };
+	return { [record.jid .. "<" .. (record.node or "")] = record }, record;
+end
+
+local archive_ids = 0;
+
+-- An archive id that was not there before.
+function support.archive_id()
+	archive_ids = archive_ids + 1;
+	return ("archive-%d"):format(archive_ids);
+end
+
+-- The push to the only registration of a user without sessions, when the stanza is
+-- archived; else nil and why there is none.
+function support.archive(engine, stanza, record, sessions)
+	local records = support.records(record);
+	local pushes, silent = engine:archived(support.user, records, sessions, stanza, support.archive_id());
+	return pushes and pushes[1], silent and silent[2];
+end
+
+return support;
