@@ -263,13 +263,13 @@ local function arm(delay)
 end
 
 -- A listener may change the payload, or veto the push
-local function is_vetoed(user, push, original)
+local function is_vetoed(user, push)
 	if not host_events.get_handlers("cloud_notify/push") then return false; end
 	local publish = push.stanza.tags[1].tags[1];
 	local event = {
 		notification_stanza = push.stanza;
 		notification_payload = publish.tags[1].tags[1];
-		original_stanza = original;
+		original_stanza = push.original;
 		username = user;
 		push_info = push.record;
 		push_summary = {
@@ -282,14 +282,14 @@ local function is_vetoed(user, push, original)
 	local ok, vetoed = pcall(module.fire_event, module, "cloud_notify/push", event);
 	if not ok then
 		-- Not every listener can do with a push that is for no stanza
-		module:log(original and "error" or "debug", "Error in a listener of cloud_notify/push: %s", vetoed);
+		module:log(push.original and "error" or "debug", "Error in a listener of cloud_notify/push: %s", vetoed);
 		return false;
 	end
 	return vetoed, event.reason;
 end
 
-local function publish(user, push, original)
-	local vetoed, reason = is_vetoed(user, push, original);
+local function publish(user, push)
+	local vetoed, reason = is_vetoed(user, push);
 	if vetoed then
 		module:log("debug", "Push for %s to %s was vetoed: %s", user, push.identifier, reason or "no reason given");
 		arm(engine:vetoed(push.id));
@@ -302,13 +302,13 @@ local function publish(user, push, original)
 	module:send(push.stanza);
 end
 
-local function carry_out(user, stanza, pushes, silent, delay)
+local function carry_out(user, pushes, silent, delay)
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
 		module:log("debug", "No push for %s to %s: %s", user, silent[i], silent[i+1]);
 	end
 	for i = 1, pushes and #pushes or 0 do
-		publish(user, pushes[i], stanza);
+		publish(user, pushes[i]);
 	end
 end
 
@@ -322,7 +322,7 @@ local function release(user, identifier)
 	if type(record) ~= "table" then return engine:forget(user, identifier); end
 	local push, delay = engine:release(user, identifier, record, sessions);
 	arm(delay);
-	if push then publish(user, push, push.original); end
+	if push then publish(user, push); end
 end
 
 -- A Lua error or a Rust panic must not stop the event: the message itself has to arrive
@@ -358,23 +358,19 @@ end);
 
 -- Rule (a): stream management
 
-local function unacked(session, stanza)
-	local identifier, record = session.push_identifier, session.push_settings;
-	if not identifier or type(record) ~= "table" then return; end
+local function unacked(session, queue)
 	local user = session.username;
-	carry_out(user, stanza, engine:unacked(user, session, user_sessions(user), stanza));
-end
-
-local function unacked_queue(session, queue)
-	for i = 1, #queue do unacked(session, queue[i]); end
+	if not session.push_identifier or type(session.push_settings) ~= "table" then return; end
+	local place = 1;
+	repeat
+		local pushes, silent, delay, next_place = engine:unacked(user, session, user_sessions(user), queue, place);
+		carry_out(user, pushes, silent, delay);
+		place = next_place;
+	until not place
 end
 
 local function on_ack_delayed(event)
-	if event.stanza then
-		unacked(event.origin, event.stanza);
-	else
-		unacked_queue(event.origin, event.queue);
-	end
+	unacked(event.origin, event.stanza and { event.stanza } or event.queue);
 end
 
 local function on_hibernation_start(event)
@@ -382,11 +378,11 @@ local function on_hibernation_start(event)
 	session.first_hibernated_push = nil;
 	if not session.push_identifier then return; end
 	extend_hibernation(session);
-	unacked_queue(session, event.queue);
+	unacked(session, event.queue);
 end
 
 local function on_hibernation_stanza(event)
-	unacked(event.origin, event.stanza);
+	unacked(event.origin, { event.stanza });
 end
 
 local function on_hibernation_end(event)
@@ -403,8 +399,7 @@ local function on_archived(event)
 	local user = event.for_user;
 	local records = user and get_records(user);
 	if not records then return; end
-	carry_out(user, event.stanza,
-		engine:archived(user, records, user_sessions(user), event.stanza, event.id));
+	carry_out(user, engine:archived(user, records, user_sessions(user), event.stanza, event.id));
 end
 
 -- Rule (c): offline storage, and groupchat messages to the bare JID
@@ -414,7 +409,7 @@ local function on_offline(event)
 	local user = event.username or jid.node(stanza.attr.to) or event.origin.username;
 	local records = user and get_records(user);
 	if not records then return; end
-	carry_out(user, stanza, engine:offline(user, records, user_sessions(user), stanza));
+	carry_out(user, engine:offline(user, records, user_sessions(user), stanza));
 end
 
 -- Anybody may ask for a push without a stanza

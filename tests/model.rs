@@ -342,7 +342,7 @@ impl World {
         {
             match verdict {
                 Verdict::Push(id) => self.sent(id, devices[registration], message),
-                Verdict::Hold(ticket) => self.engine.hold(self.now, ticket, message),
+                Verdict::Hold(ticket) => self.engine.hold(self.now, ticket, || Some(message)),
                 Verdict::Silent(_) => {}
             }
         }

@@ -141,7 +141,13 @@ impl<S> Held<S> {
         }
     }
 
-    pub fn add(&mut self, stanza: Waiting<S>, id: StanzaId) {
+    /// Adds a stanza; `stanza` is called only if it is kept as a candidate.
+    pub fn add(
+        &mut self,
+        id: StanzaId,
+        importance: Importance,
+        stanza: impl FnOnce() -> Option<S>,
+    ) {
         if self.ids.len() < MAX_PUSHED {
             self.ids.push(id);
         }
@@ -149,11 +155,12 @@ impl<S> Held<S> {
             let less = self
                 .waiting
                 .iter()
-                .rposition(|other| other.importance < stanza.importance);
+                .rposition(|other| other.importance < importance);
             let Some(less) = less else { return };
             self.waiting.remove(less);
         }
-        self.waiting.push(stanza);
+        self.waiting
+            .extend(stanza().map(|stanza| Waiting { stanza, importance }));
     }
 
     /// The first one of the highest importance.

@@ -264,12 +264,12 @@ impl<S> Engine<S> {
         self.send(now, device, account.registrations[registration].jid, false)
     }
 
-    /// Keeps a stanza that has to wait.
+    /// Keeps a stanza that has to wait. `stanza` is called only if it is really needed.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a ticket is good for one stanza"
     )]
-    pub fn hold(&mut self, now: Duration, ticket: Ticket, stanza: S) {
+    pub fn hold(&mut self, now: Duration, ticket: Ticket, stanza: impl FnOnce() -> Option<S>) {
         let Some(device) = self.devices.get_mut(&ticket.device) else {
             return;
         };
@@ -279,13 +279,7 @@ impl<S> Engine<S> {
         let held = device
             .held
             .get_or_insert_with(|| Held::new(now, ticket.due));
-        held.add(
-            Waiting {
-                stanza,
-                importance: ticket.importance,
-            },
-            ticket.id,
-        );
+        held.add(ticket.id, ticket.importance, stanza);
         if let Some(due) = held.due {
             self.timers.set(due, Timer::Held(ticket.device));
         }

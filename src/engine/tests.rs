@@ -92,7 +92,7 @@ impl Phone {
         match verdict {
             Verdict::Hold(ticket) => {
                 let copy = Ticket { ..ticket };
-                self.engine.hold(ms(at), ticket, id);
+                self.engine.hold(ms(at), ticket, || Some(id));
                 Verdict::Hold(copy)
             }
             verdict => verdict,
@@ -117,7 +117,7 @@ impl Phone {
             .ask(|engine, account| engine.offline(ms(at), account, facts, id).remove(0).verdict);
         if let Verdict::Hold(ticket) = verdict {
             verdict = Verdict::Hold(Ticket { ..ticket });
-            self.engine.hold(ms(at), ticket, id.0);
+            self.engine.hold(ms(at), ticket, || Some(id.0));
         }
         verdict
     }

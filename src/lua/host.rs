@@ -9,18 +9,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::{
-    FromLua, Function, IntoLuaMulti, Lua, RegistryKey, Result, Table, UserData, UserDataMethods,
-    Value,
-};
+use mlua::{Function, Lua, RegistryKey, Result, Table, UserData, UserDataMethods, Value};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use super::reader::{self, Frame, Key, Keys, Stanza, TableRef};
+use super::reader::{self, Key, Keys, Stanza, TableRef};
 use super::writer;
 use crate::engine::{
     Account, Answer, Connection, Decision, Due, Engine, NotifyOn, Options, PushId, Registration,
-    Session, Ticket, Verdict,
+    Released, Session, Ticket, Verdict,
 };
 use crate::stanza::{self, Facts, Importance, StanzaId};
 use crate::wire::publish::{Publish, Summary};
@@ -88,6 +85,8 @@ pub struct Host {
 /// A push that has been decided on, with all that the publish needs.
 struct Decided {
     id: PushId,
+    /// That of its stanza.
+    place: usize,
     identifier: String,
     jid: String,
     node: String,
@@ -100,15 +99,122 @@ struct Decided {
 /// reason in turn), and the seconds to the next deadline if it is an earlier one.
 type Outcome = (Option<Table>, Option<Table>, Option<f64>);
 
-/// What a meeting of a stanza and some registrations has led to.
+/// The same, and the place in the queue to go on from.
+type QueueOutcome = (Option<Table>, Option<Table>, Option<f64>, Option<usize>);
+
+/// What a meeting of stanzas and registrations has led to.
 #[derive(Default)]
 struct Meeting {
     pushes: Vec<Decided>,
-    holds: Vec<Ticket>,
+    /// Tickets, with the places of their stanzas.
+    holds: Vec<(usize, Ticket)>,
+    /// Registrations and reasons, each pair once.
     silent: Vec<(String, &'static str)>,
-    /// The stanza has been given this identity, to be marked with it.
-    mark: Option<StanzaId>,
+    /// Stanzas that have been given an identity, to be marked with it.
+    marks: Vec<(usize, StanzaId)>,
     delay: Option<f64>,
+}
+
+/// A push that the engine has decided on.
+#[derive(Clone, Copy)]
+struct Push {
+    id: PushId,
+    /// That of its stanza.
+    place: usize,
+    importance: Importance,
+}
+
+/// A stanza, and what it is recognised by.
+#[derive(Clone, Copy)]
+struct Known {
+    facts: Facts,
+    id: StanzaId,
+    /// It had no identity before.
+    is_new: bool,
+}
+
+fn recognise(
+    engine: &mut Engine<RegistryKey>,
+    table: &TableRef<'_>,
+    stanza: &Stanza<'_>,
+    account: &str,
+) -> Known {
+    let facts = Facts::read(stanza, account, engine.key());
+    let mark = || {
+        table
+            .integer(Key::PushId)
+            .map(|mark| StanzaId(mark.cast_unsigned()))
+    };
+    match facts.id.or_else(mark) {
+        Some(id) => Known {
+            facts,
+            id,
+            is_new: false,
+        },
+        None => Known {
+            facts,
+            id: engine.new_id(),
+            is_new: true,
+        },
+    }
+}
+
+impl Meeting {
+    /// Notes a verdict; returns the push if it is one.
+    fn take(
+        &mut self,
+        place: usize,
+        known: Known,
+        identifier: &str,
+        verdict: Verdict,
+    ) -> Option<Push> {
+        if known.is_new && self.marks.last().is_none_or(|(marked, _)| *marked != place) {
+            self.marks.push((place, known.id));
+        }
+        match verdict {
+            Verdict::Push(id) => {
+                let importance = known.facts.importance;
+                return Some(Push {
+                    id,
+                    place,
+                    importance,
+                });
+            }
+            Verdict::Hold(ticket) => self.holds.push((place, ticket)),
+            Verdict::Silent(silence) => {
+                let reason = silence.reason();
+                if !self
+                    .silent
+                    .iter()
+                    .any(|known| *known == (identifier.to_owned(), reason))
+                {
+                    self.silent.push((identifier.to_owned(), reason));
+                }
+            }
+        }
+        None
+    }
+
+    /// Marks the stanzas and sees to what has to wait.
+    fn conclude(
+        &mut self,
+        lua: &Lua,
+        engine: &mut Engine<RegistryKey>,
+        armed: &mut Option<Duration>,
+        now: Duration,
+        stanza: impl Fn(usize) -> Result<Table>,
+    ) -> Result<()> {
+        for (place, StanzaId(id)) in self.marks.drain(..) {
+            stanza(place)?.raw_set("_push_id", id.cast_signed())?;
+        }
+        for (place, ticket) in self.holds.drain(..) {
+            engine.hold(now, ticket, || {
+                lua.create_registry_value(stanza(place).ok()?).ok()
+            });
+        }
+        self.delay = next_delay(engine, armed, now);
+        Ok(())
+    }
 }
 
 impl UserData for Host {
@@ -185,11 +291,16 @@ impl Host {
         this: &Self,
         (user, records, sessions, stanza, archive_id): (String, Table, Value, Table, String),
     ) -> Result<Outcome> {
-        let meeting = this.meet(lua, &user, (&records, sessions, &stanza), &stanza, |met| {
-            met.engine
-                .archived(met.now, met.account, met.facts, &archive_id)
+        let args = (&*user, &records, sessions, &stanza);
+        let meeting = this.meet(lua, args, |engine, now, account, known| {
+            engine.archived(now, account, &known.facts, &archive_id)
         })?;
-        this.outcome(lua, meeting, |identifier| records.raw_get(identifier))
+        this.outcome(
+            lua,
+            meeting,
+            |_| Ok(stanza.clone()),
+            |who| records.raw_get(who),
+        )
     }
 
     /// `offline(user, records, sessions, stanza)`: rule (c).
@@ -198,33 +309,75 @@ impl Host {
         this: &Self,
         (user, records, sessions, stanza): (String, Table, Value, Table),
     ) -> Result<Outcome> {
-        let meeting = this.meet(lua, &user, (&records, sessions, &stanza), &stanza, |met| {
-            met.engine.offline(met.now, met.account, met.facts, met.id)
+        let args = (&*user, &records, sessions, &stanza);
+        let meeting = this.meet(lua, args, |engine, now, account, known| {
+            engine.offline(now, account, &known.facts, known.id)
         })?;
-        this.outcome(lua, meeting, |identifier| records.raw_get(identifier))
+        this.outcome(
+            lua,
+            meeting,
+            |_| Ok(stanza.clone()),
+            |who| records.raw_get(who),
+        )
     }
 
-    /// `unacked(user, session, sessions, stanza)`: rule (a), for the registration that
-    /// the session is attached to.
+    /// `unacked(user, session, sessions, queue, place)`: rule (a), for the registration that the
+    /// session is attached to. Goes through the queue from `place` up to the first
+    /// push, for a veto of it may change what becomes of the rest; the fourth result is the place
+    /// to go on from, if there is more.
     fn unacked(
         lua: &Lua,
         this: &Self,
-        (user, session, sessions, stanza): (String, Table, Value, Table),
-    ) -> Result<Outcome> {
-        let args = (Value::Nil, sessions, &stanza, &session);
-        let meeting = this.meet(lua, &user, args, &stanza, |met| {
-            let Some(own) = met.own else {
-                return Vec::new();
-            };
-            let verdict = met
-                .engine
-                .unacked(met.now, met.account, 0, own, met.facts, met.id);
-            vec![Decision {
-                registration: 0,
-                verdict,
-            }]
-        })?;
-        this.outcome(lua, meeting, |_| session.raw_get("push_settings"))
+        (user, session, sessions, queue, place): (String, Table, Value, Table, usize),
+    ) -> Result<QueueOutcome> {
+        let now = START.elapsed();
+        let jid = this.account(&user);
+        let mut meeting = Meeting::default();
+        let mut next = None;
+        {
+            let State {
+                engine,
+                disclosure,
+                armed,
+            } = &mut *this.state.lock();
+            reader::read(lua, &this.keys, (sessions, &session, &queue), |frame| {
+                let (session, queue) = (frame.table(1)?, frame.table(2)?);
+                let (sessions, own) = read_sessions(frame.table(0).as_ref(), Some(&session));
+                let identifier = session.str(Key::PushIdentifier)?;
+                session.with(Key::PushSettings, |record| {
+                    let registration = read_registration(identifier, record, disclosure.body)?;
+                    let registrations = [registration];
+                    let account = Account {
+                        user: &user,
+                        registrations: &registrations,
+                        sessions: &sessions,
+                    };
+                    for place in place..=queue.len() {
+                        let pushed = queue.with_entry(place, |table| {
+                            Stanza::with(table, |stanza| {
+                                let known = recognise(engine, table, stanza, &jid);
+                                let Known { facts, id, .. } = &known;
+                                let verdict = engine.unacked(now, &account, 0, own?, facts, *id);
+                                meeting.take(place, known, identifier, verdict).map(|push| {
+                                    decide(push, identifier, record, Some(stanza), &jid, disclosure)
+                                })
+                            })
+                        });
+                        if let Some(decided) = pushed.flatten() {
+                            meeting.pushes.extend(decided);
+                            next = (place < queue.len()).then_some(place + 1);
+                            break;
+                        }
+                    }
+                    Some(())
+                })
+            })?;
+            meeting.conclude(lua, engine, armed, now, |place| queue.raw_get(place))?;
+        }
+        let record = |_: &str| session.raw_get("push_settings");
+        let (pushes, silent, delay) =
+            this.outcome(lua, meeting, |place| queue.raw_get(place), record)?;
+        Ok((pushes, silent, delay, next))
     }
 
     /// `release(user, identifier, record, sessions)`: what waited for a device that `expire` has
@@ -260,7 +413,12 @@ impl Host {
             let original: Table = lua.registry_value(&released.stanza)?;
             let decided = reader::read(lua, &this.keys, (&record, &original), |frame| {
                 let record = frame.table(0)?;
-                let push = (released.id, released.importance);
+                let Released { id, importance, .. } = released;
+                let push = Push {
+                    id,
+                    place: 0,
+                    importance,
+                };
                 Stanza::with(&frame.table(1)?, |stanza| {
                     decide(
                         push,
@@ -278,9 +436,10 @@ impl Host {
         let Some(decided) = decided else {
             return Ok((None, delay));
         };
-        let push = this.push(lua, &decided, &record)?;
-        push.raw_set("original", original)?;
-        Ok((Some(push), delay))
+        Ok((
+            Some(this.push(lua, &decided, &record, Some(&original))?),
+            delay,
+        ))
     }
 
     /// `ping(user, identifier, record)`: a push without a stanza, and seconds to the next deadline.
@@ -305,13 +464,18 @@ impl Host {
                     registrations: &registrations,
                     sessions: &[],
                 };
-                let push = (engine.ping(now, &account, 0), Importance::Unimportant);
+                let id = engine.ping(now, &account, 0);
+                let push = Push {
+                    id,
+                    place: 0,
+                    importance: Importance::Unimportant,
+                };
                 decide::<Stanza<'_>>(push, &identifier, &record, None, account.user, disclosure)
             })?;
             (decided, next_delay(engine, armed, now))
         };
         let push = decided
-            .map(|decided| this.push(lua, &decided, &record))
+            .map(|decided| this.push(lua, &decided, &record, None))
             .transpose()?;
         Ok((push, delay))
     }
@@ -321,8 +485,8 @@ impl Host {
         lua: &Lua,
         this: &Self,
         (id, from, is_error, kind, condition): (
-            String,
-            String,
+            Option<String>,
+            Option<String>,
             bool,
             Option<String>,
             Option<String>,
@@ -335,6 +499,9 @@ impl Host {
             }
         } else {
             Answer::Result
+        };
+        let (Some(id), Some(from)) = (id, from) else {
+            return Ok(None);
         };
         let Some(report) = this.state.lock().engine.answered(&id, &from, answer) else {
             return Ok(None);
@@ -379,90 +546,60 @@ impl Host {
         format!("{user}@{}", self.name)
     }
 
-    /// Reads what lies in `args` (records or nil, sessions or nil, stanza, session or nil), has
-    /// `ask` put it to the engine, and sees to what has to wait.
+    /// Rules (b) and (c): has `ask` put the stanza and all registrations to the engine.
     fn meet(
         &self,
         lua: &Lua,
-        user: &str,
-        args: impl IntoLuaMulti,
-        stanza: &Table,
-        ask: impl FnOnce(Met<'_>) -> Vec<Decision>,
+        (user, records, sessions, stanza): (&str, &Table, Value, &Table),
+        ask: impl FnOnce(&mut Engine<RegistryKey>, Duration, &Account<'_>, &Known) -> Vec<Decision>,
     ) -> Result<Meeting> {
         let now = START.elapsed();
-        let account = self.account(user);
+        let jid = self.account(user);
+        let mut meeting = Meeting::default();
         let State {
             engine,
             disclosure,
             armed,
         } = &mut *self.state.lock();
-        let meeting = reader::read(lua, &self.keys, args, |frame| {
-            let table = frame.table(2)?;
+        reader::read(lua, &self.keys, (sessions, records, stanza), |frame| {
+            let (records, table) = (frame.table(1)?, frame.table(2)?);
+            let (sessions, _) = read_sessions(frame.table(0).as_ref(), None);
+            let mut registrations = Vec::new();
+            records.each(|identifier, record| {
+                registrations.extend(read_registration(identifier, record, disclosure.body));
+            });
+            let account = Account {
+                user,
+                registrations: &registrations,
+                sessions: &sessions,
+            };
             Stanza::with(&table, |stanza| {
-                let facts = Facts::read(stanza, &account, engine.key());
-                let marked = || {
-                    table
-                        .integer(Key::PushId)
-                        .map(|mark| StanzaId(mark.cast_unsigned()))
-                };
-                let mut mark = None;
-                let id = facts
-                    .id
-                    .or_else(marked)
-                    .unwrap_or_else(|| *mark.insert(engine.new_id()));
-                with_account(frame, user, disclosure.body, |found, own, records| {
-                    let met = Met {
-                        engine,
-                        now,
-                        account: found,
-                        own,
-                        facts: &facts,
-                        id,
-                    };
-                    let mut meeting = Meeting {
-                        mark,
-                        ..Meeting::default()
-                    };
-                    for Decision {
-                        registration,
-                        verdict,
-                    } in ask(met)
-                    {
-                        let identifier = found.registrations[registration].identifier;
-                        match verdict {
-                            Verdict::Push(id) => {
-                                let push = (id, facts.importance);
-                                meeting.pushes.extend(records(identifier, &|record| {
-                                    decide(
-                                        push,
-                                        identifier,
-                                        record,
-                                        Some(stanza),
-                                        &account,
-                                        disclosure,
-                                    )
-                                }));
+                let known = recognise(engine, &table, stanza, &jid);
+                for Decision {
+                    registration,
+                    verdict,
+                } in ask(engine, now, &account, &known)
+                {
+                    let identifier = registrations[registration].identifier;
+                    if let Some(push) = meeting.take(0, known, identifier, verdict) {
+                        records.each(|key, record| {
+                            if key == identifier {
+                                meeting.pushes.extend(decide(
+                                    push,
+                                    key,
+                                    record,
+                                    Some(stanza),
+                                    &jid,
+                                    disclosure,
+                                ));
                             }
-                            Verdict::Hold(ticket) => meeting.holds.push(ticket),
-                            Verdict::Silent(silence) => {
-                                meeting
-                                    .silent
-                                    .push((identifier.to_owned(), silence.reason()));
-                            }
-                        }
+                        });
                     }
-                    meeting
-                })
-            })
+                }
+            });
+            Some(())
         })?;
-        let mut meeting = meeting.unwrap_or_default();
-        if let Some(StanzaId(id)) = meeting.mark {
-            stanza.raw_set("_push_id", id.cast_signed())?;
-        }
-        for ticket in meeting.holds.drain(..) {
-            engine.hold(now, ticket, lua.create_registry_value(stanza)?);
-        }
-        meeting.delay = next_delay(engine, armed, now);
+        meeting.conclude(lua, engine, armed, now, |_| Ok(stanza.clone()))?;
         Ok(meeting)
     }
 
@@ -471,14 +608,19 @@ impl Host {
         &self,
         lua: &Lua,
         meeting: Meeting,
-        record: impl Fn(&str) -> Result<Value>,
+        original: impl Fn(usize) -> Result<Table>,
+        record: impl Fn(&str) -> Result<Table>,
     ) -> Result<Outcome> {
         let pushes = meeting
             .pushes
             .iter()
             .map(|decided| {
-                let record = Table::from_lua(record(&decided.identifier)?, lua)?;
-                self.push(lua, decided, &record)
+                self.push(
+                    lua,
+                    decided,
+                    &record(&decided.identifier)?,
+                    Some(&original(decided.place)?),
+                )
             })
             .collect::<Result<Vec<_>>>()?;
         let pushes = (!pushes.is_empty())
@@ -493,8 +635,14 @@ impl Host {
         Ok((pushes, silent, meeting.delay))
     }
 
-    /// `{ id, identifier, record, stanza, important, body, sender }`
-    fn push(&self, lua: &Lua, decided: &Decided, record: &Table) -> Result<Table> {
+    /// `{ id, identifier, record, original, stanza, important, body, sender }`
+    fn push(
+        &self,
+        lua: &Lua,
+        decided: &Decided,
+        record: &Table,
+        original: Option<&Table>,
+    ) -> Result<Table> {
         let id = decided.id.to_string();
         let publish = Publish {
             id: &id,
@@ -512,6 +660,7 @@ impl Host {
         push.raw_set("id", &*id)?;
         push.raw_set("identifier", &*decided.identifier)?;
         push.raw_set("record", record)?;
+        push.raw_set("original", original)?;
         push.raw_set("stanza", stanza)?;
         push.raw_set("important", decided.importance >= Importance::Important)?;
         push.raw_set("body", decided.body.as_deref())?;
@@ -548,63 +697,6 @@ fn next_delay<S>(engine: &Engine<S>, armed: &mut Option<Duration>, now: Duration
     }
     *armed = Some(next);
     Some(next.saturating_sub(now).as_secs_f64())
-}
-
-/// A stanza, and the engine that is asked about it.
-struct Met<'a> {
-    engine: &'a mut Engine<RegistryKey>,
-    now: Duration,
-    account: &'a Account<'a>,
-    /// The place of the session that the event is about.
-    own: Option<usize>,
-    facts: &'a Facts,
-    id: StanzaId,
-}
-
-/// Finds the record of an identifier and hands it over.
-type Records<'r> = &'r dyn Fn(&str, &dyn Fn(&TableRef<'_>) -> Option<Decided>) -> Option<Decided>;
-
-/// Reads registrations and sessions: those in the records, or the one that the
-/// session of the event says it is attached to.
-fn with_account<R>(
-    frame: &Frame<'_>,
-    user: &str,
-    content: bool,
-    then: impl FnOnce(&Account<'_>, Option<usize>, Records<'_>) -> R,
-) -> Option<R> {
-    let session = frame.table(3);
-    let (sessions, own) = read_sessions(frame.table(1).as_ref(), session.as_ref());
-    if let Some(session) = session {
-        let identifier = session.str(Key::PushIdentifier)?;
-        return session.with(Key::PushSettings, |record| {
-            let registration = read_registration(identifier, record, content)?;
-            let account = Account {
-                user,
-                registrations: &[registration],
-                sessions: &sessions,
-            };
-            Some(then(&account, own, &|_, then| then(record)))
-        })?;
-    }
-    let records = frame.table(0)?;
-    let mut registrations = Vec::new();
-    records.each(|identifier, record| {
-        registrations.extend(read_registration(identifier, record, content));
-    });
-    let account = Account {
-        user,
-        registrations: &registrations,
-        sessions: &sessions,
-    };
-    Some(then(&account, own, &|identifier, then| {
-        let mut decided = None;
-        records.each(|key, record| {
-            if key == identifier {
-                decided = then(record);
-            }
-        });
-        decided
-    }))
 }
 
 fn read_registration<'f>(
@@ -658,7 +750,11 @@ fn read_session<'f>(session: &TableRef<'f>) -> Session<'f> {
 }
 
 fn decide<E: stanza::Element>(
-    (id, importance): (PushId, Importance),
+    Push {
+        id,
+        place,
+        importance,
+    }: Push,
     identifier: &str,
     record: &TableRef<'_>,
     stanza: Option<&E>,
@@ -678,6 +774,7 @@ fn decide<E: stanza::Element>(
         .and_then(|stanza| stanza::sender(stanza, account));
     Some(Decided {
         id,
+        place,
         identifier: identifier.to_owned(),
         jid: record.str(Key::Jid)?.to_owned(),
         node: record.str(Key::Node).unwrap_or_default().to_owned(),
