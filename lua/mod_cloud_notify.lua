@@ -138,9 +138,10 @@ end
 local function load_records(user)
 	local records = accounts:get(user);
 	if records then return records; end
-	local data, err = store:get(user);
+	local ok, data, err = pcall(store.get, store, user);
+	if not ok then err = data; end
 	log_store("read", user, err);
-	if err then return nil, err; end
+	if err then return; end
 	records = {};
 	for identifier, record in pairs(type(data) == "table" and data or no_records) do
 		if type(identifier) == "string" and type(record) == "table" then records[identifier] = record; end
@@ -159,9 +160,10 @@ local function get_records(user)
 end
 
 local function save_records(user, records)
-	local ok, err = store:set(user, next(records) and records or nil);
-	log_store("written", user, not ok and (err or "unknown error") or nil);
-	if not ok then return false; end
+	local ok, written, err = pcall(store.set, store, user, next(records) and records or nil);
+	if not ok then written, err = false, written; end
+	log_store("written", user, not written and (err or "unknown error") or nil);
+	if not written then return false; end
 	remember(user, records);
 	return true;
 end
@@ -220,6 +222,12 @@ local function device_was_called(user, identifier)
 end
 
 -- Sessions and the registrations that they are attached to
+
+-- Other modules write these fields, too
+local function get_registration(session)
+	local identifier, record = session.push_identifier, session.push_settings;
+	if type(identifier) == "string" and type(record) == "table" then return identifier, record; end
+end
 
 local function attach(session, identifier, record)
 	session.push_identifier = identifier;
@@ -299,7 +307,10 @@ local function publish(user, push)
 		push.important and "important" or "unimportant", user, push.identifier, push.id);
 	push_errors[push.identifier] = push_errors[push.identifier] or 0;
 	if push.important then device_was_called(user, push.identifier); end
-	module:send(push.stanza);
+	local ok, err = pcall(module.send, module, push.stanza);
+	if not ok then
+		module:log("error", "Error in sending a push for %s to %s: %s", user, push.stanza.attr.to, err);
+	end
 end
 
 local function carry_out(user, pushes, silent, delay)
@@ -317,7 +328,8 @@ local function release(user, identifier)
 	local sessions = user_sessions(user);
 	local record = (get_records(user) or no_records)[identifier];
 	for _, session in pairs(sessions or no_records) do
-		if session.push_identifier == identifier then record = session.push_settings; end
+		local attached, settings = get_registration(session);
+		if attached == identifier then record = settings; end
 	end
 	if type(record) ~= "table" then return engine:forget(user, identifier); end
 	local push, delay = engine:release(user, identifier, record, sessions);
@@ -359,9 +371,8 @@ end);
 -- Rule (a): stream management
 
 local function unacked(session, queue)
-	local user = session.username;
-	if not session.push_identifier or type(session.push_settings) ~= "table" then return; end
-	local place = 1;
+	if not get_registration(session) then return; end
+	local user, place = session.username, 1;
 	repeat
 		local pushes, silent, delay, next_place = engine:unacked(user, session, user_sessions(user), queue, place);
 		carry_out(user, pushes, silent, delay);
@@ -376,7 +387,7 @@ end
 local function on_hibernation_start(event)
 	local session = event.origin;
 	session.first_hibernated_push = nil;
-	if not session.push_identifier then return; end
+	if not get_registration(session) then return; end
 	extend_hibernation(session);
 	unacked(session, event.queue);
 end
@@ -390,7 +401,8 @@ local function on_hibernation_end(event)
 	if not session then return; end
 	session.first_hibernated_push = nil;
 	session.original_smacks_timeout = nil;
-	if session.push_identifier then engine:back(session.username, session.push_identifier); end
+	local identifier = get_registration(session);
+	if identifier then engine:back(session.username, identifier); end
 end
 
 -- Rule (b): the archive
@@ -438,12 +450,16 @@ local function on_answer(event)
 	local report = engine:answered(attr.id, attr.from, attr.type == "error", error_type, condition);
 	if not report then return; end
 	local user, identifier, errors = report.user, report.identifier, report.errors;
+	condition = report.condition;
 	if push_errors[identifier] then push_errors[identifier] = errors; end
 	if report.refused then
-		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s (%s), error %d of %d",
-			attr.from, user, condition, (error_text or "no text"):sub(1, max_logged_text), errors, options.push_max_errors);
-	elseif attr.type == "error" then
+		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s, error %d of %d",
+			attr.from, user, condition, errors, options.push_max_errors);
+	elseif condition then
 		module:log("debug", "%s cannot take a push for %s now: %s", attr.from, user, condition);
+	end
+	if error_text then -- It may name the token
+		module:log("debug", "%s says: %s", attr.from, error_text:sub(1, max_logged_text));
 	end
 	if report.ended and remove_registrations(user, { identifier }) then
 		module:log("warn", "Removed a push registration of %s at %s after %d errors in a row, the last one %s: "
@@ -546,13 +562,14 @@ end
 local function on_resource_bind(event)
 	local session = event.session;
 	local user = session.username;
-	if not session.push_identifier then
+	local identifier = get_registration(session);
+	if not identifier then
 		local records = get_records(user);
-		local identifier = records and native.owned_by(records, session.client_id, session.resource);
+		identifier = records and native.owned_by(records, session.client_id, session.resource);
 		if not identifier then return; end
 		attach(session, identifier, records[identifier]);
 	end
-	engine:back(user, session.push_identifier);
+	engine:back(user, identifier);
 end
 
 local function on_user_deleted(event)
@@ -591,7 +608,7 @@ module:hook_global("config-reloaded", guarded(configure));
 -- Sessions that hibernated before this module was loaded
 for _, user in pairs(host_sessions) do
 	for _, session in pairs(user.sessions) do
-		if session.push_identifier and session.hibernating and not session.first_hibernated_push
+		if get_registration(session) and session.hibernating and not session.first_hibernated_push
 		and not session.original_smacks_timeout then
 			extend_hibernation(session);
 		end

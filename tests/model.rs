@@ -100,7 +100,7 @@ struct Client {
     device: usize,
     live: bool,
     available: bool,
-    awaiting_ack: bool,
+    ack_overdue: bool,
     queue: Vec<usize>,
 }
 
@@ -171,12 +171,12 @@ impl World {
             Step::Ack(client) => {
                 if let Some(client) = self.client(client, true) {
                     client.queue.clear();
-                    client.awaiting_ack = false;
+                    client.ack_overdue = false;
                 }
             }
             Step::AckOverdue(client) => {
                 if let Some(index) = self.index(client, true) {
-                    self.clients[index].awaiting_ack = true;
+                    self.clients[index].ack_overdue = true;
                     self.overdue = true;
                     self.unacked_queue(index);
                     self.overdue = false;
@@ -191,7 +191,7 @@ impl World {
             Step::Resume(client) => {
                 if let Some(index) = self.index(client, false) {
                     self.clients[index].live = true;
-                    self.clients[index].awaiting_ack = false;
+                    self.clients[index].ack_overdue = false;
                     self.is_back(self.clients[index].device);
                 }
             }
@@ -209,7 +209,7 @@ impl World {
                         device,
                         live: true,
                         available,
-                        awaiting_ack: false,
+                        ack_overdue: false,
                         queue: Vec::new(),
                     });
                     self.is_back(device);
@@ -318,7 +318,7 @@ impl World {
                 identifier: self.enabled[client.device].then_some(DEVICES[client.device]),
                 connection: if client.live {
                     Connection::Live {
-                        awaiting_ack: client.awaiting_ack,
+                        ack_overdue: client.ack_overdue,
                     }
                 } else {
                     Connection::Hibernated
@@ -542,7 +542,7 @@ impl World {
     fn is_online(&self, device: usize) -> bool {
         self.clients
             .iter()
-            .any(|client| client.device == device && client.live && !client.awaiting_ack)
+            .any(|client| client.device == device && client.live && !client.ack_overdue)
     }
 
     fn index(&self, client: usize, live: bool) -> Option<usize> {

@@ -37,8 +37,8 @@ pub struct Session<'a> {
 pub enum Connection {
     /// Connected.
     Live {
-        /// The client has not yet answered a request for acknowledgement (XEP-0198).
-        awaiting_ack: bool,
+        /// The client has not answered a request for acknowledgement (XEP-0198) in time.
+        ack_overdue: bool,
     },
     /// Connection gone, resumable (XEP-0198).
     Hibernated,
@@ -47,15 +47,10 @@ pub enum Connection {
 }
 
 impl Account<'_> {
-    /// Whether a session of the registration is live and does not owe an acknowledgement.
+    /// Whether a session of the registration is live, with no acknowledgement overdue.
     pub fn is_online(&self, identifier: &str) -> bool {
         self.has(identifier, |connection| {
-            matches!(
-                connection,
-                Connection::Live {
-                    awaiting_ack: false
-                }
-            )
+            matches!(connection, Connection::Live { ack_overdue: false })
         })
     }
 

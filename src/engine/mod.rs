@@ -195,9 +195,10 @@ impl<S> Engine<S> {
         &self.key
     }
 
-    /// An identity for a stanza that has none of its own (see [`Facts::id`]).
+    /// An identity for a stanza that has none of its own (see [`Facts::id`]). It fits into the
+    /// 53 bits that all Luas have for a whole number.
     pub fn new_id(&mut self) -> StanzaId {
-        StanzaId(self.unique("stanza"))
+        StanzaId(self.unique("stanza") >> 11)
     }
 
     /// Rule (a): a stanza that `account.sessions[session]` has not acknowledged, for the

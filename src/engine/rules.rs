@@ -75,8 +75,8 @@ fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Silenc
         index != own
             && session.identifier == Some(identifier)
             && match session.connection {
-                // Of two that both owe an acknowledgement, neither proves the device alive.
-                Connection::Live { awaiting_ack } => !(overdue && awaiting_ack),
+                // Of two with an overdue acknowledgement, neither proves the device alive.
+                Connection::Live { ack_overdue } => !(overdue && ack_overdue),
                 Connection::Hibernated | Connection::Gone => false,
             }
     });

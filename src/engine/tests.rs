@@ -17,16 +17,14 @@ fn ms(ms: u64) -> Duration {
 fn live() -> Session<'static> {
     Session {
         identifier: Some(ID),
-        connection: Connection::Live {
-            awaiting_ack: false,
-        },
+        connection: Connection::Live { ack_overdue: false },
     }
 }
 
 fn overdue() -> Session<'static> {
     Session {
         identifier: Some(ID),
-        connection: Connection::Live { awaiting_ack: true },
+        connection: Connection::Live { ack_overdue: true },
     }
 }
 

@@ -5,11 +5,13 @@ use minidom::Element;
 use minidom::rxml::{Namespace, NcName};
 use mlua::{Table, Value};
 
+use crate::wire::publish::is_xml_text;
+
 /// The largest tree, in elements, and the deepest.
 const MAX_ELEMENTS: usize = 4096;
 const MAX_DEPTH: usize = 16;
 
-/// The element that `table` is. `None` if it is none, or too large or too deep.
+/// The element that `table` is. `None` if it is none that XML could say, or too large or deep.
 pub fn element(table: &Table) -> Option<Element> {
     let mut left = MAX_ELEMENTS;
     parse(table, "jabber:client", MAX_DEPTH, &mut left)
@@ -31,7 +33,11 @@ fn parse(table: &Table, ns: &str, depth: usize, left: &mut usize) -> Option<Elem
         if name != "xmlns"
             && let Ok(name) = NcName::try_from(name)
         {
-            element.set_attr(Namespace::NONE, name, value);
+            element.set_attr(
+                Namespace::NONE,
+                name,
+                Some(value).filter(|value| is_xml_text(value))?,
+            );
         }
     }
     for child in table.sequence_values::<Value>() {
@@ -39,7 +45,10 @@ fn parse(table: &Table, ns: &str, depth: usize, left: &mut usize) -> Option<Elem
             Value::Table(child) => {
                 element.append_child(parse(&child, &ns, depth, left)?);
             }
-            Value::String(text) => element.append_text_node(text.to_str().ok()?.as_ref()),
+            Value::String(text) => {
+                let text = text.to_str().ok()?;
+                element.append_text_node(Some(&*text).filter(|text| is_xml_text(text))?);
+            }
             _ => return None,
         }
     }

@@ -9,10 +9,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use minidom::Element;
 use mlua::{Function, Lua, RegistryKey, Result, Table, UserData, UserDataMethods, Value};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
+use xmpp_parsers::stanza_error::DefinedCondition;
 
+use super::dom;
 use super::reader::{self, Key, Keys, Stanza, TableRef};
 use super::writer;
 use crate::engine::{
@@ -20,7 +23,7 @@ use crate::engine::{
     Released, Session, Ticket, Verdict,
 };
 use crate::stanza::{self, Facts, Importance, StanzaId};
-use crate::wire::publish::{Publish, Summary};
+use crate::wire::publish::{Publish, Summary, xml_text};
 
 /// The longest message text that goes into a notification, in bytes.
 const MAX_BODY: usize = 4096;
@@ -480,7 +483,8 @@ impl Host {
         Ok((push, delay))
     }
 
-    /// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push, else `{ user, identifier, errors, refused, ended }`.
+    /// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push, else
+    /// `{ user, identifier, errors, refused, ended, condition }`.
     fn answered(
         lua: &Lua,
         this: &Self,
@@ -510,6 +514,7 @@ impl Host {
         table.raw_set("errors", report.errors)?;
         table.raw_set("refused", report.refused)?;
         table.raw_set("ended", report.ended)?;
+        table.raw_set("condition", condition.as_deref().map(defined_condition))?;
         Ok(Some(table))
     }
 
@@ -679,6 +684,7 @@ impl Host {
             Value::Boolean(_) => Ok(None),
             _ => {
                 let form = self.deserialize.call::<Table>(options).ok();
+                let form = form.filter(|form| dom::element(form).is_some());
                 match &form {
                     Some(form) => self.forms.raw_set(record, form)?,
                     None => self.forms.raw_set(record, false)?,
@@ -739,9 +745,9 @@ fn read_session<'f>(session: &TableRef<'f>) -> Session<'f> {
     } else if session.is_set(Key::Hibernating) {
         Connection::Hibernated
     } else {
-        Connection::Live {
-            awaiting_ack: session.is_set(Key::AwaitingAck),
-        }
+        // mod_smacks clears the timer when it runs out, and sets it with the next request.
+        let ack_overdue = session.is_set(Key::AwaitingAck) && !session.is_set(Key::DelayedAckTimer);
+        Connection::Live { ack_overdue }
     };
     Session {
         identifier: session.str(Key::PushIdentifier),
@@ -767,26 +773,33 @@ fn decide<E: stanza::Element>(
             .body
             .then(|| stanza::body(stanza, account))
             .flatten();
-        body.map(cut).or_else(|| disclosure.important_body.clone())
+        body.map(|body| xml_text(cut(&body)))
+            .or_else(|| disclosure.important_body.clone())
     });
     let sender = important
         .filter(|_| disclosure.sender)
-        .and_then(|stanza| stanza::sender(stanza, account));
+        .and_then(|stanza| stanza::sender(stanza, account))
+        .map(|sender| xml_text(&sender));
     Some(Decided {
         id,
         place,
         identifier: identifier.to_owned(),
-        jid: record.str(Key::Jid)?.to_owned(),
-        node: record.str(Key::Node).unwrap_or_default().to_owned(),
+        jid: xml_text(record.str(Key::Jid)?),
+        node: xml_text(record.str(Key::Node).unwrap_or_default()),
         importance,
         body,
         sender,
     })
 }
 
-fn cut(mut body: String) -> String {
-    body.truncate(body.floor_char_boundary(MAX_BODY));
-    body
+fn cut(body: &str) -> &str {
+    &body[..body.floor_char_boundary(MAX_BODY)]
+}
+
+/// A peer may write anything; the log shall only have conditions of RFC 6120.
+fn defined_condition(name: &str) -> &str {
+    let element = Element::bare(name, xmpp_parsers::ns::XMPP_STANZAS);
+    DefinedCondition::try_from(element).map_or("undefined-condition", |_| name)
 }
 
 fn device_table(lua: &Lua, device: &Due) -> Result<Table> {

@@ -33,6 +33,7 @@ keys! {
     Attr = "attr",
     AwaitingAck = "awaiting_ack",
     By = "by",
+    DelayedAckTimer = "delayed_ack_timer",
     Destroyed = "destroyed",
     Encryption = "encryption",
     From = "from",

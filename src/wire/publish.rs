@@ -44,6 +44,21 @@ pub struct Summary<'a> {
 /// `message-count` is always one: no number means the same to any two push services.
 pub const MESSAGE_COUNT: &str = "1";
 
+/// Whether XML may contain this text (XML 1.0 section 2.2).
+pub fn is_xml_text(text: &str) -> bool {
+    text.chars().all(is_xml_char)
+}
+
+/// What is left of a text when all is taken away that XML may not contain. No peer can send
+/// the like, but a damaged store can have it, and it would break the stream.
+pub fn xml_text(text: &str) -> String {
+    text.chars().filter(|&char| is_xml_char(char)).collect()
+}
+
+fn is_xml_char(char: char) -> bool {
+    matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
 impl Publish<'_> {
     /// Writes the IQ, with `options`, the client's own form, unchanged.
     pub fn write<W: Writer>(&self, writer: &mut W, options: Option<W::Element>) {
@@ -216,6 +231,15 @@ mod tests {
                 assert!(notification.payloads.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn text_is_what_xml_may_contain() {
+        assert_eq!(
+            xml_text("a\0b\u{1}c\td\u{fffe}e\u{1f600}"),
+            "abc\tde\u{1f600}"
+        );
+        assert!(is_xml_text("a\n\u{fffd}") && !is_xml_text("\u{b}") && !is_xml_text("\u{ffff}"));
     }
 
     #[test]
