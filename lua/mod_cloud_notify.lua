@@ -18,6 +18,8 @@ local timer = prosody_require "util.timer";
 local os_time, next, pairs, pcall, tostring, type, xpcall = os.time, next, pairs, pcall, tostring, type, xpcall;
 local traceback = debug.traceback;
 
+local version = "0.1.0"; -- That of the native library
+
 local xmlns_push = "urn:xmpp:push:0";
 local xmlns_pubsub = "http://jabber.org/protocol/pubsub";
 
@@ -38,13 +40,13 @@ local function load_native()
 	local ok, native;
 	if open then
 		ok, native = pcall(open, "cloud_notify");
-		if ok and native.lua == _VERSION then return native; end
-		err = ok and "it was built for " .. native.lua or native;
+		if ok and native.lua == _VERSION and native.version == version then return native; end
+		err = ok and ("it is version %s for %s"):format(native.version, native.lua) or native;
 	end
 	-- An error that is no string is logged in one line, without a traceback
 	error(setmetatable({}, { __tostring = function ()
-		return ("cannot use %s with %s: %s -- build it with 'make LUA=%s' and install it again")
-			:format(path, _VERSION, tostring(err):gsub("%s+", " "), _VERSION:match("%d.%d"));
+		return ("cannot use %s with version %s and %s: %s -- build it with 'make LUA=%s', install it and restart")
+			:format(path, version, _VERSION, tostring(err):gsub("%s+", " "), _VERSION:match("%d.%d"));
 	end }));
 end
 
@@ -289,8 +291,10 @@ local function is_vetoed(user, push)
 	};
 	local ok, vetoed = pcall(module.fire_event, module, "cloud_notify/push", event);
 	if not ok then
-		-- Not every listener can do with a push that is for no stanza
+		-- Not every listener can do with a push that is for no stanza. Another one may have failed
+		-- to encrypt it, so it must not tell anything.
 		module:log(push.original and "error" or "debug", "Error in a listener of cloud_notify/push: %s", vetoed);
+		push.stanza = engine:discreet(push);
 		return false;
 	end
 	return vetoed, event.reason;

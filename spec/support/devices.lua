@@ -53,11 +53,13 @@ function devices.attached(client)
 	]], client.full_jid);
 end
 
--- The nodes that a message wakes at a push service, sorted.
+-- The nodes that a message wakes at a push service, sorted. When this returns, the
+-- server has the answers.
 function devices.woken(service, sender, jid)
 	service:clear();
 	sender:message({ to = jid, body = "Wake up" });
 	sender:ping();
+	service:ping();
 	service:ping();
 	local nodes = {};
 	for _, publish in ipairs(service.received) do

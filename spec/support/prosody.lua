@@ -181,10 +181,15 @@ local function render_config(server)
 	return table.concat(lines, "\n") .. "\n";
 end
 
+local function write_config(server)
+	local path = server.directory .. "/prosody.cfg.lua";
+	write_file(path, render_config(server));
+	return path;
+end
+
 local function launch(server)
 	local paths = installation(server.options.version, server.options.lua);
-	local config = server.directory .. "/prosody.cfg.lua";
-	write_file(config, render_config(server));
+	local config = write_config(server);
 
 	local mark = server:log_mark();
 	server.process = process.spawn({
@@ -307,6 +312,13 @@ function methods:restart(changes)
 	self:stop({ keep = true });
 	self:change(changes);
 	assert(launch(self), "a port of the server was taken while it restarted");
+end
+
+-- Has Prosody read a new configuration while it runs.
+function methods:reconfigure(changes)
+	self:change(changes);
+	write_config(self);
+	self:eval([[assert(prosody.reload_config())]]);
 end
 
 -- Whatever a test forgets or fails to stop is cleaned up all the same.

@@ -144,12 +144,12 @@ impl<S> Held<S> {
     /// Adds a stanza; `stanza` is called only if it is kept as a candidate.
     pub fn add(
         &mut self,
-        id: StanzaId,
+        ids: impl IntoIterator<Item = Option<StanzaId>>,
         importance: Importance,
         stanza: impl FnOnce() -> Option<S>,
     ) {
         if self.ids.len() < MAX_PUSHED {
-            self.ids.push(id);
+            self.ids.extend(ids.into_iter().flatten());
         }
         if self.waiting.len() == MAX_WAITING {
             let less = self

@@ -46,7 +46,7 @@ pub mod registering;
 mod rules;
 mod timers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -69,6 +69,9 @@ const MAX_DEVICES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 /// How many pushes may wait for an answer. Beyond that the oldest counts as unanswered.
 const MAX_IN_FLIGHT: usize = 65_536;
+
+/// How many stanzas in queues of several sessions of one device are told apart.
+const MAX_TWINS: usize = 1024;
 
 /// Two archive events belong to one note to self if they come within this time.
 const ECHO: Duration = Duration::from_secs(1);
@@ -98,10 +101,13 @@ pub enum Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ticket {
     device: DeviceKey,
-    id: StanzaId,
+    ids: Ids,
     importance: Importance,
     due: Duration,
 }
+
+/// All that a stanza is recognised by.
+type Ids = [Option<StanzaId>; 2];
 
 /// A device whose waiting stanzas are due; see [`Engine::release`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +138,13 @@ pub struct Released<S> {
     pub importance: Importance,
 }
 
+/// A stanza without an identity of its own, in the queue of one session.
+struct Twin {
+    queued: StanzaId,
+    session: u64,
+    id: StanzaId,
+}
+
 /// A stanza as it meets the registrations.
 #[derive(Clone, Copy)]
 struct Met<'a> {
@@ -158,6 +171,7 @@ pub struct Engine<S> {
     in_flight: HashMap<PushId, InFlight>,
     timers: Timers,
     echo: Option<Echo>,
+    twins: VecDeque<Twin>,
 }
 
 impl<S> Default for Engine<S> {
@@ -177,6 +191,7 @@ impl<S> Engine<S> {
             in_flight: HashMap::new(),
             timers: Timers::default(),
             echo: None,
+            twins: VecDeque::new(),
         }
     }
 
@@ -199,6 +214,34 @@ impl<S> Engine<S> {
     /// 53 bits that all Luas have for a whole number.
     pub fn new_id(&mut self) -> StanzaId {
         StanzaId(self.unique("stanza") >> 11)
+    }
+
+    /// An identity for a stanza without one that waits in the queue of `session`, where several
+    /// sessions of a device may have been given a clone of it. `queued` is what the clones have in
+    /// common ([`crate::stanza::queued_id`]).
+    pub fn twin_id(&mut self, queued: StanzaId, session: u64) -> StanzaId {
+        let taken = |twins: &VecDeque<Twin>, id| {
+            twins
+                .iter()
+                .any(|twin| twin.id == id && twin.session == session)
+        };
+        let other = self
+            .twins
+            .iter()
+            .find(|twin| twin.queued == queued && !taken(&self.twins, twin.id));
+        let id = match other {
+            Some(twin) => twin.id,
+            None => self.new_id(),
+        };
+        if self.twins.len() == MAX_TWINS {
+            self.twins.pop_front();
+        }
+        self.twins.push_back(Twin {
+            queued,
+            session,
+            id,
+        });
+        id
     }
 
     /// Rule (a): a stanza that `account.sessions[session]` has not acknowledged, for the
@@ -280,7 +323,7 @@ impl<S> Engine<S> {
         let held = device
             .held
             .get_or_insert_with(|| Held::new(now, ticket.due));
-        held.add(ticket.id, ticket.importance, stanza);
+        held.add(ticket.ids, ticket.importance, stanza);
         if let Some(due) = held.due {
             self.timers.set(due, Timer::Held(ticket.device));
         }
@@ -474,6 +517,7 @@ impl<S> Engine<S> {
         // back from storage: people do write the same thing twice.
         let content_id = facts.content.filter(|_| facts.id.is_none());
         let returned = content_id.filter(|_| facts.redelivered);
+        let ids = [Some(id), content_id];
         if device.knows(id) || returned.is_some_and(|id| device.knows(id)) {
             return Verdict::Silent(Silence::AlreadyPushed);
         }
@@ -490,16 +534,16 @@ impl<S> Engine<S> {
         match pace {
             Pace::Later(due) => Verdict::Hold(Ticket {
                 device: key,
-                id,
+                ids,
                 importance: facts.importance,
                 due,
             }),
             Pace::SpokenFor => {
-                device.pushed.extend([id]);
+                device.pushed.extend(ids.into_iter().flatten());
                 Verdict::Silent(Silence::SpokenFor)
             }
             Pace::Now => {
-                device.pushed.extend([id].into_iter().chain(content_id));
+                device.pushed.extend(ids.into_iter().flatten());
                 let push = self.send(now, key, jid, metered);
                 if !metered && facts.importance >= Importance::Important {
                     self.speak(key, now, push);

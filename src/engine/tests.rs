@@ -746,6 +746,26 @@ mod answers {
     }
 }
 
+mod twins {
+    use super::*;
+
+    #[test]
+    fn clones_in_two_queues_are_one_stanza_but_not_two_in_one_queue() {
+        let mut engine = Engine::<u64>::default();
+        let (queued, other) = (StanzaId(1), StanzaId(2));
+        let first = engine.twin_id(queued, 1);
+        assert_eq!(engine.twin_id(queued, 2), first);
+        let second = engine.twin_id(queued, 1);
+        assert_ne!(second, first, "the same words once more");
+        assert_eq!(engine.twin_id(queued, 2), second);
+        assert_ne!(engine.twin_id(other, 2), first);
+        for session in 0..10_000 {
+            engine.twin_id(StanzaId(session), session);
+        }
+        assert_eq!(engine.twins.len(), MAX_TWINS);
+    }
+}
+
 mod memory {
     use super::*;
 

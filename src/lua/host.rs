@@ -13,6 +13,7 @@ use minidom::Element;
 use mlua::{Function, Lua, RegistryKey, Result, Table, UserData, UserDataMethods, Value};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
+use xmpp_parsers::jid::Jid;
 use xmpp_parsers::stanza_error::DefinedCondition;
 
 use super::dom;
@@ -22,7 +23,7 @@ use crate::engine::{
     Account, Answer, Connection, Decision, Due, Engine, NotifyOn, Options, PushId, Registration,
     Released, Session, Ticket, Verdict,
 };
-use crate::stanza::{self, Facts, Importance, StanzaId};
+use crate::stanza::{self, Facts, Importance, StanzaId, queued_id};
 use crate::wire::publish::{Publish, Summary, xml_text};
 
 /// The longest message text that goes into a notification, in bytes.
@@ -136,11 +137,13 @@ struct Known {
     is_new: bool,
 }
 
+/// `new_id` makes an identity for a stanza that has none yet.
 fn recognise(
     engine: &mut Engine<RegistryKey>,
     table: &TableRef<'_>,
     stanza: &Stanza<'_>,
     account: &str,
+    new_id: impl FnOnce(&mut Engine<RegistryKey>) -> StanzaId,
 ) -> Known {
     let facts = Facts::read(stanza, account, engine.key());
     let mark = || {
@@ -156,7 +159,7 @@ fn recognise(
         },
         None => Known {
             facts,
-            id: engine.new_id(),
+            id: new_id(engine),
             is_new: true,
         },
     }
@@ -230,6 +233,7 @@ impl UserData for Host {
         methods.add_method("ping", Self::ping);
         methods.add_method("answered", Self::answered);
         methods.add_method("expire", Self::expire);
+        methods.add_method("discreet", Self::discreet);
         methods.add_method("vetoed", Self::vetoed);
         methods.add_method("back", |_, this, (user, identifier): (String, String)| {
             this.state.lock().engine.back(&user, &identifier);
@@ -347,6 +351,10 @@ impl Host {
                 let (session, queue) = (frame.table(1)?, frame.table(2)?);
                 let (sessions, own) = read_sessions(frame.table(0).as_ref(), Some(&session));
                 let identifier = session.str(Key::PushIdentifier)?;
+                let attached = sessions
+                    .iter()
+                    .filter(|other| other.identifier == Some(identifier));
+                let has_twins = attached.count() > 1;
                 session.with(Key::PushSettings, |record| {
                     let registration = read_registration(identifier, record, disclosure.body)?;
                     let registrations = [registration];
@@ -358,7 +366,15 @@ impl Host {
                     for place in place..=queue.len() {
                         let pushed = queue.with_entry(place, |table| {
                             Stanza::with(table, |stanza| {
-                                let known = recognise(engine, table, stanza, &jid);
+                                let known = recognise(engine, table, stanza, &jid, |engine| {
+                                    let twin = has_twins
+                                        .then(|| queued_id(stanza, &jid, engine.key()))
+                                        .flatten();
+                                    match twin {
+                                        Some(twin) => engine.twin_id(twin, session.address()),
+                                        None => engine.new_id(),
+                                    }
+                                });
                                 let Known { facts, id, .. } = &known;
                                 let verdict = engine.unacked(now, &account, 0, own?, facts, *id);
                                 meeting.take(place, known, identifier, verdict).map(|push| {
@@ -537,6 +553,35 @@ impl Host {
         Ok((tables(expired.due)?, tables(expired.unanswered)?, delay))
     }
 
+    /// `discreet(push)`: its stanza once more, without text and sender of the message.
+    fn discreet(lua: &Lua, this: &Self, push: Table) -> Result<Table> {
+        let record: Table = push.raw_get("record")?;
+        let id: String = push.raw_get("id")?;
+        let important: bool = push.raw_get("important")?;
+        let body = this
+            .state
+            .lock()
+            .disclosure
+            .important_body
+            .clone()
+            .filter(|_| important);
+        let publish = Publish {
+            id: &id,
+            from: &this.name,
+            to: &normalised(&record.raw_get::<String>("jid")?),
+            node: &xml_text(
+                &record
+                    .raw_get::<Option<String>>("node")?
+                    .unwrap_or_default(),
+            ),
+            summary: Summary {
+                body: body.as_deref(),
+                sender: None,
+            },
+        };
+        writer::write(lua, &this.metatable, &publish, this.options_form(&record)?)
+    }
+
     /// `vetoed(id)`: seconds to the next deadline if it is an earlier one.
     fn vetoed(_: &Lua, this: &Self, id: String) -> Result<Option<f64>> {
         let now = START.elapsed();
@@ -579,7 +624,7 @@ impl Host {
                 sessions: &sessions,
             };
             Stanza::with(&table, |stanza| {
-                let known = recognise(engine, &table, stanza, &jid);
+                let known = recognise(engine, &table, stanza, &jid, Engine::new_id);
                 for Decision {
                     registration,
                     verdict,
@@ -784,12 +829,17 @@ fn decide<E: stanza::Element>(
         id,
         place,
         identifier: identifier.to_owned(),
-        jid: xml_text(record.str(Key::Jid)?),
+        jid: normalised(record.str(Key::Jid)?),
         node: xml_text(record.str(Key::Node).unwrap_or_default()),
         importance,
         body,
         sender,
     })
+}
+
+/// Stores may hold JIDs that an older version has not normalised (RFC 7622).
+fn normalised(jid: &str) -> String {
+    Jid::new(jid).map_or_else(|_| xml_text(jid), |jid| jid.to_string())
 }
 
 fn cut(body: &str) -> &str {

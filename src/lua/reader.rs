@@ -46,6 +46,7 @@ keys! {
     PushIdentifier = "push_identifier",
     PushSettings = "push_settings",
     Smacks = "smacks",
+    Stamp = "stamp",
     Tags = "tags",
     To = "to",
     Type = "type",
@@ -230,6 +231,12 @@ impl<'f> TableRef<'f> {
         unsafe { ffi::lua_rawequal(self.state, self.index, other.index) != 0 }
     }
 
+    /// Tells this table from others that exist at the same time.
+    pub fn address(&self) -> u64 {
+        // SAFETY: only the address is taken.
+        unsafe { ffi::lua_topointer(self.state, self.index) as u64 }
+    }
+
     /// How many entries the array part has.
     pub fn len(&self) -> usize {
         // SAFETY: `self.index` holds a table.
@@ -312,6 +319,7 @@ impl Element for Stanza<'_> {
             Attr::By => Key::By,
             Attr::From => Key::From,
             Attr::Id => Key::Id,
+            Attr::Stamp => Key::Stamp,
             Attr::To => Key::To,
             Attr::Type => Key::Type,
         };

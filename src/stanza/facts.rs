@@ -95,6 +95,28 @@ impl Facts {
     }
 }
 
+/// What the clones of a stanza have in common that waits in the stream management queues of
+/// several sessions: all its content, and the time when `mod_smacks` stamped them (XEP-0203).
+pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &RandomState) -> Option<StanzaId> {
+    let mut stamp = None;
+    let mut content = key.build_hasher();
+    (
+        stanza.name(),
+        stanza.attr(Attr::From),
+        stanza.attr(Attr::Type),
+    )
+        .hash(&mut content);
+    stanza.find_map(|child| {
+        if child.is("delay", ns::DELAY) && child.attr(Attr::From) == Some(account) {
+            stamp = child.attr(Attr::Stamp).map(str::to_owned);
+        } else {
+            (child.name(), child.ns(), child.text()).hash(&mut content);
+        }
+        None::<()>
+    });
+    stamp.map(|stamp| StanzaId(key.hash_one((account, content.finish(), stamp))))
+}
+
 /// Calls `read` with the message that counts: `stanza` itself or, where it is a carbon copy
 /// (XEP-0280) of the account's own making, the message in it and whether it is a sent one.
 /// `None` if `stanza` is no message.

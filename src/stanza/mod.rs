@@ -9,7 +9,7 @@ mod minidom;
 
 use std::borrow::Cow;
 
-pub use facts::{Facts, Importance, StanzaId};
+pub use facts::{Facts, Importance, StanzaId, queued_id};
 
 /// The attributes that the rules look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Attr {
     From,
     /// `id` of a stanza or of a `<stanza-id/>`.
     Id,
+    /// `stamp` of a `<delay/>`.
+    Stamp,
     /// `to` of a stanza.
     To,
     /// `type` of a stanza.

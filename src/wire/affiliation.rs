@@ -1,6 +1,7 @@
 //! XEP-0357 section 8: a push service ends a registration.
 
 use minidom::Element;
+use xmpp_parsers::jid::Jid;
 
 use super::ns;
 
@@ -16,7 +17,10 @@ pub fn revoked_node(pubsub: &Element, account: &str) -> Option<String> {
         .any(|child| {
             child.is("affiliation", ns::PUBSUB)
                 && child.attr("affiliation") == Some("none")
-                && child.attr("jid") == Some(account)
+                && child
+                    .attr("jid")
+                    .and_then(|jid| Jid::new(jid).ok())
+                    .is_some_and(|jid| jid.as_str() == account)
         })
         .then(|| node.to_owned())
 }
@@ -34,6 +38,10 @@ mod tests {
     fn affiliation_none_ends_the_node_of_the_account() {
         let affiliation = "<affiliation jid='anna@home.test' affiliation='none'/>";
         assert_eq!(node(affiliation).as_deref(), Some("n1"));
+        assert_eq!(
+            node(&affiliation.replace("home", "HOME")).as_deref(),
+            Some("n1")
+        );
     }
 
     #[test]

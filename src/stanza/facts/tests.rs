@@ -244,3 +244,25 @@ fn body_and_sender_are_those_of_the_message_in_a_carbon() {
         Some("rosa@away.test/x")
     );
 }
+
+#[test]
+fn clones_in_several_queues_have_content_and_stamp_in_common() {
+    let key = RandomState::new();
+    let queued = |body: &str, from: &str, stamp: &str| {
+        let xml = format!(
+            "<message xmlns='jabber:client' from='rosa@away.test'><body>{body}</body>\
+             <delay xmlns='urn:xmpp:delay' from='{from}' stamp='{stamp}'/></message>"
+        );
+        queued_id(&xml.parse::<Dom>().unwrap(), ACCOUNT, &key)
+    };
+    let id = queued("hi", ACCOUNT, "12:00:00");
+    assert!(id.is_some());
+    assert_eq!(id, queued("hi", ACCOUNT, "12:00:00"));
+    assert_ne!(id, queued("ho", ACCOUNT, "12:00:00"));
+    assert_ne!(id, queued("hi", ACCOUNT, "12:00:01"));
+    assert_eq!(
+        queued("hi", "away.test", "12:00:00"),
+        None,
+        "not stamped by mod_smacks"
+    );
+}

@@ -1,0 +1,261 @@
+local prosody = require "spec.support.prosody";
+local client = require "spec.support.client";
+local devices = require "spec.support.devices";
+local lfs = require "lfs";
+local process = require "spec.support.process";
+local push_service = require "spec.support.push_service";
+local st = require "util.stanza";
+
+local shim = "mod_cloud_notify.lua";
+local library = "cloud_notify.so";
+
+local function built(lua, name)
+	return ("build/lua%s/plugins/mod_cloud_notify/%s"):format(lua, name);
+end
+
+local function read(path)
+	local file = assert(io.open(path, "rb"));
+	local content = file:read("*a");
+	file:close();
+	return content;
+end
+
+local function write(path, content)
+	local file = assert(io.open(path, "wb"));
+	assert(file:write(content));
+	assert(file:close());
+end
+
+-- All files below a directory, with their permissions.
+local function files_below(directory)
+	local files = {};
+	for name in lfs.dir(directory) do
+		local path = directory .. "/" .. name;
+		if name == "." or name == ".." then -- luacheck: ignore 542
+		elseif lfs.attributes(path, "mode") == "directory" then
+			files[name] = files_below(path);
+		else
+			files[name] = lfs.attributes(path, "permissions");
+		end
+	end
+	return files;
+end
+
+local directories = {};
+
+local function new_directory()
+	local output = io.popen("mktemp -d -t install-spec.XXXXXXXX");
+	local path = output:read("*l");
+	assert(output:close());
+	directories[#directories + 1] = path;
+	return path;
+end
+
+local function remove_directories()
+	for _, path in ipairs(directories) do
+		os.execute("rm -rf " .. process.quote(path));
+	end
+	directories = {};
+end
+
+-- Runs make with what was built before, whatever has changed since; returns what it said.
+local function make(arguments, lua)
+	local quoted = {
+		"make --no-print-directory CARGO=false"; "LUA=" .. (lua or "5.4"); "-o"; built(lua or "5.4", library);
+	};
+	for _, argument in ipairs(arguments) do quoted[#quoted + 1] = process.quote(argument); end
+	local output = io.popen(table.concat(quoted, " ") .. " 2>&1");
+	local text = output:read("*a");
+	assert(output:close(), text);
+	return text;
+end
+
+describe("make install", function ()
+	local root;
+
+	before_each(function ()
+		root = new_directory();
+	end);
+
+	after_each(remove_directories);
+
+	it("puts two files where Debian's Prosody looks, and nothing else anywhere", function ()
+		make({ "install"; "DESTDIR=" .. root });
+		local files = { [shim] = "rw-r--r--"; [library] = "rw-r--r--" };
+		assert.same({ usr = { ["local"] = { lib = { prosody = { modules = { mod_cloud_notify = files } } } } } },
+			files_below(root));
+		local installed = root .. "/usr/local/lib/prosody/modules/mod_cloud_notify/";
+		assert.equal(read("lua/" .. shim), read(installed .. shim));
+		assert.is_true(read(built("5.4", library)) == read(installed .. library));
+	end);
+
+	it("puts them elsewhere if it is told to", function ()
+		make({ "install"; "DESTDIR=" .. root; "PREFIX=/opt" });
+		assert.truthy(lfs.attributes(root .. "/opt/lib/prosody/modules/mod_cloud_notify/" .. library));
+		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/srv/plugins" });
+		assert.truthy(lfs.attributes(root .. "/srv/plugins/mod_cloud_notify/" .. library));
+	end);
+
+	it("says how Prosody finds them there", function ()
+		assert.truthy(make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/srv/plugins" })
+			:find('plugin_paths = { "/srv/plugins" }', 1, true));
+	end);
+
+	it("replaces what was there before", function ()
+		local plugins = root .. "/plugins";
+		lfs.mkdir(plugins);
+		lfs.mkdir(plugins .. "/mod_cloud_notify");
+		write(plugins .. "/mod_cloud_notify/" .. shim, "error('old')");
+		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" });
+		assert.equal(read("lua/" .. shim), read(plugins .. "/mod_cloud_notify/" .. shim));
+	end);
+
+	for _, lua in ipairs({ "5.2"; "5.3" }) do
+		it("installs the library for Lua " .. lua .. " if it is told to", function ()
+			make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" }, lua);
+			assert.is_true(read(built(lua, library)) == read(root .. "/plugins/mod_cloud_notify/" .. library));
+		end);
+	end
+
+	it("gives what a server needs", function ()
+		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" });
+		local server = prosody.start({ plugin_paths = { root .. "/plugins" } });
+		finally(function () prosody.stop_all(); end);
+		assert.equal(root .. "/plugins/mod_cloud_notify",
+			server:eval([[return module("home.test", "cloud_notify"):get_directory();]]));
+		local push = push_service.connect(server, "push.test", "secret");
+		local phone = client.connect(server, devices.new_user(server));
+		devices.enable(phone, { jid = "push.test"; node = "n1" });
+		phone:close();
+		assert.same({ "n1" }, devices.woken(push, client.connect(server, devices.new_user(server)), phone.jid));
+		assert.same({}, server:faults());
+	end);
+end);
+
+describe("make uninstall", function ()
+	local root;
+
+	before_each(function ()
+		root = new_directory();
+		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" });
+	end);
+
+	after_each(remove_directories);
+
+	local function uninstall()
+		make({ "uninstall"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" });
+	end
+
+	it("removes the files and their directory, but no other", function ()
+		write(root .. "/plugins/mod_other.lua", "");
+		uninstall();
+		assert.same({ plugins = { ["mod_other.lua"] = "rw-r--r--" } }, files_below(root));
+	end);
+
+	it("leaves alone what somebody else has put there", function ()
+		write(root .. "/plugins/mod_cloud_notify/notes.txt", "mine");
+		uninstall();
+		assert.same({ plugins = { mod_cloud_notify = { ["notes.txt"] = "rw-r--r--" } } }, files_below(root));
+	end);
+
+	it("has nothing to do the second time, nor where nothing was installed", function ()
+		uninstall();
+		uninstall();
+		assert.same({ plugins = {} }, files_below(root));
+		make({ "uninstall"; "DESTDIR=" .. root; "PLUGINDIR=/nowhere" });
+	end);
+end);
+
+describe("a server with a library that it cannot use", function ()
+	after_each(function ()
+		prosody.stop_all();
+		remove_directories();
+	end);
+
+	-- A directory of plugins with the module's Lua part and whatever is to be its library.
+	local function plugins_with(content)
+		local plugins = new_directory();
+		local directory = plugins .. "/mod_cloud_notify";
+		assert(lfs.mkdir(directory));
+		write(directory .. "/" .. shim, read("lua/" .. shim));
+		if content then write(directory .. "/" .. library, content); end
+		return plugins;
+	end
+
+	local function error_lines(server)
+		local lines = {};
+		for line in server:log_text():gmatch("[^\n]+") do
+			if line:find("\terror\t", 1, true) or line:find("cloud_notify", 1, true) and line:find("raceback", 1, true) then
+				lines[#lines + 1] = line;
+			end
+		end
+		return lines;
+	end
+
+	local function assert_says_what_to_do(server)
+		local lines = error_lines(server);
+		assert.equal(1, #lines, table.concat(lines, "\n"));
+		for _, part in ipairs({ "cloud_notify"; library; "make LUA=" .. server.options.lua; "install" }) do
+			assert.truthy(lines[1]:find(part, 1, true), part .. " is not in " .. lines[1]);
+		end
+		assert.is_nil(server:log_text():find("stack traceback", 1, true));
+		assert.equal("", server:console_text());
+	end
+
+	local function assert_works_without(server)
+		assert.is_true(server:eval([[return module("home.test", "cloud_notify") == nil;]]));
+		local anna = client.connect(server, devices.new_user(server), { sm = "resume" });
+		local bert = client.connect(server, devices.new_user(server));
+		bert:message({ to = anna.jid; body = "Hello" });
+		anna:expect({ name = "message"; body = "Hello" });
+		anna:cut();
+		bert:message({ to = anna.jid; body = "Still there?" });
+		bert:ping();
+		assert.equal(anna, anna:resume());
+		anna:expect({ name = "message"; body = "Still there?" });
+		local info = anna:iq(st.iq({ type = "get"; id = "d1"; to = anna.jid })
+			:query("http://jabber.org/protocol/disco#info"));
+		for feature in info.tags[1]:childtags("feature") do
+			assert.not_equal("urn:xmpp:push:0", feature.attr.var);
+		end
+		assert.equal("error", anna:enable_push({ jid = "push.test"; node = "n1" }).attr.type);
+	end
+
+	for _, version in ipairs(prosody.versions) do
+		it("says what to do, and goes on without: none at all, with Prosody " .. version, function ()
+			local plugins = plugins_with(nil);
+			local server = prosody.start({ version = version; plugin_paths = { plugins } });
+			assert_says_what_to_do(server);
+			assert_works_without(server);
+
+			write(plugins .. "/mod_cloud_notify/" .. library, read(built("5.4", library)));
+			server:load_module("cloud_notify", "home.test");
+			local anna = client.connect(server, devices.new_user(server));
+			devices.enable(anna, { jid = "push.test"; node = "n1" });
+		end);
+	end
+
+	for _, case in ipairs({
+		{ "5.4"; "5.3" }; { "5.4"; "5.2" }; { "5.3"; "5.4" }; { "5.3"; "5.2" }; { "5.2"; "5.4" }; { "5.2"; "5.3" };
+	}) do
+		local lua, other = table.unpack(case);
+
+		it(("says what to do, and goes on without: one for Lua %s on Lua %s"):format(other, lua), function ()
+			local server = prosody.start({ lua = lua; plugin_paths = { plugins_with(read(built(other, library))) } });
+			assert_says_what_to_do(server);
+			assert_works_without(server);
+		end);
+	end
+
+	for name, content in pairs({
+		["an empty file"] = "";
+		["a text file"] = "this is not a library\n";
+		["another library"] = read("/usr/lib/prosody/util/hashes.so");
+	}) do
+		it("says what to do, and goes on without: " .. name, function ()
+			local server = prosody.start({ plugin_paths = { plugins_with(content) } });
+			assert_says_what_to_do(server);
+			assert_works_without(server);
+		end);
+	end
+end);

@@ -1,0 +1,243 @@
+local prosody = require "spec.support.prosody";
+local client = require "spec.support.client";
+local devices = require "spec.support.devices";
+local loop = require "spec.support.loop";
+local payloads = require "spec.support.payloads";
+local phones = require "spec.support.phones";
+local push_service = require "spec.support.push_service";
+local st = require "util.stanza";
+
+local important, unimportant = phones.important, phones.unimportant;
+
+-- No host has an archive, unless it is for comparison.
+local hosts = [[
+	VirtualHost "body.test"
+		push_notification_with_body = true
+
+	VirtualHost "important.test"
+		push_notify_on = "important"
+
+	VirtualHost "few.test"
+		push_max_per_minute = 3
+
+	VirtualHost "archive.test"
+		modules_enabled = { "mam" }
+
+	VirtualHost "without.test"
+		modules_disabled = { "cloud_notify"; "s2s"; "s2s_auth_certs" }
+]];
+
+for _, version in ipairs(prosody.versions) do
+	describe("rule (c), offline storage, with Prosody " .. version, function ()
+		local server, push, room, rosa;
+
+		setup(function ()
+			server = prosody.start({
+				version = version;
+				without = { "mam" };
+				components = { ["push.test"] = "secret"; ["rooms.test"] = "secret" };
+				-- Nothing that comes a second time would go unnoticed.
+				options = { push_coalesce_window = 0 };
+				config = hosts;
+			});
+			push = push_service.connect(server, "push.test", "secret");
+			room = push_service.connect(server, "rooms.test", "secret");
+			rosa = client.connect(server, devices.new_user(server));
+		end);
+
+		teardown(function ()
+			prosody.stop_all();
+			assert.same({}, server:faults());
+		end);
+
+		before_each(function ()
+			push:clear();
+		end);
+
+		local function pushed(phone)
+			return phones.pushed(phone, rosa);
+		end
+
+		it("pushes to the devices of a user who has no session", function ()
+			local phone = phones.away(push);
+			local watch = phones.away(push, { jid = phone.jid });
+			rosa:message({ to = phone.jid; body = "Hello" });
+			assert.same({ important }, pushed(phone));
+			assert.same({ important }, pushed(watch));
+			assert.same({ "Hello" }, phones.stored_messages(phone));
+		end);
+
+		it("pushes for each message", function ()
+			local phone = phones.away(push, { host = "body.test" });
+			rosa:message({ to = phone.jid; body = "one" });
+			rosa:message({ to = phone.jid; body = "two" });
+			rosa:message({ to = phone.jid .. "/gone"; body = "three" });
+			assert.same({ "one"; "two"; "three" }, pushed(phone));
+		end);
+
+		it("pushes for what is stored without being important, unless push_notify_on leaves it out", function ()
+			local phone = phones.away(push);
+			local quiet_phone = phones.away(push, { host = "important.test" });
+			rosa:message({ to = phone.jid; payloads.displayed() });
+			rosa:message({ to = quiet_phone.jid; payloads.displayed() });
+			assert.same({ unimportant }, pushed(phone));
+			assert.same({}, pushed(quiet_phone));
+		end);
+
+		for what, presence in pairs({ ["without presence"] = false; ["with a negative priority"] = -1 }) do
+			it("pushes to a device that is away if there is only a session " .. what, function ()
+				local phone = phones.away(push);
+				client.connect(server, phone.jid, { presence = presence });
+				rosa:message({ to = phone.jid; body = "Hello" });
+				assert.same({ important }, pushed(phone));
+				assert.same({ "Hello" }, phones.stored_messages(phone));
+			end);
+
+			it("does not push to a live device " .. what, function ()
+				local phone = phones.new(push, { presence = presence });
+				rosa:message({ to = phone.jid; body = "Hello" });
+				assert.same({}, pushed(phone));
+				assert.same({ "Hello" }, phones.stored_messages(phone));
+			end);
+
+			it("pushes for a call to a live device " .. what, function ()
+				local phone = phones.new(push, { presence = presence });
+				rosa:message({ to = phone.jid; payloads.propose() });
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("pushes to a hibernated device " .. what .. ", for which nothing is queued", function ()
+				for _, host in ipairs({ "home.test"; "archive.test" }) do
+					local phone = phones.hibernated(push, { presence = presence; host = host });
+					rosa:message({ to = phone.jid; body = "Hello" });
+					assert.same({ important }, pushed(phone));
+				end
+			end);
+		end
+
+		it("does not push for what reaches a session", function ()
+			local phone = phones.away(push);
+			local tablet = client.connect(server, phone.jid);
+			rosa:message({ to = phone.jid; body = "Hello" });
+			tablet:expect({ body = "Hello" });
+			assert.same({}, pushed(phone));
+		end);
+
+		it("does not push for what offline storage gives back", function ()
+			local phone = phones.away(push);
+			local watch = phones.away(push, { jid = phone.jid });
+			rosa:message({ to = phone.jid; body = "Hello" });
+			assert.same({ important }, pushed(watch));
+			client.connect(server, phone.jid):expect({ body = "Hello" });
+			assert.same({ important }, pushed(watch));
+		end);
+
+		it("pushes push_max_per_minute times at once in a flood", function ()
+			local phone = phones.away(push, { host = "few.test" });
+			for _ = 1, 10 do
+				rosa:message({ to = phone.jid; body = "Spam" });
+			end
+			assert.same({ important; important; important }, pushed(phone));
+			rosa:message({ to = phone.jid; payloads.propose() });
+			assert.same({ important; important; important; important }, pushed(phone));
+		end);
+
+		it("lets thirty messages through by default", function ()
+			local phone = phones.away(push);
+			for _ = 1, 30 do
+				rosa:message({ to = phone.jid; body = "Hello" });
+			end
+			assert.equal(30, #pushed(phone));
+		end);
+
+		describe("with a room's message to the bare JID", function ()
+			local ids = 0;
+
+			local function groupchat(jid)
+				ids = ids + 1;
+				return st.message({ type = "groupchat"; from = "team@rooms.test/Rosa"; to = jid; id = ("room%d"):format(ids) });
+			end
+
+			-- Sends it, and returns what the server answers to the room.
+			local function send_from_room(stanza)
+				room:send(stanza);
+				return loop.wait_for(function ()
+					for _, answer in ipairs(room.others) do
+						if answer.attr.id == stanza.attr.id then return answer; end
+					end
+				end, nil, "an answer to the room");
+			end
+
+			local function hello(jid)
+				return groupchat(jid):text_tag("body", "Hello");
+			end
+
+			it("pushes to a device that is away", function ()
+				local phone = phones.away(push);
+				send_from_room(hello(phone.jid));
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("pushes to a device that is away while another is live", function ()
+				local phone = phones.away(push);
+				client.connect(server, phone.jid);
+				send_from_room(hello(phone.jid));
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("pushes to a hibernated device, for which nothing is queued", function ()
+				local phone = phones.hibernated(push);
+				send_from_room(hello(phone.jid));
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("does not push to a live device", function ()
+				local phone = phones.new(push);
+				send_from_room(hello(phone.jid));
+				assert.same({}, pushed(phone));
+			end);
+
+			it("pushes where there is an archive, too", function ()
+				local phone = phones.away(push, { host = "archive.test" });
+				send_from_room(hello(phone.jid));
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("counts a change of the subject as unimportant", function ()
+				local phone = phones.away(push);
+				send_from_room(groupchat(phone.jid):text_tag("subject", "News"));
+				assert.same({ unimportant }, pushed(phone));
+			end);
+
+			it("answers as a server without the module", function ()
+				local phone = phones.away(push);
+				local elsewhere = devices.new_user(server, "without.test");
+				local function answer_without_ids(jid)
+					local answer = send_from_room(hello(jid));
+					local error_type, condition, text = answer:get_error();
+					return {
+						name = answer.name; type = answer.attr.type; to = answer.attr.to; from_user = answer.attr.from == jid;
+						error_type = error_type; condition = condition; text = text;
+					};
+				end
+				local expected = answer_without_ids(elsewhere);
+				assert.equal("service-unavailable", expected.condition);
+				assert.same(expected, answer_without_ids(phone.jid));
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("does nothing for a user who does not exist", function ()
+				local answer = send_from_room(hello("nobody@home.test"));
+				assert.equal("service-unavailable", select(2, answer:get_error()));
+				push:expect_none();
+			end);
+		end);
+
+		it("goes on after a reload of the module", function ()
+			local phone = phones.away(push);
+			server:reload_module("cloud_notify", "home.test");
+			rosa:message({ to = phone.jid; body = "Hello" });
+			assert.same({ important }, pushed(phone));
+		end);
+	end);
+end

@@ -1,0 +1,80 @@
+local hostile = require "spec.support.hostile";
+local native = require "spec.support.native";
+local st = require "util.stanza";
+
+local user = native.user;
+
+local function hibernated()
+	return { push_identifier = "push.test<n1"; push_settings = { jid = "push.test"; node = "n1" }; hibernating = 1 };
+end
+
+local function message(body)
+	return st.message({ from = "bert@away.test/pc"; to = "anna@home.test/phone" }, body);
+end
+
+-- Goes through a queue as the module does; returns all pushes and the places to go on from.
+local function go_through(engine, session, queue)
+	local all_pushes, places, place = {}, {}, 1;
+	repeat
+		local pushes, _, _, next_place = engine:unacked(user, session, { phone = session }, queue, place);
+		for _, push in ipairs(pushes or {}) do all_pushes[#all_pushes + 1] = push; end
+		places[#places + 1] = next_place;
+		place = next_place;
+	until not place;
+	return all_pushes, places;
+end
+
+describe("a stream management queue", function ()
+	local engine, session;
+
+	before_each(function ()
+		engine = native.engine({ push_coalesce_window = 0 });
+		session = hibernated();
+	end);
+
+	it("is gone through push by push", function ()
+		local queue = { message("one"), message("two"), message("three") };
+		local pushes, places = go_through(engine, session, queue);
+		assert.same({ 2, 3 }, places);
+		assert.equal(3, #pushes);
+		for i, push in ipairs(pushes) do
+			assert.equal(queue[i], push.original);
+			assert.equal(session.push_settings, push.record);
+		end
+		pushes, places = go_through(engine, session, queue);
+		assert.same({ {}, {} }, { pushes, places });
+	end);
+
+	it("is gone through in one go where an important push speaks for the rest", function ()
+		engine = native.engine();
+		local pushes, places = go_through(engine, session, { message("one"), message("two"), message() });
+		assert.equal(1, #pushes);
+		assert.same({ 2 }, places);
+		assert.same({}, (go_through(engine, session, { message(), message() })));
+	end);
+
+	it("may be empty, or start anywhere", function ()
+		assert.same({}, (go_through(engine, session, {})));
+		for _, place in ipairs({ 2, 100, 2^40 }) do
+			assert.is_nil((engine:unacked(user, session, { phone = session }, { message("one") }, place)));
+		end
+	end);
+
+	it("may have anything in it", function ()
+		local queue = {};
+		for _, value in pairs(hostile.values) do
+			queue[#queue + 1] = value;
+			queue[#queue + 1] = message("Hello");
+		end
+		local bodies = 0;
+		for _, push in ipairs((go_through(engine, session, queue))) do
+			if push.important then bodies = bodies + 1; end
+		end
+		assert.equal(#queue / 2, bodies);
+	end);
+
+	it("may have a metatable that raises", function ()
+		local pushes = go_through(engine, session, hostile.raising({ message("one"), message("two") }));
+		assert.equal(2, #pushes);
+	end);
+end);

@@ -1,0 +1,172 @@
+local native = require "spec.support.native";
+local st = require "util.stanza";
+
+local library, xml = native.library, native.xml;
+
+local own = "anna@home.test/phone";
+
+local function request(name, attributes, children)
+	return xml(("<%s xmlns='urn:xmpp:push:0' %s>%s</%s>"):format(name, attributes, children or "", name));
+end
+
+local function enable(attributes, children)
+	return library.enable(request("enable", attributes, children), own);
+end
+
+local function form(fields, type)
+	return ("<x xmlns='jabber:x:data' type='%s'>%s</x>"):format(type or "submit", fields);
+end
+
+local function field(name, value)
+	return ("<field var='%s'><value>%s</value></field>"):format(name, value);
+end
+
+local function assert_refused(condition, address, error_type, actual_condition, text)
+	assert.is_nil(address);
+	assert.same({ "modify", condition }, { error_type, actual_condition });
+	assert.is_true(#text > 10);
+end
+
+describe("a request to enable push", function ()
+	it("names the service and the node", function ()
+		assert.same({ { identifier = "push.test<n1"; jid = "push.test"; node = "n1" } },
+			{ enable("jid='push.test' node='n1'") });
+		assert.same({ { identifier = "push.test<"; jid = "push.test" } }, { enable("jid='push.test'") });
+		assert.equal("push.test<", enable("jid='push.test' node=''").identifier);
+	end);
+
+	it("has its address normalised, but not its node", function ()
+		assert.same({ { identifier = "service@push.test/APNS<NodE"; jid = "service@push.test/APNS"; node = "NodE" } },
+			{ enable("jid='Service@PUSH.test/APNS' node='NodE'") });
+	end);
+
+	it("may have extensions that nobody knows", function ()
+		assert.truthy(enable("jid='push.test' away='true'", form(field("secret", "x"))
+			.. "<priority xmlns='tigase:push:priority:0'/><away xmlns='urn:x'><deep><deeper/></deep></away>text"));
+	end);
+
+	it("is refused without an address", function ()
+		assert_refused("bad-request", enable("node='n1'"));
+	end);
+
+	it("is refused with an address that is none", function ()
+		for _, jid in ipairs({
+			""; "@"; "@push.test"; "a@"; "a@/b"; "push.test/"; "a b@push.test"; "/res";
+			("x"):rep(1024) .. "@push.test"; "a@push.test/" .. ("x"):rep(1024);
+		}) do
+			assert_refused("jid-malformed", enable(("jid='%s'"):format(jid)));
+		end
+	end);
+
+	it("is refused with the client's own address", function ()
+		for _, jid in ipairs({ own, "anna@home.test", "Anna@Home.Test" }) do
+			assert_refused("bad-request", enable(("jid='%s'"):format(jid)));
+		end
+	end);
+
+	it("is refused over the limits", function ()
+		assert.truthy(enable(("jid='push.test' node='%s'"):format(("n"):rep(2048))));
+		assert_refused("policy-violation", enable(("jid='push.test' node='%s'"):format(("n"):rep(2049))));
+		assert_refused("policy-violation", enable("jid='push.test'", form(field("a", ("b"):rep(16384)))));
+		assert.truthy(enable("jid='push.test'", form(field("a", "b"):rep(64))));
+		assert_refused("policy-violation", enable("jid='push.test'", form(field("a", "b"):rep(65))));
+		assert_refused("policy-violation", enable("jid='push.test'", "<x xmlns='urn:x'>" .. ("b"):rep(33000) .. "</x>"));
+		assert_refused("policy-violation", enable("jid='push.test'", ("<x xmlns='urn:x'/>"):rep(33)));
+	end);
+
+	it("is refused with a form that push services could not read", function ()
+		for _, broken in ipairs({
+			form(field("a", "b"), "form"); form(field("a", "b"), "nonsense"); "<x xmlns='jabber:x:data'/>";
+			form("<field><value>b</value></field>");
+		}) do
+			assert_refused("bad-request", enable("jid='push.test'", broken));
+		end
+	end);
+
+	it("is refused when it is too deep or too large to be read", function ()
+		local levels = 100;
+		assert_refused("bad-request", enable("jid='push.test'",
+			("<x xmlns='urn:x'>"):rep(levels) .. ("</x>"):rep(levels)));
+		assert_refused("bad-request", enable("jid='push.test'", "<x xmlns='urn:x'>" .. ("<y/>"):rep(5000) .. "</x>"));
+		local cyclic = st.stanza("enable", { xmlns = "urn:xmpp:push:0"; jid = "push.test" });
+		cyclic[1], cyclic.tags[1] = cyclic, cyclic;
+		assert_refused("bad-request", library.enable(cyclic, own));
+	end);
+
+	it("is refused when it is no element", function ()
+		for _, element in ipairs({
+			{}; { name = "enable" }; { name = "enable"; attr = 7 }; { name = {}; attr = { jid = "push.test" } };
+			{ name = "enable"; attr = { jid = {} } }; { name = "enable"; attr = { [7] = {} } };
+			{ name = "enable"; attr = { jid = "push.test"; node = "\255" } };
+			{ name = "enable"; attr = { jid = "push.test" }; true };
+		}) do
+			assert_refused("bad-request", library.enable(element, own));
+		end
+	end);
+end);
+
+describe("a request to disable push", function ()
+	local function disable(attributes)
+		return library.disable(request("disable", attributes));
+	end
+
+	it("names the service and, perhaps, the node", function ()
+		assert.same({ { identifier = "push.test<n1"; jid = "push.test"; node = "n1" } },
+			{ disable("jid='Push.Test' node='n1'") });
+		assert.is_nil(disable("jid='push.test'").node);
+		assert.equal("", disable("jid='push.test' node=''").node);
+	end);
+
+	it("is refused without an address, or with one that is none", function ()
+		assert_refused("bad-request", disable("node='n1'"));
+		assert_refused("jid-malformed", disable("jid='@'"));
+		assert_refused("policy-violation", disable(("jid='push.test' node='%s'"):format(("n"):rep(2049))));
+	end);
+end);
+
+describe("the end of a registration, as its push service announces it", function ()
+	local function revoked(attributes, affiliation)
+		return library.revoked_node(xml(("<pubsub xmlns='http://jabber.org/protocol/pubsub' %s><affiliation %s/></pubsub>")
+			:format(attributes, affiliation)), "anna@home.test");
+	end
+
+	it("is for one node of one account", function ()
+		assert.equal("n1", revoked("node='n1'", "jid='anna@home.test' affiliation='none'"));
+		assert.is_nil(revoked("node='n1'", "jid='bert@home.test' affiliation='none'"));
+		assert.is_nil(revoked("node='n1'", "jid='anna@home.test' affiliation='publisher'"));
+		assert.is_nil(revoked("node='n1'", "affiliation='none'"));
+		assert.is_nil(revoked("", "jid='anna@home.test' affiliation='none'"));
+	end);
+
+	it("is nothing else", function ()
+		for _, element in ipairs({ {}; { name = "pubsub" }; st.stanza("pubsub"); st.stanza("pubsub", { node = "n1" }) }) do
+			assert.is_nil(library.revoked_node(element, "anna@home.test"));
+		end
+	end);
+end);
+
+describe("the place of a new registration", function ()
+	local function record(node, timestamp, sequence)
+		return { jid = "push.test"; node = node; timestamp = timestamp; sequence = sequence };
+	end
+
+	it("is the newest, in the place of the one for the same service and node", function ()
+		local records = { ["push.test<n1"] = record("n1", 1000); ["push.test<n2"] = record("n2", 2000) };
+		assert.same({ { "push.test<n1" }, 3000, 0 }, { library.admit(records, "push.test", "n1", 5, 3000) });
+		assert.same({ {}, 3000, 0 }, { library.admit(records, "push.test", "n3", 5, 3000) });
+		assert.same({ {}, 2000, 1 }, { library.admit(records, "push.test", "n3", 5, 1500) });
+		assert.same({ {}, 1000, 0 }, { library.admit({}, "push.test", nil, 5, 1000) });
+	end);
+
+	it("is made by the oldest ones", function ()
+		local records = {
+			["push.test<n1"] = record("n1", 1000, 1);
+			["push.test<n2"] = record("n2", 1000, 0);
+			["push.test<n3"] = record("n3", 999, 7);
+		};
+		local displaced = library.admit(records, "push.test", "n4", 2, 3000);
+		table.sort(displaced);
+		assert.same({ "push.test<n2"; "push.test<n3" }, displaced);
+		assert.same({ "push.test<n3" }, library.surplus(records, 2));
+	end);
+end);

@@ -1,0 +1,87 @@
+-- What the module does where no client can see it.
+
+require "spec.support.init";
+
+local loop = require "spec.support.loop";
+
+local inspect = {};
+
+-- For code that runs in the server: upvalue(name) returns the value of a local
+-- variable of the module, and a function that changes it.
+local upvalue = [[
+	local function upvalue(name)
+		local seen = {};
+		local function search(f)
+			if seen[f] then return; end
+			seen[f] = true;
+			for i = 1, debug.getinfo(f, "u").nups do
+				local key, value = debug.getupvalue(f, i);
+				if key == name then return f, i; end
+				if type(value) == "function" and debug.getinfo(value, "S").source:find("mod_cloud_notify.lua", 1, true) then
+					local found, place = search(value);
+					if found then return found, place; end
+				end
+			end
+		end
+		for _, handler in pairs(hosts["home.test"].events.get_handlers("cloud-notify-ping")) do
+			local f, i = search(handler);
+			if f then
+				local _, value = debug.getupvalue(f, i);
+				return value, function (new_value) debug.setupvalue(f, i, new_value); end;
+			end
+		end
+		error("the module has no variable " .. name);
+	end
+]];
+
+-- Runs code in the server that may use upvalue().
+function inspect.eval(server, code, ...)
+	return server:eval(upvalue .. code, ...);
+end
+
+-- How many pushes wait for their answers.
+function inspect.in_flight(server)
+	return inspect.eval(server, [[return upvalue("engine"):in_flight();]]);
+end
+
+function inspect.wait_all_answered(server, timeout)
+	loop.wait_for(function () return inspect.in_flight(server) == 0; end, timeout, "all pushes to be answered");
+end
+
+-- How many events of the host have handlers, and how many there are for iq/host.
+function inspect.handlers(server)
+	return server:eval([[
+		local events = hosts["home.test"].events;
+		local count = 0;
+		for _ in pairs(events._event_map) do count = count + 1; end
+		return { events = count; iq = #events.get_handlers("iq/host") };
+	]]);
+end
+
+local levels = { debug = 1; info = 2; warn = 3; error = 4 };
+
+-- The lines of a level that the module has logged since a mark. They may be of the
+-- module itself or of a session on its behalf.
+function inspect.logged(server, level, mark)
+	local lines = {};
+	for line in server:log_since(mark or 0):gmatch("[^\n]+") do
+		if line:find("cloud_notify\t" .. level .. "\t", 1, true) then
+			lines[#lines + 1] = line;
+		end
+	end
+	return lines;
+end
+
+-- All that anybody has logged above debug since a mark.
+function inspect.log_above_debug(server, mark)
+	local lines, wanted = {}, false;
+	for line in server:log_since(mark or 0):gmatch("[^\n]+") do
+		-- What a message has after a newline is indented.
+		local level = line:match("^%u%l%l [%d ]%d %d%d:%d%d:%d%d [^\t]*\t(%l+)\t");
+		if level then wanted = levels[level] > levels.debug; end
+		if wanted then lines[#lines + 1] = line; end
+	end
+	return table.concat(lines, "\n");
+end
+
+return inspect;
