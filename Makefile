@@ -33,14 +33,14 @@ $(MODULE)/mod_cloud_notify.lua: lua/mod_cloud_notify.lua
 	install -D -m 644 $< $@
 
 install: $(FILES)
-	install -d $(INSTALLED)
-	install -m 644 $(FILES) $(INSTALLED)
+	install -d '$(INSTALLED)'
+	install -m 644 $(FILES) '$(INSTALLED)'
 	@grep -qsF '"$(PLUGINDIR)"' /etc/prosody/prosody.cfg.lua || \
 		echo 'Prosody looks there with: plugin_paths = { "$(PLUGINDIR)" }'
 
 uninstall:
-	rm -f $(INSTALLED)/mod_cloud_notify.lua $(INSTALLED)/cloud_notify.so
-	[ ! -d $(INSTALLED) ] || rmdir --ignore-fail-on-non-empty $(INSTALLED)
+	rm -f '$(INSTALLED)/mod_cloud_notify.lua' '$(INSTALLED)/cloud_notify.so'
+	[ ! -d '$(INSTALLED)' ] || rmdir --ignore-fail-on-non-empty '$(INSTALLED)'
 
 test:
 	tools/run-tests

@@ -55,8 +55,10 @@ local engine = native.open(host, st.stanza_mt, st.deserialize);
 
 -- Options
 
+-- What Prosody's own get_option_boolean takes
 local function boolean(value)
-	if type(value) == "boolean" then return value; end
+	if value == true or value == "true" or value == 1 then return true; end
+	if value == false or value == "false" or value == 0 then return false; end
 end
 
 local function text(value)
@@ -253,8 +255,9 @@ local function forget_registration(user, identifier)
 end
 
 local function remove_registrations(user, identifiers)
-	local remaining = {};
-	for identifier, record in pairs(load_records(user) or no_records) do remaining[identifier] = record; end
+	local records, remaining = load_records(user), {};
+	if not records then return false; end
+	for identifier, record in pairs(records) do remaining[identifier] = record; end
 	for _, identifier in pairs(identifiers) do remaining[identifier] = nil; end
 	if not save_records(user, remaining) then return false; end
 	for _, identifier in pairs(identifiers) do forget_registration(user, identifier); end

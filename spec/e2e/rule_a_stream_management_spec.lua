@@ -386,6 +386,16 @@ for _, version in ipairs(prosody.versions) do
 				assert.same({}, phones.pushed_within(phone, 2 * short));
 			end);
 
+			it("drops what waited even if the client is gone again before the end of the window", function ()
+				local phone = phones.hibernated(push, { host = "short.test" });
+				type_to(phone);
+				rosa:ping();
+				assert.truthy(phone:resume());
+				phones.acknowledge(phone);
+				phone:cut();
+				assert.same({}, phones.pushed_within(phone, 2 * short));
+			end);
+
 			it("drops what waited even if the client acknowledges nothing", function ()
 				local phone = phones.hibernated(push, { host = "short.test" });
 				type_to(phone);
@@ -406,6 +416,18 @@ for _, version in ipairs(prosody.versions) do
 				write(phone);
 				assert.same({ important; important }, pushed(phone));
 			end);
+		end);
+
+		it("a new session in the place of the old one ends the window", function ()
+			local phone = phones.hibernated(push, { resource = "phone" });
+			write(phone);
+			assert.same({ important }, pushed(phone));
+			local again = phones.login(phone, { resource = "phone" });
+			again:expect({ body = "Hello" });
+			phones.acknowledge(again);
+			again:cut();
+			write(phone);
+			assert.same({ important; important }, pushed(phone));
 		end);
 
 		describe("pace", function ()
