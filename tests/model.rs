@@ -111,8 +111,10 @@ struct Missed {
     message: usize,
     /// Each time that a rule has met it: the push of any of them is enough.
     at: Vec<Duration>,
-    /// The device has not been back since.
+    /// The device has been away when a rule met it, and has not been back since.
     still: bool,
+    /// The device has been back since, and has received it then.
+    received: bool,
 }
 
 struct World {
@@ -438,7 +440,7 @@ impl World {
             .iter_mut()
             .filter(|missed| missed.device == device)
         {
-            missed.still = false;
+            (missed.still, missed.received) = (false, true);
         }
     }
 
@@ -454,13 +456,14 @@ impl World {
         match known {
             Some(missed) => {
                 missed.at.push(self.now);
-                missed.still |= still;
+                missed.still |= still && !missed.received;
             }
             None => self.missed.push(Missed {
                 device,
                 message,
                 at: vec![self.now],
                 still,
+                received: false,
             }),
         }
     }

@@ -405,6 +405,18 @@ for _, version in ipairs(prosody.versions) do
 					assert.same({ important; important }, phones.pushed(phone));
 				end);
 
+				it("the same text without an id to each of two hibernated sessions of a device " .. place, function ()
+					local phone = phones.hibernated(push, { host = host });
+					local again = phones.login(phone);
+					devices.enable(again, { jid = "push.test"; node = phone.node });
+					phones.acknowledge(again);
+					again:cut();
+					for _, session in ipairs({ phone; again }) do
+						rosa:send(st.message({ type = "chat"; to = session.full_jid }):text_tag("body", "ok"));
+					end
+					assert.same({ important; important }, phones.pushed(phone, rosa));
+				end);
+
 				it("the same text without an id to a device that is away " .. place, function ()
 					local phone = phones.away(push, { host = host });
 					text_without_id(phone, "ok");

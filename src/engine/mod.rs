@@ -369,14 +369,18 @@ impl<S> Engine<S> {
     }
 
     /// The device is back: its session was resumed, or a new one has been attached. What waited
-    /// for it need not be pushed any more.
+    /// for it has been received, and need not be pushed any more.
     pub fn back(&mut self, user: &str, identifier: &str) {
         let key = self.device_key(user, identifier);
-        if let Some(device) = self.devices.get_mut(&key) {
-            if let Some(due) = device.held.take().and_then(|held| held.due) {
+        let Some(device) = self.devices.get_mut(&key) else {
+            return;
+        };
+        device.spoke = None;
+        if let Some(held) = device.held.take() {
+            device.pushed.extend(held.ids);
+            if let Some(due) = held.due {
                 self.timers.unset(due, Timer::Held(key));
             }
-            device.spoke = None;
         }
     }
 

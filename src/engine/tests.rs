@@ -240,7 +240,11 @@ mod rule_a {
         assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
         phone.engine.back(USER, ID);
         assert_eq!(phone.engine.deadline(), None);
-        // Dropped, not pushed: the next hibernation is a reason again.
+        // It has been received with the resume.
+        assert_eq!(
+            phone.unacked(10, Unimportant, 1),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
         pushed(phone.unacked(10, Important, 2));
         phone.engine.back(USER, ID);
         pushed(phone.unacked(20, Important, 3));

@@ -100,12 +100,10 @@ impl Facts {
 pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &RandomState) -> Option<StanzaId> {
     let mut stamp = None;
     let mut content = key.build_hasher();
-    (
-        stanza.name(),
-        stanza.attr(Attr::From),
-        stanza.attr(Attr::Type),
-    )
-        .hash(&mut content);
+    let from = stanza.attr(Attr::From);
+    // Each carbon copy has an address of its own.
+    let to = stanza.attr(Attr::To).filter(|_| from != Some(account));
+    (stanza.name(), from, to, stanza.attr(Attr::Type)).hash(&mut content);
     stanza.find_map(|child| {
         if child.is("delay", ns::DELAY) && child.attr(Attr::From) == Some(account) {
             stamp = child.attr(Attr::Stamp).map(str::to_owned);
