@@ -12,7 +12,7 @@ use cloud_notify::engine::{
     Account, Answer, Connection, Decision, Engine, NotifyOn, Options, PushId, Registration,
     Session, Verdict,
 };
-use cloud_notify::stanza::Facts;
+use cloud_notify::stanza::{Facts, StanzaId};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use minidom::Element;
 
@@ -98,7 +98,8 @@ impl Host {
             sessions,
         };
         let archive_id = self.count.to_string();
-        self.engine.archived(self.now, &account, facts, &archive_id)
+        let id = StanzaId::archived(&archive_id, self.engine.key());
+        self.engine.archived(self.now, &account, facts, id)
     }
 
     fn push(&mut self, user: usize, facts: &Facts) -> Option<PushId> {

@@ -28,9 +28,19 @@ local hosts = prosody.hosts;
 local host_events = hosts[host].events;
 local host_sessions = hosts[host].sessions or {};
 
--- How many users' registrations are kept in memory, and the longest text of a peer in a log line
-local max_cached_users = 10000;
-local max_logged_text = 200;
+local max_cached_users = 10000; -- whose registrations are kept in memory
+local max_failing_users = 1000; -- whose failing store has been logged
+local max_logged_text = 200; -- of a peer
+local max_language = 64;
+
+-- A Lua error or a Rust panic must not stop the event: the message itself has to arrive
+local function guarded(handler)
+	return function (...)
+		local ok, result = xpcall(handler, traceback, ...);
+		if ok then return result; end
+		module:log("error", "This is a bug, please report it: %s", result);
+	end
+end
 
 -- The native library
 
@@ -52,6 +62,7 @@ end
 
 local native = load_native();
 local engine = native.open(host, st.stanza_mt, st.deserialize);
+local engine_archived, engine_offline, engine_unacked = engine:readers();
 
 -- Options
 
@@ -62,7 +73,7 @@ local function boolean(value)
 end
 
 local function text(value)
-	if type(value) == "string" then return value; end
+	if type(value) == "string" or type(value) == "number" then return tostring(value); end
 end
 
 local function number(min, integer)
@@ -112,17 +123,17 @@ local store = module:open_store();
 local accounts = cache.new(max_cached_users);
 local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
 local no_records = {};
-local store_fails = {};
+local store_fails = cache.new(max_failing_users); -- user -> true
 
 -- A store that fails does so for every stanza: one line until it works again
 local function log_store(doing, user, err)
 	if not err then
-		if store_fails[doing] then module:log("info", "Push registrations can be %s again", doing); end
-		store_fails[doing] = nil;
-	elseif not store_fails[doing] then
-		store_fails[doing] = true;
-		module:log("error", "Push registrations of %s cannot be %s: %s -- check the storage of this host; "
-			.. "nobody's can until it works again", user, doing, tostring(err));
+		if store_fails:get(user) then module:log("info", "Push registrations of %s can be %s again", user, doing); end
+		store_fails:set(user, nil);
+	elseif not store_fails:get(user) then
+		store_fails:set(user, true);
+		module:log("error", "Push registrations of %s cannot be %s: %s -- check the storage of this host",
+			user, doing, tostring(err));
 	end
 end
 
@@ -275,9 +286,15 @@ local function arm(delay)
 	deadline_timer = module:add_timer(delay, serve_deadlines);
 end
 
+local listener_failed = false;
+
+local function has_listeners()
+	return host_events.get_handlers("cloud_notify/push") ~= nil;
+end
+
 -- A listener may change the payload, or veto the push
 local function is_vetoed(user, push)
-	if not host_events.get_handlers("cloud_notify/push") then return false; end
+	if not has_listeners() then return false; end
 	local publish = push.stanza.tags[1].tags[1];
 	local event = {
 		notification_stanza = push.stanza;
@@ -296,14 +313,19 @@ local function is_vetoed(user, push)
 	if not ok then
 		-- Not every listener can do with a push that is for no stanza. Another one may have failed
 		-- to encrypt it, so it must not tell anything.
-		module:log(push.original and "error" or "debug", "Error in a listener of cloud_notify/push: %s", vetoed);
+		if push.original and not listener_failed then
+			listener_failed = true;
+			module:log("error", "A module that adds to push notifications failed for %s; such pushes go out "
+				.. "without text and sender. What failed is in the log at level debug, from now on for each push", user);
+		end
+		module:log("debug", "Error in a listener of cloud_notify/push: %s", vetoed);
 		push.stanza = engine:discreet(push);
 		return false;
 	end
 	return vetoed, event.reason;
 end
 
-local function publish(user, push)
+local publish = guarded(function (user, push)
 	local vetoed, reason = is_vetoed(user, push);
 	if vetoed then
 		module:log("debug", "Push for %s to %s was vetoed: %s", user, push.identifier, reason or "no reason given");
@@ -317,10 +339,18 @@ local function publish(user, push)
 	local ok, err = pcall(module.send, module, push.stanza);
 	if not ok then
 		module:log("error", "Error in sending a push for %s to %s: %s", user, push.stanza.attr.to, err);
+		arm(engine:vetoed(push.id));
 	end
-end
+end);
 
-local function carry_out(user, pushes, silent, delay)
+-- The reply of a reader is the reason why nobody is pushed, or true if there is more to be done.
+-- Source is where the records are: the user's, or the session with the one that counts.
+local function carry_out(user, reply, stanzas, source)
+	if reply ~= true then
+		module:log("debug", "No push for %s: %s", user, reply);
+		return;
+	end
+	local pushes, silent, delay = engine:outcome(stanzas, source, has_listeners());
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
 		module:log("debug", "No push for %s to %s: %s", user, silent[i], silent[i+1]);
@@ -331,27 +361,22 @@ local function carry_out(user, pushes, silent, delay)
 end
 
 -- What has waited for a device, if it still makes sense
-local function release(user, identifier)
+local release = guarded(function (user, identifier)
 	local sessions = user_sessions(user);
-	local record = (get_records(user) or no_records)[identifier];
+	local records = load_records(user);
+	local record = records and records[identifier];
 	for _, session in pairs(sessions or no_records) do
 		local attached, settings = get_registration(session);
 		if attached == identifier then record = settings; end
 	end
-	if type(record) ~= "table" then return engine:forget(user, identifier); end
+	if type(record) ~= "table" then
+		if records then engine:forget(user, identifier); end
+		return;
+	end
 	local push, delay = engine:release(user, identifier, record, sessions);
 	arm(delay);
 	if push then publish(user, push); end
-end
-
--- A Lua error or a Rust panic must not stop the event: the message itself has to arrive
-local function guarded(handler)
-	return function (event)
-		local ok, result = xpcall(handler, traceback, event);
-		if ok then return result; end
-		module:log("error", "This is a bug, please report it: %s", result);
-	end
-end
+end);
 
 local function guarded_request(handler)
 	handler = guarded(handler);
@@ -381,8 +406,8 @@ local function unacked(session, queue)
 	if not get_registration(session) then return; end
 	local user, place = session.username, 1;
 	repeat
-		local pushes, silent, delay, next_place = engine:unacked(user, session, user_sessions(user), queue, place);
-		carry_out(user, pushes, silent, delay);
+		local reply, next_place = engine_unacked(user, session, user_sessions(user), queue, place);
+		if reply then carry_out(user, reply, queue, session); end
 		place = next_place;
 	until not place
 end
@@ -418,7 +443,8 @@ local function on_archived(event)
 	local user = event.for_user;
 	local records = user and get_records(user);
 	if not records then return; end
-	carry_out(user, engine:archived(user, records, user_sessions(user), event.stanza, event.id));
+	local reply = engine_archived(user, records, user_sessions(user), event.stanza, event.id);
+	if reply then carry_out(user, reply, event.stanza, records); end
 end
 
 -- Rule (c): offline storage, and groupchat messages to the bare JID
@@ -428,7 +454,8 @@ local function on_offline(event)
 	local user = event.username or jid.node(stanza.attr.to) or event.origin.username;
 	local records = user and get_records(user);
 	if not records then return; end
-	carry_out(user, engine:offline(user, records, user_sessions(user), stanza));
+	local reply = engine_offline(user, records, user_sessions(user), stanza);
+	if reply then carry_out(user, reply, stanza, records); end
 end
 
 -- Anybody may ask for a push without a stanza
@@ -516,7 +543,7 @@ local function on_enable(event)
 		timestamp = os_time();
 		client_id = origin.client_id;
 		resource = not origin.client_id and origin.resource or nil;
-		language = stanza.attr["xml:lang"];
+		language = #(stanza.attr["xml:lang"] or "") <= max_language and stanza.attr["xml:lang"] or nil;
 	};
 	local registration = { origin = origin, stanza = stanza, push_info = record };
 	if module:fire_event("cloud_notify/registration", registration) == false then
@@ -612,12 +639,14 @@ module:hook("cloud-notify-ping", guarded(on_ping));
 module:hook_global("user-deleted", guarded(on_user_deleted));
 module:hook_global("config-reloaded", guarded(configure));
 
--- Sessions that hibernated before this module was loaded
-for _, user in pairs(host_sessions) do
-	for _, session in pairs(user.sessions) do
-		if get_registration(session) and session.hibernating and not session.first_hibernated_push
-		and not session.original_smacks_timeout then
-			extend_hibernation(session);
+-- Sessions that were there before this module was loaded
+if not module.reloading then
+	for _, user in pairs(host_sessions) do
+		for _, session in pairs(user.sessions) do
+			guarded(on_resource_bind)({ session = session });
+			if get_registration(session) and session.hibernating and not session.first_hibernated_push then
+				extend_hibernation(session);
+			end
 		end
 	end
 end

@@ -240,9 +240,9 @@ impl World {
                 self.miss(device, message);
             }
             let facts = self.facts(message);
-            let id = format!("archive-{message}");
+            let id = StanzaId::archived(&format!("archive-{message}"), self.engine.key());
             let decisions = self.ask(None, |engine, now, account| {
-                engine.archived(now, account, &facts, &id)
+                engine.archived(now, account, &facts, id)
             });
             self.carry_out(message, decisions);
         }
@@ -344,7 +344,7 @@ impl World {
         {
             match verdict {
                 Verdict::Push(id) => self.sent(id, devices[registration], message),
-                Verdict::Hold(ticket) => self.engine.hold(self.now, ticket, || Some(message)),
+                Verdict::Hold(ticket) => self.engine.hold(self.now, ticket, Some(message)),
                 Verdict::Silent(_) => {}
             }
         }

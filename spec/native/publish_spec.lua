@@ -172,16 +172,12 @@ describe("a publish", function ()
 		check_stanza(stanza, {});
 	end);
 
-	it("shares nothing with another publish but the client's form", function ()
+	it("shares nothing with another publish that somebody may change", function ()
 		local records = { ["push.test<n1"] = record_with_options(); ["push.test<n2"] = record_with_options() };
 		records["push.test<n2"].node = "n2";
 		local seen = {};
 		for i = 1, 3 do
 			for _, push in ipairs((engine:archived("anna", records, nil, greeting, "id" .. i))) do
-				local pubsub = push.stanza.tags[1];
-				local form = pubsub.tags[2].tags[1];
-				check_stanza(form, {});
-				pubsub.tags[2].tags, pubsub.tags[2][1] = {}, nil;
 				check_stanza(push.stanza, seen);
 				assert.is_nil(seen[push]);
 				seen[push] = true;

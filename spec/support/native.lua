@@ -28,6 +28,34 @@ local default_options = {
 	push_notify_on = "all";
 };
 
+-- The engine with its readers as methods that return what is to be done: pushes, silent
+-- registrations and their reasons in turn, a delay, and the place to go on from in a queue.
+local function with_outcome(engine)
+	local archived, offline, unacked = engine:readers();
+
+	local function outcome(identifier, stanzas, source, reply, next_place)
+		if reply ~= true then return nil, reply and { identifier; reply }; end
+		local pushes, silent, delay = engine:outcome(stanzas, source, true);
+		return pushes, silent, delay, next_place;
+	end
+
+	local methods = {};
+	function methods.archived(_, user, records, sessions, stanza, id)
+		return outcome(next(records), stanza, records, archived(user, records, sessions, stanza, id));
+	end
+	function methods.offline(_, user, records, sessions, stanza)
+		return outcome(next(records), stanza, records, offline(user, records, sessions, stanza));
+	end
+	function methods.unacked(_, user, session, sessions, queue, place)
+		return outcome(session.push_identifier, queue, session, unacked(user, session, sessions, queue, place));
+	end
+	return setmetatable(methods, {
+		__index = function (_, name)
+			return function (_, ...) return engine[name](engine, ...); end;
+		end;
+	});
+end
+
 -- An engine that has seen nothing yet, with the given options besides the defaults.
 function support.engine(options)
 	local all = {};
@@ -36,7 +64,7 @@ function support.engine(options)
 	native.close(support.host);
 	local engine = native.open(support.host, st.stanza_mt, st.deserialize);
 	engine:configure(all);
-	return engine;
+	return with_outcome(engine);
 end
 
 -- A stanza as Prosody reads it from the wire.

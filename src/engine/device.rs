@@ -9,10 +9,13 @@ use crate::stanza::{Importance, StanzaId};
 
 /// How many stanzas a device is known to have been pushed for. A stanza that is older was met
 /// by all the rules long ago; `smacks_max_queue_size` is 500 by default.
-const MAX_PUSHED: usize = 512;
+const MAX_PUSHED: usize = 640;
 
 /// How many waiting stanzas are kept, for the case that listeners veto the first of them.
-const MAX_WAITING: usize = 16;
+pub(super) const MAX_WAITING: usize = 64;
+
+/// All that a stanza is recognised by.
+pub(super) type Ids = [Option<StanzaId>; 2];
 
 /// Stands for one (user, identifier); a keyed hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +68,7 @@ impl<S> Device<S> {
             || self
                 .held
                 .as_ref()
-                .is_some_and(|held| held.ids.contains(&id))
+                .is_some_and(|held| held.ids.iter().any(|ids| ids.contains(&Some(id))))
     }
 
     /// The pace of rule (a).
@@ -94,26 +97,29 @@ impl<S> Device<S> {
 
 /// The stanzas that a device was pushed for, the latest [`MAX_PUSHED`] of them.
 #[derive(Debug, Default)]
-pub(super) struct Pushed(VecDeque<StanzaId>);
+pub(super) struct Pushed(VecDeque<Ids>);
 
 impl Pushed {
     pub fn contains(&self, id: StanzaId) -> bool {
-        self.0.contains(&id)
+        self.0.iter().any(|ids| ids.contains(&Some(id)))
     }
 
-    pub fn extend(&mut self, ids: impl IntoIterator<Item = StanzaId>) {
-        for id in ids {
-            if self.0.len() == MAX_PUSHED {
-                self.0.pop_front();
-            }
-            self.0.push_back(id);
+    pub fn add(&mut self, ids: Ids) {
+        if self.0.len() == MAX_PUSHED {
+            self.0.pop_front();
         }
+        self.0.push_back(ids);
+    }
+
+    pub fn extend(&mut self, all: impl IntoIterator<Item = Ids>) {
+        all.into_iter().for_each(|ids| self.add(ids));
     }
 }
 
 /// A stanza that waits to be pushed.
 pub(super) struct Waiting<S> {
     pub stanza: S,
+    pub ids: Ids,
     pub importance: Importance,
 }
 
@@ -121,36 +127,35 @@ pub(super) struct Waiting<S> {
 pub(super) struct Held<S> {
     /// The most important ones, candidates for the push.
     waiting: Vec<Waiting<S>>,
-    /// All that the push will speak for.
-    pub ids: Vec<StanzaId>,
+    /// All that the push will speak for, once it has left.
+    pub ids: Vec<Ids>,
     /// When the first one came.
     pub since: Duration,
     /// When to push. `None` while one of them is on its way and the others stand by.
     pub due: Option<Duration>,
+    /// It takes a token from the bucket.
+    pub metered: bool,
     standing_by_for: Option<PushId>,
 }
 
 impl<S> Held<S> {
-    pub fn new(since: Duration, due: Duration) -> Self {
+    pub fn new(since: Duration, due: Duration, metered: bool) -> Self {
         Self {
             waiting: Vec::new(),
             ids: Vec::new(),
             since,
             due: Some(due),
+            metered,
             standing_by_for: None,
         }
     }
 
-    /// Adds a stanza; `stanza` is called only if it is kept as a candidate.
-    pub fn add(
-        &mut self,
-        ids: impl IntoIterator<Item = Option<StanzaId>>,
-        importance: Importance,
-        stanza: impl FnOnce() -> Option<S>,
-    ) {
+    /// Adds a stanza; without one the push will only speak for it.
+    pub fn add(&mut self, ids: Ids, importance: Importance, stanza: Option<S>) {
         if self.ids.len() < MAX_PUSHED {
-            self.ids.extend(ids.into_iter().flatten());
+            self.ids.push(ids);
         }
+        let Some(stanza) = stanza else { return };
         if self.waiting.len() == MAX_WAITING {
             let less = self
                 .waiting
@@ -159,8 +164,18 @@ impl<S> Held<S> {
             let Some(less) = less else { return };
             self.waiting.remove(less);
         }
+        self.waiting.push(Waiting {
+            stanza,
+            ids,
+            importance,
+        });
+    }
+
+    /// Whether one of the candidates is important.
+    pub fn is_important(&self) -> bool {
         self.waiting
-            .extend(stanza().map(|stanza| Waiting { stanza, importance }));
+            .iter()
+            .any(|waiting| waiting.importance >= Importance::Important)
     }
 
     /// The first one of the highest importance.

@@ -18,7 +18,7 @@
 //! ```
 //! use std::time::Duration;
 //! use cloud_notify::engine::{Account, Engine, Options, Registration, Verdict};
-//! use cloud_notify::stanza::Facts;
+//! use cloud_notify::stanza::{Facts, StanzaId};
 //!
 //! let mut engine = Engine::<()>::new(Options::default());
 //! let message: minidom::Element =
@@ -29,10 +29,11 @@
 //!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false }],
 //!     sessions: &[],
 //! };
-//! let decisions = engine.archived(Duration::ZERO, &account, &facts, "archive-id-1");
+//! let id = StanzaId::archived("archive-id-1", engine.key());
+//! let decisions = engine.archived(Duration::ZERO, &account, &facts, id);
 //! assert!(matches!(decisions[0].verdict, Verdict::Push(_)));
 //! // The same message, now met by offline storage: never pushed twice.
-//! let decisions = engine.archived(Duration::ZERO, &account, &facts, "archive-id-1");
+//! let decisions = engine.offline(Duration::ZERO, &account, &facts, id);
 //! assert!(matches!(decisions[0].verdict, Verdict::Silent(_)));
 //! # Ok::<(), minidom::Error>(())
 //! ```
@@ -60,7 +61,7 @@ pub use rules::{Rule, Silence};
 
 use crate::stanza::{Facts, Importance, StanzaId};
 use delivery::InFlight;
-use device::{Device, DeviceKey, Held, Pace, Waiting};
+use device::{Device, DeviceKey, Held, Ids, Pace, Waiting};
 use timers::{Timer, Timers};
 
 /// How many devices are remembered. The one not pushed to for the longest time is forgotten
@@ -104,10 +105,15 @@ pub struct Ticket {
     ids: Ids,
     importance: Importance,
     due: Duration,
+    metered: bool,
 }
 
-/// All that a stanza is recognised by.
-type Ids = [Option<StanzaId>; 2];
+impl Ticket {
+    /// How much the stanza matters.
+    pub fn importance(&self) -> Importance {
+        self.importance
+    }
+}
 
 /// A device whose waiting stanzas are due; see [`Engine::release`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,11 +144,10 @@ pub struct Released<S> {
     pub importance: Importance,
 }
 
-/// A stanza without an identity of its own, in the queue of one session.
+/// A stanza without an identity of its own, and the sessions that have it in their queues.
 struct Twin {
-    queued: StanzaId,
-    session: u64,
     id: StanzaId,
+    sessions: Vec<u64>,
 }
 
 /// A stanza as it meets the registrations.
@@ -171,7 +176,8 @@ pub struct Engine<S> {
     in_flight: HashMap<PushId, InFlight>,
     timers: Timers,
     echo: Option<Echo>,
-    twins: VecDeque<Twin>,
+    twins: HashMap<StanzaId, VecDeque<Twin>>,
+    twins_in_order: VecDeque<StanzaId>,
 }
 
 impl<S> Default for Engine<S> {
@@ -181,6 +187,9 @@ impl<S> Default for Engine<S> {
 }
 
 impl<S> Engine<S> {
+    /// How many stanzas of a device are kept for one later push.
+    pub const MAX_HELD: usize = device::MAX_WAITING;
+
     /// An engine that has not seen anything yet.
     pub fn new(options: Options) -> Self {
         Self {
@@ -191,13 +200,9 @@ impl<S> Engine<S> {
             in_flight: HashMap::new(),
             timers: Timers::default(),
             echo: None,
-            twins: VecDeque::new(),
+            twins: HashMap::new(),
+            twins_in_order: VecDeque::new(),
         }
-    }
-
-    /// The options in force.
-    pub fn options(&self) -> &Options {
-        &self.options
     }
 
     /// Changes the options; what is under way keeps the deadlines that it has.
@@ -220,26 +225,24 @@ impl<S> Engine<S> {
     /// sessions of a device may have been given a clone of it. `queued` is what the clones have in
     /// common ([`crate::stanza::queued_id`]).
     pub fn twin_id(&mut self, queued: StanzaId, session: u64) -> StanzaId {
-        let taken = |twins: &VecDeque<Twin>, id| {
-            twins
-                .iter()
-                .any(|twin| twin.id == id && twin.session == session)
-        };
-        let other = self
-            .twins
-            .iter()
-            .find(|twin| twin.queued == queued && !taken(&self.twins, twin.id));
-        let id = match other {
-            Some(twin) => twin.id,
-            None => self.new_id(),
-        };
-        if self.twins.len() == MAX_TWINS {
-            self.twins.pop_front();
+        if let Some(twins) = self.twins.get_mut(&queued)
+            && let Some(twin) = twins
+                .iter_mut()
+                .find(|twin| !twin.sessions.contains(&session))
+        {
+            twin.sessions.push(session);
+            return twin.id;
         }
-        self.twins.push_back(Twin {
-            queued,
-            session,
+        let id = self.new_id();
+        if self.twins_in_order.len() == MAX_TWINS
+            && let Some(oldest) = self.twins_in_order.pop_front()
+        {
+            self.twins.remove(&oldest);
+        }
+        self.twins_in_order.push_back(queued);
+        self.twins.entry(queued).or_default().push_back(Twin {
             id,
+            sessions: vec![session],
         });
         id
     }
@@ -268,15 +271,26 @@ impl<S> Engine<S> {
         )
     }
 
-    /// Rule (b): a stanza that went into the archive of `account` under `archive_id`.
+    /// Why rule (b) has no push for any registration, whatever the stanza, unless it is a call.
+    /// `None` if it depends on the stanza.
+    pub fn silent_unless_call(account: &Account<'_>) -> Option<Silence> {
+        let mut reasons = account
+            .registrations
+            .iter()
+            .map(|registration| rules::archived(account, registration.identifier));
+        let first = reasons.next()??;
+        reasons.all(|reason| reason.is_some()).then_some(first)
+    }
+
+    /// Rule (b): a stanza that went into the archive of `account`, where `id` is
+    /// [`StanzaId::archived`].
     pub fn archived(
         &mut self,
         now: Duration,
         account: &Account<'_>,
         facts: &Facts,
-        archive_id: &str,
+        id: StanzaId,
     ) -> Vec<Decision> {
-        let id = StanzaId::archived(archive_id, &self.key);
         let alias = self.first_copy(now, account, facts, id);
         self.meet_all(now, Rule::Archived, account, Met { facts, id, alias })
     }
@@ -308,12 +322,13 @@ impl<S> Engine<S> {
         self.send(now, device, account.registrations[registration].jid, false)
     }
 
-    /// Keeps a stanza that has to wait. `stanza` is called only if it is really needed.
+    /// Keeps a stanza that has to wait. At most [`Self::MAX_HELD`] of them are candidates for the
+    /// push; for the others `stanza` need not be given.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a ticket is good for one stanza"
     )]
-    pub fn hold(&mut self, now: Duration, ticket: Ticket, stanza: impl FnOnce() -> Option<S>) {
+    pub fn hold(&mut self, now: Duration, ticket: Ticket, stanza: Option<S>) {
         let Some(device) = self.devices.get_mut(&ticket.device) else {
             return;
         };
@@ -322,7 +337,7 @@ impl<S> Engine<S> {
         }
         let held = device
             .held
-            .get_or_insert_with(|| Held::new(now, ticket.due));
+            .get_or_insert_with(|| Held::new(now, ticket.due, ticket.metered));
         held.add(ticket.ids, ticket.importance, stanza);
         if let Some(due) = held.due {
             self.timers.set(due, Timer::Held(ticket.device));
@@ -338,7 +353,9 @@ impl<S> Engine<S> {
         registration: usize,
     ) -> Option<Released<S>> {
         let Registration {
-            identifier, jid, ..
+            identifier,
+            jid,
+            content,
         } = account.registrations[registration];
         let key = self.device_key(account.user, identifier);
         let device = self.devices.get_mut(&key)?;
@@ -348,16 +365,22 @@ impl<S> Engine<S> {
         if account.is_online(identifier) {
             return None;
         }
-        device.pushed.extend(std::mem::take(&mut held.ids));
-        if device.spoke_since(held.since) {
+        // A push cannot speak for content that only another one would bring.
+        if device.spoke_since(held.since) && !(content && held.is_important()) {
+            device.pushed.extend(held.ids);
             return None;
         }
-        let Waiting { stanza, importance } = held.take_most_important()?;
-        device.bucket.spend(now, self.options.max_per_minute);
-        let id = self.send(now, key, jid, false);
-        if let Some(device) = self.devices.get_mut(&key)
-            && !held.is_empty()
-        {
+        let Waiting {
+            stanza,
+            ids,
+            importance,
+        } = held.take_most_important()?;
+        device.pushed.add(ids);
+        if held.metered {
+            device.bucket.spend(now, self.options.max_per_minute);
+        }
+        let id = self.send(now, key, jid, held.metered);
+        if let Some(device) = self.devices.get_mut(&key) {
             held.stand_by(id);
             device.held = Some(held);
         }
@@ -413,6 +436,10 @@ impl<S> Engine<S> {
         if metered {
             device.bucket.refund();
         }
+        // The next candidate has its turn. Without one, the rest may be met again.
+        device
+            .held
+            .take_if(|held| held.is_standing_by_for(id) && held.is_empty());
         if let Some(held) = device
             .held
             .as_mut()
@@ -466,6 +493,11 @@ impl<S> Engine<S> {
     /// How many pushes wait for an answer.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// Whether this is the id of a push that waits for its answer.
+    pub fn is_in_flight(&self, id: &str) -> bool {
+        id.parse().is_ok_and(|id| self.in_flight.contains_key(&id))
     }
 
     /// The registration's permanent errors in a row.
@@ -526,7 +558,7 @@ impl<S> Engine<S> {
             return Verdict::Silent(Silence::AlreadyPushed);
         }
         if alias.is_some_and(|alias| device.knows(alias)) {
-            device.pushed.extend([id]);
+            device.pushed.add([Some(id), None]);
             return Verdict::Silent(Silence::AlreadyPushed);
         }
         let metered = !matches!(rule, Rule::Unacked { .. });
@@ -541,13 +573,14 @@ impl<S> Engine<S> {
                 ids,
                 importance: facts.importance,
                 due,
+                metered,
             }),
             Pace::SpokenFor => {
-                device.pushed.extend(ids.into_iter().flatten());
+                device.pushed.add(ids);
                 Verdict::Silent(Silence::SpokenFor)
             }
             Pace::Now => {
-                device.pushed.extend(ids.into_iter().flatten());
+                device.pushed.add(ids);
                 let push = self.send(now, key, jid, metered);
                 if !metered && facts.importance >= Importance::Important {
                     self.speak(key, now, push);
@@ -623,7 +656,10 @@ impl<S> Engine<S> {
         let push = self.in_flight.remove(&id)?;
         self.timers.unset(push.deadline, Timer::Answer(id));
         if let Some(device) = self.devices.peek_mut(&push.device) {
-            device.held.take_if(|held| held.is_standing_by_for(id));
+            let spoken_for = device.held.take_if(|held| held.is_standing_by_for(id));
+            device
+                .pushed
+                .extend(spoken_for.into_iter().flat_map(|held| held.ids));
         }
         Some(push)
     }

@@ -41,8 +41,6 @@ impl NotifyOn {
 pub struct Options {
     /// `push_max_errors`: permanent errors in a row that end a registration.
     pub max_errors: u32,
-    /// `push_max_devices`: registrations per user.
-    pub max_devices: usize,
     /// `push_coalesce_window`: for how long an important push of rule (a) speaks for what follows.
     pub coalesce_window: Duration,
     /// `push_answer_timeout`: how long a push service may take to answer.
@@ -57,7 +55,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_errors: 16,
-            max_devices: 5,
             coalesce_window: Duration::from_secs(1),
             answer_timeout: Duration::from_mins(2),
             max_per_minute: 60,

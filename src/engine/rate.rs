@@ -9,7 +9,7 @@ use crate::stanza::Importance;
 /// a full bucket.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bucket {
-    /// Pushes beyond the steady rate; negative where calls have overdrawn it.
+    /// Pushes beyond the steady rate; more than the size where calls have overdrawn it.
     spent: f64,
     at: Duration,
 }
@@ -52,7 +52,9 @@ impl Bucket {
 
     fn refill(&mut self, now: Duration, per_minute: u32) {
         let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.spent = (self.spent - passed * f64::from(per_minute) / 60.0).max(0.0);
+        let size = f64::from(per_minute);
+        // The limit may have been lowered since.
+        self.spent = (self.spent.min(2.0 * size) - passed * size / 60.0).max(0.0);
         self.at = now;
     }
 }

@@ -32,6 +32,8 @@ pub enum Silence {
     NotRecipient,
     /// `push_notify_on` leaves it out.
     NotWanted,
+    /// It is a push of this very server, to a push service that is one of its users.
+    OwnPush,
 }
 
 impl Silence {
@@ -43,6 +45,7 @@ impl Silence {
             Self::AlreadyPushed => "already pushed",
             Self::SpokenFor => "device has just been woken",
             Self::NotRecipient => "user is not the recipient",
+            Self::OwnPush => "stanza is itself a push",
             Self::NotWanted => "left out by push_notify_on",
         }
     }
@@ -84,7 +87,7 @@ fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Silenc
 }
 
 /// Rule (b): registrations without a live or hibernated session.
-fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
+pub(super) fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
     if account.is_live(identifier) {
         Some(Silence::Online)
     } else if account.is_hibernated(identifier) {

@@ -11,6 +11,7 @@
 
 mod dom;
 mod host;
+mod meeting;
 #[allow(unsafe_code)]
 mod reader;
 mod requests;

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::slice;
 
 use mlua::ffi::{self, lua_State};
-use mlua::{IntoLuaMulti, Lua, Result, Table};
+use mlua::{Function, IntoLuaMulti, Lua, Result, Table};
 
 use crate::stanza::{Attr, Element};
 
@@ -53,6 +53,19 @@ keys! {
     Xmlns = "xmlns",
 }
 
+impl From<Attr> for Key {
+    fn from(attr: Attr) -> Self {
+        match attr {
+            Attr::By => Self::By,
+            Attr::From => Self::From,
+            Attr::Id => Self::Id,
+            Attr::Stamp => Self::Stamp,
+            Attr::To => Self::To,
+            Attr::Type => Self::Type,
+        }
+    }
+}
+
 /// The field names as Lua strings, so that looking one up allocates nothing.
 pub struct Keys(Table);
 
@@ -65,16 +78,86 @@ impl Keys {
 
 /// Stack slots that a frame has at hand; deeper tables ask for more.
 const SLOTS: c_int = 32;
-/// Where the keys lie on the stack; the arguments follow.
-const KEYS: c_int = 1;
 
 /// The arguments of one reading.
 pub struct Frame<'f> {
     state: *mut lua_State,
+    /// Where the keys lie; the arguments follow `arguments`.
+    keys: c_int,
+    arguments: c_int,
     lifetime: PhantomData<&'f ()>,
 }
 
-/// Lays `args` on the stack and has `read` look at them.
+/// What a [`function`] returns to Lua.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing.
+    Nothing,
+    /// A string.
+    Text(&'static str),
+    /// True, and a place to go on from.
+    Work(Option<usize>),
+}
+
+type Body = Box<dyn Fn(&Frame<'_>) -> Reply>;
+
+/// Makes a Lua function that has `body` look at its arguments, without a handle or a
+/// conversion in between.
+pub fn function(
+    lua: &Lua,
+    keys: &Keys,
+    body: impl for<'f> Fn(&Frame<'f>) -> Reply + Send + 'static,
+) -> Result<Function> {
+    let body: Box<Body> = Box::new(Box::new(body));
+    let address: *const Body = &raw const *body;
+    // Lua owns the body, and the function owns what Lua knows it by.
+    let owner = lua.create_any_userdata(body)?;
+    let make = |state: *mut lua_State| {
+        // SAFETY: the arguments, keys and owner, become the first two upvalues, the address the
+        // third; this frame owns nothing.
+        unsafe {
+            ffi::lua_pushlightuserdata(state, address.cast_mut().cast());
+            ffi::lua_pushcclosure(state, call, 3);
+        }
+    };
+    // SAFETY: `make` leaves the function on the stack.
+    unsafe { lua.exec_raw((&keys.0, owner), make) }
+}
+
+/// The C function behind each [`function`].
+unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
+    // SAFETY: only [`function`] makes closures of this; its upvalues keep the body alive. No
+    // value with a destructor is alive where something may raise.
+    unsafe {
+        ffi::luaL_checkstack(state, SLOTS, c"arguments".as_ptr());
+        let body: *const Body = ffi::lua_touserdata(state, ffi::lua_upvalueindex(3)).cast();
+        let frame = Frame {
+            state,
+            keys: ffi::lua_upvalueindex(1),
+            arguments: 0,
+            lifetime: PhantomData,
+        };
+        // A panic must not cross the C frames above.
+        let reply = catch_unwind(AssertUnwindSafe(|| (*body)(&frame))).map_err(drop);
+        match reply {
+            Ok(Reply::Nothing) => 0,
+            Ok(Reply::Text(text)) => {
+                ffi::lua_pushlstring(state, text.as_ptr().cast(), text.len());
+                1
+            }
+            Ok(Reply::Work(next)) => {
+                ffi::lua_pushboolean(state, 1);
+                let Some(next) = next else { return 1 };
+                ffi::lua_pushinteger(state, ffi::lua_Integer::try_from(next).unwrap_or(0));
+                2
+            }
+            Err(()) => ffi::luaL_error(state, c"panic in the native library".as_ptr()),
+        }
+    }
+}
+
+/// Lays `args` on the stack and has `read` look at them. What `read` captures is `Send`, so it
+/// has no handle to Lua: nothing changes in there while it looks.
 ///
 /// # Errors
 /// If the stack cannot hold them.
@@ -82,7 +165,7 @@ pub fn read<R>(
     lua: &Lua,
     keys: &Keys,
     args: impl IntoLuaMulti,
-    read: impl for<'f> FnOnce(&'f Frame<'f>) -> R,
+    read: impl for<'f> FnOnce(&'f Frame<'f>) -> R + Send,
 ) -> Result<R> {
     let mut args = args.into_lua_multi(lua)?;
     args.push_front(mlua::Value::Table(keys.0.clone()));
@@ -94,6 +177,8 @@ pub fn read<R>(
         }
         let frame = Frame {
             state,
+            keys: 1,
+            arguments: 1,
             lifetime: PhantomData,
         };
         // A panic must not cross the C frame of the protected call around us.
@@ -112,15 +197,35 @@ pub fn read<R>(
 
 impl<'f> Frame<'f> {
     /// The argument at `place` (from 0), if it is a table.
-    pub fn table(&'f self, place: c_int) -> Option<TableRef<'f>> {
-        let index = KEYS + 1 + place;
+    pub fn table(&self, place: c_int) -> Option<TableRef<'f>> {
+        let index = self.arguments + 1 + place;
         // SAFETY: any index is valid for a type check.
         let is_table = unsafe { ffi::lua_type(self.state, index) } == ffi::LUA_TTABLE;
-        is_table.then_some(TableRef {
+        is_table.then_some(self.at(index))
+    }
+
+    /// The argument at `place`, if it is a string.
+    pub fn str(&self, place: c_int) -> Option<&'f str> {
+        self.at(0).string_at(self.arguments + 1 + place)
+    }
+
+    /// The argument at `place`, if it is a whole number.
+    pub fn integer(&self, place: c_int) -> Option<i64> {
+        let index = self.arguments + 1 + place;
+        // SAFETY: a number converts without allocation.
+        unsafe {
+            (ffi::lua_type(self.state, index) == ffi::LUA_TNUMBER)
+                .then(|| ffi::lua_tointeger(self.state, index))
+        }
+    }
+
+    fn at(&self, index: c_int) -> TableRef<'f> {
+        TableRef {
             state: self.state,
+            keys: self.keys,
             index,
             lifetime: PhantomData,
-        })
+        }
     }
 }
 
@@ -130,6 +235,7 @@ impl<'f> Frame<'f> {
 /// the arguments, and nothing changes or collects them meanwhile.
 pub struct TableRef<'f> {
     state: *mut lua_State,
+    keys: c_int,
     index: c_int,
     lifetime: PhantomData<&'f ()>,
 }
@@ -137,10 +243,10 @@ pub struct TableRef<'f> {
 impl<'f> TableRef<'f> {
     /// Pushes the value of a field and returns its type.
     fn push(&self, key: Key) -> c_int {
-        // SAFETY: `KEYS` and `self.index` hold tables; `SLOTS`, and `with_top` for what lies
+        // SAFETY: `self.keys` and `self.index` hold tables; `SLOTS`, and `with_top` for what lies
         // deeper, leave room for two values.
         unsafe {
-            ffi::lua_rawgeti(self.state, KEYS, key as ffi::lua_Integer + 1);
+            ffi::lua_rawgeti(self.state, self.keys, key as ffi::lua_Integer + 1);
             ffi::lua_rawget(self.state, self.index);
             ffi::lua_type(self.state, -1)
         }
@@ -173,15 +279,18 @@ impl<'f> TableRef<'f> {
                 && ffi::lua_checkstack(self.state, SLOTS) != 0)
                 .then(|| ffi::lua_gettop(self.state))
         };
-        let result = top.map(|index| {
-            f(&TableRef {
-                state: self.state,
-                index,
-                lifetime: PhantomData,
-            })
-        });
+        let result = top.map(|index| f(&self.other(index)));
         self.pop();
         result
+    }
+
+    fn other(&self, index: c_int) -> Self {
+        Self {
+            state: self.state,
+            keys: self.keys,
+            index,
+            lifetime: PhantomData,
+        }
     }
 
     /// A field that is a string.
@@ -293,11 +402,7 @@ impl<'f> Stanza<'f> {
     fn inside<R>(table: &TableRef<'f>, ns: &'f str, f: impl FnOnce(&Self) -> R) -> R {
         // Prosody leaves `xmlns` out where it is that of the parent.
         let own = table.with(Key::Attr, |attr| attr.str(Key::Xmlns)).flatten();
-        let table = TableRef {
-            state: table.state,
-            index: table.index,
-            lifetime: PhantomData,
-        };
+        let table = table.other(table.index);
         f(&Self {
             table,
             ns: own.unwrap_or(ns),
@@ -315,15 +420,16 @@ impl Element for Stanza<'_> {
     }
 
     fn attr(&self, attr: Attr) -> Option<&str> {
-        let key = match attr {
-            Attr::By => Key::By,
-            Attr::From => Key::From,
-            Attr::Id => Key::Id,
-            Attr::Stamp => Key::Stamp,
-            Attr::To => Key::To,
-            Attr::Type => Key::Type,
-        };
-        self.table.with(Key::Attr, |attr| attr.str(key)).flatten()
+        let [value] = self.attrs([attr]);
+        value
+    }
+
+    fn attrs<const N: usize>(&self, attrs: [Attr; N]) -> [Option<&str>; N] {
+        self.table
+            .with(Key::Attr, |values| {
+                attrs.map(|attr| values.str(attr.into()))
+            })
+            .unwrap_or([None; N])
     }
 
     fn find_map<T>(&self, mut visit: impl FnMut(&Self) -> Option<T>) -> Option<T> {

@@ -47,7 +47,7 @@ fn answer(lua: &Lua, address: std::result::Result<Address, RequestError>) -> Res
         }
         Err(error) => {
             let (kind, condition) = error.stanza_error();
-            let kind = xso_text(&kind);
+            let kind = error_type(&kind);
             let condition = Element::from(condition).name().to_owned();
             Ok((None, Some(kind), Some(condition), Some(error.to_string())))
         }
@@ -55,7 +55,7 @@ fn answer(lua: &Lua, address: std::result::Result<Address, RequestError>) -> Res
 }
 
 /// The name of an error type as it stands in the attribute.
-fn xso_text(kind: &xmpp_parsers::stanza_error::ErrorType) -> String {
+fn error_type(kind: &xmpp_parsers::stanza_error::ErrorType) -> String {
     use xmpp_parsers::stanza_error::ErrorType;
     match kind {
         ErrorType::Auth => "auth",
@@ -141,7 +141,8 @@ fn read(records: &Table) -> Vec<Record> {
         .collect()
 }
 
-fn text(record: &Table, field: &str) -> Option<String> {
+/// A field that is a string.
+pub fn text(record: &Table, field: &str) -> Option<String> {
     match record.raw_get(field) {
         Ok(Value::String(text)) => text.to_str().ok().map(|text| text.to_owned()),
         _ => None,

@@ -5,40 +5,108 @@
 //!
 //! These functions may raise (out of memory, an error in somebody's finaliser). So nothing
 //! that has a destructor may be alive in a frame that calls them; what a tree is written
-//! from belongs to the caller of [`write`], outside the protected call.
+//! from belongs to the callers, outside the protected call.
 
 use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 use mlua::{IntoLuaMulti, Lua, Result, Table};
 
-use crate::wire::publish::{Publish, Writer};
+use crate::stanza::StanzaId;
+use crate::wire::publish::{Publish, Summary, Writer};
 
-/// Where the metatable lies on the stack.
+/// Where the metatable lies on the stack; elements that exist already follow.
 const METATABLE: c_int = 1;
-/// Where the child that exists already lies.
-const CHILD: c_int = 2;
+const ITEM: c_int = 2;
+const OPTIONS: c_int = 3;
 /// The deepest tree that is written takes this many slots.
 const SLOTS: c_int = 64;
 
-/// Writes `publish` as a stanza with `metatable`, with `options` as its options form.
+/// Writes `publish` as a stanza with `metatable`; with `item` for its `<item/>` and `options` for
+/// its `<publish-options/>`, if there are any.
 ///
 /// # Errors
 /// What Lua raises: out of memory, for one.
-pub fn write(
+pub fn publish(
     lua: &Lua,
     metatable: &Table,
     publish: &Publish<'_>,
+    item: Option<Table>,
     options: Option<Table>,
 ) -> Result<Table> {
-    let has_options = options.is_some();
-    let args = (metatable, options).into_lua_multi(lua)?;
+    let (item_place, options_place) = (
+        item.as_ref().map(|_| Place(ITEM)),
+        options.as_ref().map(|_| Place(OPTIONS)),
+    );
+    write(lua, (metatable, item, options), |writer| {
+        publish.write(writer, item_place, options_place);
+    })
+}
+
+/// Writes an `<item/>` for several publishes.
+///
+/// # Errors
+/// What Lua raises.
+pub fn item(lua: &Lua, metatable: &Table, summary: &Summary<'_>) -> Result<Table> {
+    write(lua, (metatable, None::<Table>, None::<Table>), |writer| {
+        summary.write_item(writer);
+    })
+}
+
+/// Writes `<publish-options/>` with `form` in it.
+///
+/// # Errors
+/// What Lua raises.
+pub fn options(lua: &Lua, metatable: &Table, form: Table) -> Result<Table> {
+    write(lua, (metatable, None::<Table>, form), |writer| {
+        writer.open("publish-options", None, &[]);
+        writer.child(Place(OPTIONS));
+        writer.close();
+    })
+}
+
+/// Marks stanzas of `queue` with their identities; place 0 is `queue` itself.
+///
+/// # Errors
+/// What Lua raises.
+pub fn mark(lua: &Lua, queue: &Table, marks: &[(usize, StanzaId)]) -> Result<()> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let run = |state: *mut lua_State| {
+        // SAFETY: the queue lies at 1; whatever in it is no table is passed over. This frame
+        // borrows plain data only.
+        unsafe {
+            ffi::luaL_checkstack(state, SLOTS, c"marks".as_ptr());
+            for (place, id) in marks {
+                match ffi::lua_Integer::try_from(*place) {
+                    Ok(0) | Err(_) => ffi::lua_pushvalue(state, 1),
+                    Ok(place) => drop(ffi::lua_rawgeti(state, 1, place)),
+                }
+                if ffi::lua_type(state, -1) == ffi::LUA_TTABLE {
+                    let mut writer = StackWriter { state };
+                    writer.push_str("_push_id");
+                    ffi::lua_pushinteger(state, id.0.cast_signed());
+                    ffi::lua_rawset(state, -3);
+                }
+                ffi::lua_settop(state, 1);
+            }
+            ffi::lua_settop(state, 0);
+        }
+    };
+    // SAFETY: as said there.
+    unsafe { lua.exec_raw(queue, run) }
+}
+
+/// Lays `args` (the metatable and two elements or nils) on the stack and has `tree` written.
+fn write(lua: &Lua, args: impl IntoLuaMulti, tree: impl FnOnce(&mut StackWriter)) -> Result<Table> {
     let run = |state: *mut lua_State| {
         // SAFETY: raises if there is no room, which leaves only this frame.
         unsafe { ffi::luaL_checkstack(state, SLOTS, c"stanza".as_ptr()) };
-        let mut writer = StackWriter { state };
-        publish.write(&mut writer, has_options.then_some(Child));
-        // SAFETY: one value, the stanza, has been left on top; it replaces the arguments.
+        // SAFETY: three arguments, whatever has been given.
+        unsafe { ffi::lua_settop(state, OPTIONS) };
+        tree(&mut StackWriter { state });
+        // SAFETY: one value, the tree, has been left on top; it replaces the arguments.
         unsafe {
             ffi::lua_replace(state, METATABLE);
             ffi::lua_settop(state, METATABLE);
@@ -52,8 +120,8 @@ struct StackWriter {
     state: *mut lua_State,
 }
 
-/// The element that lies at [`CHILD`].
-struct Child;
+/// The element that lies at this place of the stack.
+struct Place(c_int);
 
 impl StackWriter {
     fn push_str(&mut self, text: &str) {
@@ -95,7 +163,7 @@ impl StackWriter {
 }
 
 impl Writer for StackWriter {
-    type Element = Child;
+    type Element = Place;
 
     fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]) {
         // SAFETY: makes the tables of one element and leaves it on top.
@@ -127,15 +195,15 @@ impl Writer for StackWriter {
         self.append(element);
     }
 
-    fn child(&mut self, Child: Child) {
+    fn child(&mut self, Place(place): Place) {
         // SAFETY: `write` has been given one.
-        unsafe { ffi::lua_pushvalue(self.state, CHILD) };
+        unsafe { ffi::lua_pushvalue(self.state, place) };
         self.add_child();
     }
 
     fn close(&mut self) {
         // SAFETY: the stack above the arguments holds the open elements.
-        let is_root = unsafe { ffi::lua_gettop(self.state) } == CHILD + 1;
+        let is_root = unsafe { ffi::lua_gettop(self.state) } == OPTIONS + 1;
         if !is_root {
             self.add_child();
         }

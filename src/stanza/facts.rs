@@ -95,6 +95,13 @@ impl Facts {
     }
 }
 
+/// Whether a stanza that is no carbon copy may be a call: quicker than reading all the facts, and
+/// never wrong if it says no.
+pub fn is_call<E: Element>(stanza: &E) -> bool {
+    let call = |child: &E| matches!(child.name(), "propose" | "invite").then_some(());
+    stanza.find_map(call).is_some()
+}
+
 /// What the clones of a stanza have in common that waits in the stream management queues of
 /// several sessions: all its content, and the time when `mod_smacks` stamped them (XEP-0203).
 pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &RandomState) -> Option<StanzaId> {
@@ -162,23 +169,14 @@ struct Children {
 
 fn read_message<E: Element>(message: &E, account: &str, key: &RandomState) -> Facts {
     let children = read_children(message, account, key);
-    let kind = message.attr(Attr::Type);
-    let from = message.attr(Attr::From);
-    let to = message.attr(Attr::To);
+    let [kind, from, to, id] = message.attrs([Attr::Type, Attr::From, Attr::To, Attr::Id]);
 
     let to_account = to.is_none_or(|to| bare(to) == account);
-    let content = Some(StanzaId(key.hash_one((
-        kind,
-        from,
-        message.attr(Attr::Id),
-        children.body,
-    ))));
+    let content = Some(StanzaId(key.hash_one((kind, from, id, children.body))));
     Facts {
         importance: importance(kind, &children),
         message: true,
-        id: children
-            .archive_id
-            .or_else(|| message.attr(Attr::Id).and(content)),
+        id: children.archive_id.or_else(|| id.and(content)),
         content,
         redelivered: children.redelivered,
         to_account,

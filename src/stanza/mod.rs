@@ -9,7 +9,7 @@ mod minidom;
 
 use std::borrow::Cow;
 
-pub use facts::{Facts, Importance, StanzaId, queued_id};
+pub use facts::{Facts, Importance, StanzaId, is_call, queued_id};
 
 /// The attributes that the rules look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,11 @@ pub trait Element {
 
     /// The value of an attribute.
     fn attr(&self, attr: Attr) -> Option<&str>;
+
+    /// The values of several attributes.
+    fn attrs<const N: usize>(&self, attrs: [Attr; N]) -> [Option<&str>; N] {
+        attrs.map(|attr| self.attr(attr))
+    }
 
     /// Visits the child elements in order until `visit` returns something.
     fn find_map<T>(&self, visit: impl FnMut(&Self) -> Option<T>) -> Option<T>;

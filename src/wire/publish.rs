@@ -60,8 +60,14 @@ fn is_xml_char(char: char) -> bool {
 }
 
 impl Publish<'_> {
-    /// Writes the IQ, with `options`, the client's own form, unchanged.
-    pub fn write<W: Writer>(&self, writer: &mut W, options: Option<W::Element>) {
+    /// Writes the IQ. Both `item` and `options`, the `<publish-options/>` with the client's own
+    /// form, may exist already.
+    pub fn write<W: Writer>(
+        &self,
+        writer: &mut W,
+        item: Option<W::Element>,
+        options: Option<W::Element>,
+    ) {
         let attrs = [
             ("type", "set"),
             ("from", self.from),
@@ -71,16 +77,13 @@ impl Publish<'_> {
         writer.open("iq", None, &attrs);
         writer.open("pubsub", Some(ns::PUBSUB), &[]);
         writer.open("publish", None, &[("node", self.node)]);
-        writer.open("item", None, &[]);
-        writer.open("notification", Some(ns::PUSH), &[]);
-        self.summary.write(writer);
-        writer.close();
-        writer.close();
+        match item {
+            Some(item) => writer.child(item),
+            None => self.summary.write_item(writer),
+        }
         writer.close();
         if let Some(options) = options {
-            writer.open("publish-options", None, &[]);
             writer.child(options);
-            writer.close();
         }
         writer.close();
         writer.close();
@@ -88,6 +91,15 @@ impl Publish<'_> {
 }
 
 impl Summary<'_> {
+    /// Writes the `<item/>`, which is the same for all publishes that say the same.
+    pub fn write_item<W: Writer>(&self, writer: &mut W) {
+        writer.open("item", None, &[]);
+        writer.open("notification", Some(ns::PUSH), &[]);
+        self.write(writer);
+        writer.close();
+        writer.close();
+    }
+
     fn write<W: Writer>(&self, writer: &mut W) {
         writer.open("x", Some(ns::DATA_FORMS), &[("type", "form")]);
         field(
@@ -178,7 +190,14 @@ mod tests {
             node,
             summary,
         };
-        publish.write(&mut writer, options.map(|xml| xml.parse().unwrap()));
+        let options = options.map(|form| {
+            let xml = format!(
+                "<publish-options xmlns='{}'>{form}</publish-options>",
+                ns::PUBSUB
+            );
+            xml.parse().unwrap()
+        });
+        publish.write(&mut writer, None, options);
         writer.done.unwrap()
     }
 

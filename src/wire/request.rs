@@ -4,6 +4,7 @@
 //! strict type knows.
 
 use minidom::Element;
+use minidom::rxml::NcName;
 use thiserror::Error;
 use xmpp_parsers::data_forms::{DataForm, DataFormType};
 use xmpp_parsers::jid::Jid;
@@ -19,6 +20,8 @@ pub const MAX_FORM: usize = 16 * 1024;
 pub const MAX_FORM_FIELDS: usize = 64;
 /// The largest extension element, in bytes of XML.
 pub const MAX_EXTENSION: usize = 32 * 1024;
+/// The longest attribute besides `jid` and `node`, in bytes.
+pub const MAX_ATTRIBUTE: usize = 256;
 /// The largest number of elements in an `<enable/>`.
 pub const MAX_ELEMENTS: usize = 32;
 
@@ -43,7 +46,7 @@ pub enum RequestError {
     /// Over [`MAX_FORM`] or [`MAX_FORM_FIELDS`].
     #[error("The publish-options form is larger than {MAX_FORM} bytes or {MAX_FORM_FIELDS} fields")]
     FormTooLarge,
-    /// Over [`MAX_EXTENSION`] or [`MAX_ELEMENTS`].
+    /// Over [`MAX_EXTENSION`], [`MAX_ELEMENTS`] or [`MAX_ATTRIBUTE`].
     #[error(
         "An extension is larger than {MAX_EXTENSION} bytes, or there are more than {MAX_ELEMENTS}"
     )]
@@ -88,7 +91,10 @@ pub fn enable(element: &Element, own: &str) -> Result<Address, RequestError> {
     if address.jid == own || address.jid == own.to_bare() {
         return Err(RequestError::OwnJid);
     }
-    if element.children().count() > MAX_ELEMENTS {
+    let too_long = |((_, name), value): ((&_, &NcName), &String)| {
+        !matches!(name.as_str(), "jid" | "node") && value.len() > MAX_ATTRIBUTE
+    };
+    if element.children().count() > MAX_ELEMENTS || element.attrs().iter().any(too_long) {
         return Err(RequestError::ExtensionTooLarge);
     }
     for child in element.children() {
@@ -219,6 +225,11 @@ mod tests {
             refusal("jid='push.test'", &extension),
             RequestError::ExtensionTooLarge
         );
+        let long = format!(
+            "jid='push.test' include_payload='{}'",
+            "p".repeat(MAX_ATTRIBUTE + 1)
+        );
+        assert_eq!(refusal(&long, ""), RequestError::ExtensionTooLarge);
         let many = "<e xmlns='urn:x'/>".repeat(MAX_ELEMENTS + 1);
         assert_eq!(
             refusal("jid='push.test'", &many),
