@@ -9,3 +9,5 @@ files["lua"] = plugin
 files["spec/support/plugins"] = plugin
 
 files["spec"] = { std = "+busted" }
+files["bench"] = { std = "lua54" }
+files["bench/plugins"] = { std = "lua52", globals = { "module", "prosody" } }

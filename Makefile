@@ -16,7 +16,7 @@ MODULE = build/lua$(LUA)/plugins/mod_cloud_notify
 FILES = $(MODULE)/mod_cloud_notify.lua $(MODULE)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all install uninstall test demo lint clean
+.PHONY: all install uninstall test demo bench lint clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
@@ -50,6 +50,13 @@ demo:
 	$(MAKE) all
 	KEEP=$(KEEP) lua5.4 spec/demo.lua
 
+bench:
+	tools/install-packages build bench
+	tools/unpack-debian
+	$(MAKE) LUA=5.4 all
+	QUICK=$(QUICK) lua5.4 bench/run.lua
+	[ -n "$(QUICK)" ] || /usr/bin/python3 bench/charts.py
+
 lint:
 	tools/install-packages build lint
 	$(CARGO) fmt --check
@@ -57,7 +64,7 @@ lint:
 	$(CARGO) clippy --locked --features lua52 -- -D warnings
 	$(CARGO) clippy --locked --features lua53 -- -D warnings
 	$(CARGO) clippy --locked --features lua54 -- -D warnings
-	luacheck --quiet lua spec
+	luacheck --quiet lua spec bench
 
 clean:
 	rm -rf build target

@@ -1,0 +1,14 @@
+-- A push service inside the server: it swallows what is published to it, and keeps
+-- what it needs for an answer if it is told to.
+
+local sink = { pushes = 0; keep = false; kept = {} };
+module.sink = sink;
+
+module:hook("iq/host", function (event)
+	sink.pushes = sink.pushes + 1;
+	if sink.keep then
+		local attr = event.stanza.attr;
+		sink.kept[#sink.kept+1] = { id = attr.id; to = attr.from; from = attr.to };
+	end
+	return true;
+end, 1000);

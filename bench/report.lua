@@ -1,0 +1,138 @@
+-- The table that is printed, and the JSON file.
+
+require "spec.support.init";
+
+local json = require "util.json";
+
+local report = {};
+
+local function line(...)
+	print((...):format(select(2, ...)));
+end
+
+local function number(value)
+	if not value or value ~= value then return "-"; end
+	return (value >= 1000 and "%.0f" or value >= 10 and "%.1f" or "%.2f"):format(value);
+end
+
+local function ratio(value)
+	return value and value == value and math.abs(value) ~= math.huge and ("%.2f"):format(value) or "-";
+end
+
+local function verdict(value, target)
+	if not target then return ""; end
+	return ("<= %.2f %s"):format(target, value <= target and "ok" or "OVER");
+end
+
+local function by_version(results)
+	local sorted, versions = {}, {};
+	for _, result in ipairs(results) do
+		if not sorted[result.version] then
+			sorted[result.version] = {};
+			versions[#versions+1] = result.version;
+		end
+		table.insert(sorted[result.version], result);
+	end
+	table.sort(versions);
+	local i = 0;
+	return function ()
+		i = i + 1;
+		return versions[i], sorted[versions[i]];
+	end
+end
+
+local function print_events(results)
+	for version, rows in by_version(results) do
+		line("\nProsody %s: microseconds of processor time per event, the collector's included", version);
+		line("%-42s %9s %9s %7s  %5s %-12s %-13s %11s",
+			"", "ours", "upstream", "none", "ratio", "(quartiles)", "target", "pushes");
+		for _, row in ipairs(rows) do
+		line("%-42s %9s %9s %7s  %5s %-12s %-13s %5s %5s", row.title,
+				number(row.ours.us), number(row.upstream.us), number(row.none.us), ratio(row.ratio.median),
+				("%.2f-%.2f"):format(row.ratio.q1, row.ratio.q3), verdict(row.ratio.median, row.target),
+				number(row.ours.pushes), number(row.upstream.pushes));
+		end
+		line("\nProsody %s: bytes of garbage per event, and microseconds with the collector stopped", version);
+		line("%-42s %9s %9s  %5s %-13s %9s %9s  %5s", "", "ours", "upstream", "ratio", "target", "ours", "upstream", "ratio");
+		for _, row in ipairs(rows) do
+			line("%-42s %9.0f %9.0f  %5s %-13s %9s %9s  %5s", row.title, row.ours.bytes, row.upstream.bytes,
+				ratio(row.bytes_ratio), row.bytes_target and verdict(row.bytes_ratio, row.bytes_target) or "",
+				number(row.ours.bare_us), number(row.upstream.bare_us), ratio(row.ours.bare_us / row.upstream.bare_us));
+		end
+	end
+end
+
+local function print_growth(results)
+	for version, rows in by_version(results) do
+		line("\nProsody %s: growth in bytes (heap and RSS)", version);
+		line("%-42s %15s %15s", "", "ours", "upstream");
+		for _, row in ipairs(rows) do
+			local upstream = row.upstream or {};
+			line("%-42s %7.1f %7.1f %7s %7s  %s", ("per %s, of %d"):format(row.title, row.count),
+				row.ours.heap, row.ours.rss, number(upstream.heap), number(upstream.rss), row.grows and "GROWS" or "none");
+		end
+	end
+end
+
+local function print_registered(results)
+	for version, rows in by_version(results) do
+		line("\nProsody %s: bytes per registered user (heap and RSS)", version);
+		line("%-42s %15s %15s", "", "ours", "upstream");
+		for _, row in ipairs(rows) do
+			local upstream = row.upstream or {};
+			line("%-42s %7.0f %7.0f %7s %7s  %s",
+				("%d users, with%s publish options"):format(row.count, row.publish_options and "" or "out"),
+				row.ours.heap, row.ours.rss, number(upstream.heap), number(upstream.rss),
+				row.target and ("< %d %s"):format(row.target, row.ours.heap < row.target and "ok" or "OVER") or "");
+		end
+	end
+end
+
+local function print_outstanding(results)
+	for version, rows in by_version(results) do
+		line("\nProsody %s: microseconds per push, after so many", version);
+		line("%-42s %9s %9s", "", "ours", "upstream");
+		for _, row in ipairs(rows) do
+			line("%-42s %9s %9s", ("%d to %d %s"):format(row.from, row.to, row.mode), number(row.ours), number(row.upstream));
+		end
+	end
+end
+
+local function print_outside(results)
+	for version, rows in by_version(results) do
+		local row = rows[1];
+		line("\nProsody %s: a whole server, %.0f messages per second from and to real clients", version, row.rate);
+		line("%-42s %9s %9s %7s", "", "ours", "upstream", "none");
+		line("%-42s %9s %9s %7s", "microseconds of processor time per message",
+			number(row.ours.us), number(row.upstream.us), number(row.none.us));
+		line("%-42s %9s %9s %7s  %5s %-12s %s", "added by the module", number(row.ours.added), number(row.upstream.added), "",
+			ratio(row.ratio.median), ("%.2f-%.2f"):format(row.ratio.q1, row.ratio.q3),
+			verdict(row.ratio.median, row.target));
+		for _, kind in ipairs({ "offline", "hibernated" }) do
+			for _, quantile in ipairs({ "p50", "p95", "p99" }) do
+				local ours, upstream = row.ours[kind][quantile], row.upstream[kind][quantile];
+				line("%-42s %9s %9s %7s  %s", ("push latency, %s, %s (ms)"):format(kind, quantile),
+					number(ours and ours * 1000), number(upstream and upstream * 1000), "",
+					kind == "hibernated" and quantile == "p50" and ours
+						and ("<= %.0f %s"):format(row.latency_target * 1000,
+							ours <= row.latency_target and "ok" or "OVER") or "");
+			end
+		end
+	end
+end
+
+function report.print(results)
+	print_events(results.events);
+	print_growth(results.growth);
+	print_registered(results.registered);
+	print_outstanding(results.outstanding);
+	print_outside(results.outside);
+end
+
+function report.write(results, path)
+	local file = assert(io.open(path, "w"));
+	assert(file:write(json.encode(results), "\n"));
+	assert(file:close());
+end
+
+return report;
