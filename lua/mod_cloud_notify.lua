@@ -29,7 +29,6 @@ local host_events = hosts[host].events;
 local host_sessions = hosts[host].sessions or {};
 
 local max_cached_users = 10000; -- whose registrations are kept in memory
-local max_failing_users = 1000; -- whose failing store has been logged
 local max_logged_text = 200; -- of a peer
 local max_language = 64;
 
@@ -123,17 +122,19 @@ local store = module:open_store();
 local accounts = cache.new(max_cached_users);
 local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
 local no_records = {};
-local store_fails = cache.new(max_failing_users); -- user -> true
+local store_fails = {}; -- "read" or "written" -> the user with whom it was noticed
 
--- A store that fails does so for every stanza: one line until it works again
+-- A store that fails does so for every stanza: one line until it works again for that user
 local function log_store(doing, user, err)
-	if not err then
-		if store_fails:get(user) then module:log("info", "Push registrations of %s can be %s again", user, doing); end
-		store_fails:set(user, nil);
-	elseif not store_fails:get(user) then
-		store_fails:set(user, true);
-		module:log("error", "Push registrations of %s cannot be %s: %s -- check the storage of this host",
+	local failing = store_fails[doing];
+	if not err and failing ~= user then return; end
+	store_fails[doing] = err and (failing or user) or nil;
+	if err then
+		module:log(failing and "debug" or "error", "Push registrations of %s cannot be %s: %s -- "
+			.. "check the storage of this host; for others such lines are at level debug until then",
 			user, doing, tostring(err));
+	else
+		module:log("info", "Push registrations of %s can be %s again", user, doing);
 	end
 end
 

@@ -362,10 +362,12 @@ local function describe_all(version)
 		}) do
 			it("in a listener of cloud_notify/push stops neither message nor push, and is logged: " .. name, function ()
 				local jid = absent_user();
+				server:reload_module("cloud_notify", "home.test"); -- which starts to count anew
 				hook("cloud_notify/push", code);
 				local mark = server:log_mark();
 				message(jid, "Hello");
-				assert.equal("n1", push.received[1].node);
+				message(jid, "Hello");
+				assert.equal("n1", push.received[2].node);
 				assert.equal(1, #inspect.logged(server, "error", mark));
 				assert_delivered(jid, "Hello");
 			end);
@@ -479,6 +481,7 @@ local function describe_all(version)
 
 		it("in an answer to a push is logged, and stops no other", function ()
 			local jid = absent_user();
+			local before = inspect.in_flight(server);
 			push.answer = push_service.never;
 			message(jid);
 			local mark = server:log_mark();
@@ -489,7 +492,7 @@ local function describe_all(version)
 			assert.equal(1, #inspect.logged(server, "error", mark));
 			push:send(st.reply(push.received[1].stanza));
 			push:ping();
-			assert.equal(0, inspect.in_flight(server));
+			assert.equal(before, inspect.in_flight(server));
 			push.answer = push_service.result;
 		end);
 	end);
