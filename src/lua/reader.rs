@@ -389,24 +389,26 @@ impl<'f> TableRef<'f> {
 /// A Prosody stanza (or an element in one) as the rules see it.
 pub struct Stanza<'f> {
     table: TableRef<'f>,
-    ns: &'f str,
+    /// The namespace of the parent.
+    inherited: &'f str,
 }
 
 impl<'f> Stanza<'f> {
-    /// Calls `f` with the stanza that `table` is.
+    /// Calls `f` with the stanza that `table` is. The view is lent, for it must not outlive the
+    /// table's place on the stack.
     pub fn with<R>(table: &TableRef<'f>, f: impl FnOnce(&Self) -> R) -> R {
         Self::inside(table, "jabber:client", f)
     }
 
-    /// The view is lent to `f`, for it must not outlive the table's place on the stack.
-    fn inside<R>(table: &TableRef<'f>, ns: &'f str, f: impl FnOnce(&Self) -> R) -> R {
-        // Prosody leaves `xmlns` out where it is that of the parent.
-        let own = table.with(Key::Attr, |attr| attr.str(Key::Xmlns)).flatten();
+    fn inside<R>(table: &TableRef<'f>, inherited: &'f str, f: impl FnOnce(&Self) -> R) -> R {
         let table = table.other(table.index);
-        f(&Self {
-            table,
-            ns: own.unwrap_or(ns),
-        })
+        f(&Self { table, inherited })
+    }
+
+    /// Prosody leaves `xmlns` out where it is that of the parent.
+    fn namespace(&self) -> &'f str {
+        let own = self.table.with(Key::Attr, |attr| attr.str(Key::Xmlns));
+        own.flatten().unwrap_or(self.inherited)
     }
 }
 
@@ -416,7 +418,7 @@ impl Element for Stanza<'_> {
     }
 
     fn ns(&self) -> Cow<'_, str> {
-        Cow::Borrowed(self.ns)
+        Cow::Borrowed(self.namespace())
     }
 
     fn attr(&self, attr: Attr) -> Option<&str> {
@@ -433,10 +435,11 @@ impl Element for Stanza<'_> {
     }
 
     fn find_map<T>(&self, mut visit: impl FnMut(&Self) -> Option<T>) -> Option<T> {
+        let ns = self.namespace();
         self.table
             .with(Key::Tags, |tags| {
                 (1..=tags.len()).find_map(|place| {
-                    tags.with_entry(place, |tag| Self::inside(tag, self.ns, &mut visit))
+                    tags.with_entry(place, |tag| Self::inside(tag, ns, &mut visit))
                         .flatten()
                 })
             })

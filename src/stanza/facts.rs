@@ -28,6 +28,20 @@ const ENCRYPTED: [(&str, &str); 7] = [
     ("encryption", ns::EME),
 ];
 
+/// The names of all children that matter.
+const NAMES: [&str; 10] = [
+    "body",
+    "delay",
+    "encrypted",
+    "encryption",
+    "invite",
+    "openpgp",
+    "propose",
+    "stanza-id",
+    "subject",
+    "x",
+];
+
 /// How much a stanza matters to the person who holds the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Importance {
@@ -214,7 +228,12 @@ fn read_child<E: Element>(
     account: &str,
     key: &RandomState,
 ) {
-    match (child.name(), &*child.ns()) {
+    let name = child.name();
+    // Most children are none of these, and a namespace takes time to look up.
+    if !NAMES.contains(&name) {
+        return;
+    }
+    match (name, &*child.ns()) {
         ("body", ns) if ns == message.ns() => {
             let mut hasher = key.build_hasher();
             let mut empty = true;

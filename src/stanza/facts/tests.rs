@@ -52,6 +52,14 @@ fn encrypted_content_is_important_without_a_body() {
 }
 
 #[test]
+fn no_name_is_left_out() {
+    for (name, ns) in ENCRYPTED {
+        assert!(NAMES.contains(&name), "{name} in {ns}");
+    }
+    assert!(NAMES.is_sorted());
+}
+
+#[test]
 fn errors_and_headlines_never_are() {
     for kind in ["error", "headline"] {
         let message = format!(
