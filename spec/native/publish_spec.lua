@@ -185,6 +185,22 @@ describe("a publish", function ()
 		end
 	end);
 
+	it("is the same where nobody listens, and shares nothing of that with one that somebody may change", function ()
+		local records = { ["push.test<n1"] = record_with_options() };
+		local archived = engine:readers();
+		local function publish(id, listened)
+			assert.is_true(archived("anna", records, nil, greeting, id));
+			return engine:outcome(greeting, records, listened)[1].stanza;
+		end
+		local unheard, other, heard = publish("id1", false), publish("id2", false), publish("id3", true);
+		for _, stanza in ipairs({ unheard; other; heard }) do stanza.attr.id = nil; end
+		assert.same(canonical(heard), canonical(unheard));
+		assert.same(canonical(heard), canonical(other));
+		local seen = {};
+		check_stanza(unheard, seen);
+		check_stanza(heard, seen);
+	end);
+
 	it("leaves the message and the record as they were, but for a mark", function ()
 		local record = record_with_options();
 		local options, attributes = st.preserialize(xml(options_xml)), {};
