@@ -199,6 +199,12 @@ describe("a publish", function ()
 		local seen = {};
 		check_stanza(unheard, seen);
 		check_stanza(heard, seen);
+
+		local state = xml("<message from='bert@away.test' to='anna@home.test' id='s1'/>");
+		assert.is_true(archived("anna", records, nil, state, "id4"));
+		local unimportant = tostring(engine:outcome(state, records, false)[1].stanza);
+		assert.truthy(tostring(unheard):find("last-message-body", 1, true));
+		assert.is_nil(unimportant:find("last-message-body", 1, true));
 	end);
 
 	it("leaves the message and the record as they were, but for a mark", function ()
