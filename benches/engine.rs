@@ -63,6 +63,7 @@ impl Host {
         Self {
             engine: Engine::new(Options {
                 max_per_minute: 0,
+                max_in_flight: 65_536,
                 ..Options::default()
             }),
             users: (0..users)
@@ -94,6 +95,7 @@ impl Host {
                 identifier,
                 jid: "push.test",
                 content: false,
+                suspended: None,
             }],
             sessions,
         };
@@ -117,8 +119,7 @@ impl Host {
         for user in 0..self.users.len() {
             self.count += 1;
             if let Some(id) = self.push(user, &facts) {
-                self.engine
-                    .answered(&id.to_string(), "push.test", Answer::Result);
+                self.answer(id);
             }
         }
         facts
@@ -127,11 +128,13 @@ impl Host {
     fn push_and_answer(&mut self, facts: &Facts) {
         let user = self.next_user();
         if let Some(id) = self.push(user, facts) {
-            black_box(
-                self.engine
-                    .answered(&id.to_string(), "push.test", Answer::Result),
-            );
+            self.answer(id);
         }
+    }
+
+    fn answer(&mut self, id: PushId) {
+        let (now, id) = (self.now, id.to_string());
+        black_box(self.engine.answered(now, &id, "push.test", Answer::Result));
     }
 }
 

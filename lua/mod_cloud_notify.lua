@@ -15,7 +15,8 @@ local jid = prosody_require "util.jid";
 local st = prosody_require "util.stanza";
 local timer = prosody_require "util.timer";
 
-local os_time, next, pairs, pcall, tostring, type, xpcall = os.time, next, pairs, pcall, tostring, type, xpcall;
+local os_date, os_time = os.date, os.time;
+local next, pairs, pcall, tostring, type, xpcall = next, pairs, pcall, tostring, type, xpcall;
 local traceback = debug.traceback;
 
 local version = "0.1.0"; -- That of the native library
@@ -29,6 +30,7 @@ local host_events = hosts[host].events;
 local host_sessions = hosts[host].sessions or {};
 
 local max_cached_users = 10000; -- whose registrations are kept in memory
+local max_cached_addresses = 10000;
 local max_logged_text = 200; -- of a peer
 local max_language = 64;
 
@@ -61,7 +63,7 @@ end
 
 local native = load_native();
 local engine = native.open(host, st.stanza_mt, st.deserialize);
-local engine_archived, engine_offline, engine_unacked = engine:readers();
+local engine_archived, engine_offline, engine_unacked, engine_read = engine:readers();
 
 -- Options
 
@@ -92,12 +94,18 @@ local known_options = {
 	push_answer_timeout = { default = 120, number(1), "a number of seconds, at least 1" };
 	push_coalesce_window = { default = 1, number(0), "a number of seconds" };
 	push_max_devices = { default = 5, number(1, true), "a whole number, at least 1" };
+	push_max_failures = { default = 5, number(0, true), "a whole number, 0 for no limit" };
+	push_max_in_flight = { default = 4096, number(1, true), "a whole number, at least 1" };
 	push_max_errors = { default = 16, number(1, true), "a whole number, at least 1" };
 	push_max_hibernation_timeout = { default = 72*3600, number(1), "a number of seconds, at least 1" };
 	push_max_per_minute = { default = 60, number(0, true), "a whole number, 0 for no limit" };
 	push_notification_important_body = { default = "New Message!", text, "a string" };
 	push_notification_with_body = { default = false, boolean, "true or false" };
 	push_notification_with_sender = { default = false, boolean, "true or false" };
+	push_recovery_rate = { default = 50, number(1, true), "a whole number, at least 1" };
+	push_retry_age = { default = 24*3600, number(0), "a number of seconds" };
+	push_retry_max = { default = 30*60, number(0.1), "a number of seconds, at least 0.1" };
+	push_retry_min = { default = 5, number(0.1), "a number of seconds, at least 0.1" };
 	push_notify_on = { default = "all", one_of("all", "messages", "important"), "'all', 'messages' or 'important'" };
 };
 
@@ -258,11 +266,32 @@ local function detach(session)
 	end_extension(session);
 end
 
+local function detach_all(user, identifier)
+	for _, session in pairs(user_sessions(user) or no_records) do
+		if session.push_identifier == identifier then detach(session); end
+	end
+end
+
 local function forget_registration(user, identifier)
 	engine:forget(user, identifier);
 	push_errors[identifier] = nil;
+	detach_all(user, identifier);
+end
+
+-- Attaches a session to the registration that its client has made
+local function attach_owner(session, records)
+	local identifier = native.owned_by(records, session.client_id, session.resource);
+	if identifier then attach(session, identifier, records[identifier]); end
+	return identifier;
+end
+
+-- Those that were detached when the registration was suspended
+local function attach_owners(user, records, identifier)
 	for _, session in pairs(user_sessions(user) or no_records) do
-		if session.push_identifier == identifier then detach(session); end
+		if not get_registration(session)
+		and native.owned_by(records, session.client_id, session.resource, true) == identifier then
+			attach(session, identifier, records[identifier]);
+		end
 	end
 end
 
@@ -293,54 +322,54 @@ local function has_listeners()
 	return host_events.get_handlers("cloud_notify/push") ~= nil;
 end
 
--- A listener may change the payload, or veto the push
-local function is_vetoed(user, push)
-	if not has_listeners() then return false; end
-	local publish = push.stanza.tags[1].tags[1];
+-- A listener may change the payload, or veto the push. Returns the stanza to be sent.
+local function ask_listeners(user, stanza, important, details)
 	local event = {
-		notification_stanza = push.stanza;
-		notification_payload = publish.tags[1].tags[1];
-		original_stanza = push.original;
+		notification_stanza = stanza;
+		notification_payload = stanza.tags[1].tags[1].tags[1].tags[1];
+		original_stanza = details.original;
 		username = user;
-		push_info = push.record;
+		push_info = details.record;
 		push_summary = {
 			["message-count"] = "1";
-			["last-message-body"] = push.body;
-			["last-message-sender"] = push.sender;
+			["last-message-body"] = details.body;
+			["last-message-sender"] = details.sender;
 		};
-		important = push.important;
+		important = important;
 	};
 	local ok, vetoed = pcall(module.fire_event, module, "cloud_notify/push", event);
-	if not ok then
-		-- Not every listener can do with a push that is for no stanza. Another one may have failed
-		-- to encrypt it, so it must not tell anything.
-		if push.original and not listener_failed then
-			listener_failed = true;
-			module:log("error", "A module that adds to push notifications failed for %s; such pushes go out "
-				.. "without text and sender. What failed is in the log at level debug, from now on for each push", user);
-		end
-		module:log("debug", "Error in a listener of cloud_notify/push: %s", vetoed);
-		push.stanza = engine:discreet(push);
-		return false;
+	if ok then return stanza, vetoed, event.reason; end
+	-- Not every listener can do with a push that is for no stanza. Another one may have failed
+	-- to encrypt it, so it must not tell anything.
+	if details.original and not listener_failed then
+		listener_failed = true;
+		module:log("error", "A module that adds to push notifications failed for %s; such pushes go out "
+			.. "without text and sender. What failed is in the log at level debug, from now on for each push", user);
 	end
-	return vetoed, event.reason;
+	module:log("debug", "Error in a listener of cloud_notify/push: %s", vetoed);
+	return engine:discreet(stanza, details.record, important);
 end
 
-local publish = guarded(function (user, push)
-	local vetoed, reason = is_vetoed(user, push);
-	if vetoed then
-		module:log("debug", "Push for %s to %s was vetoed: %s", user, push.identifier, reason or "no reason given");
-		arm(engine:vetoed(push.id));
-		return;
+-- Details are for listeners, where there are any
+local publish = guarded(function (user, stanza, identifier, important, details)
+	local id = stanza.attr.id;
+	if details and has_listeners() then
+		local vetoed, reason;
+		stanza, vetoed, reason = ask_listeners(user, stanza, important, details);
+		if vetoed then
+			module:log("debug", "Push for %s to %s was vetoed: %s", user, identifier, reason or "no reason given");
+			arm(engine:vetoed(id));
+			return;
+		end
 	end
 	module:log("debug", "Sending %s push for %s to %s (%s)",
-		push.important and "important" or "unimportant", user, push.identifier, push.id);
-	push_errors[push.identifier] = push_errors[push.identifier] or 0;
-	if push.important then device_was_called(user, push.identifier); end
-	local ok, err = pcall(module.send, module, push.stanza);
+		important and "important" or "unimportant", user, identifier, id);
+	push_errors[identifier] = push_errors[identifier] or 0;
+	if important then device_was_called(user, identifier); end
+	local ok, err = pcall(module.send, module, stanza);
 	if not ok then
-		module:log("error", "Error in sending a push for %s to %s: %s", user, push.stanza.attr.to, err);
-		arm(engine:vetoed(push.id));
+		module:log("error", "Error in sending a push for %s to %s: %s", user, stanza.attr.to, err);
+		arm(engine:vetoed(id));
 	end
 end);
 
@@ -351,32 +380,39 @@ local function carry_out(user, reply, stanzas, source)
 		module:log("debug", "No push for %s: %s", user, reply);
 		return;
 	end
-	local pushes, silent, delay = engine:outcome(stanzas, source, has_listeners());
+	local listened = has_listeners();
+	local pushes, silent, delay = engine:settle(stanzas);
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
 		module:log("debug", "No push for %s to %s: %s", user, silent[i], silent[i+1]);
 	end
-	for i = 1, pushes and #pushes or 0 do
-		publish(user, pushes[i]);
+	for _ = 1, pushes do
+		publish(user, engine:next_push(stanzas, source, listened));
 	end
+end
+
+local function publish_now(user, delay, stanza, identifier, important, details)
+	arm(delay);
+	if stanza then publish(user, stanza, identifier, important, details); end
 end
 
 -- What has waited for a device, if it still makes sense
 local release = guarded(function (user, identifier)
-	local sessions = user_sessions(user);
 	local records = load_records(user);
 	local record = records and records[identifier];
+	if record and record.suspended then attach_owners(user, records, identifier); end
+	local sessions = user_sessions(user);
 	for _, session in pairs(sessions or no_records) do
 		local attached, settings = get_registration(session);
 		if attached == identifier then record = settings; end
 	end
-	if type(record) ~= "table" then
-		if records then engine:forget(user, identifier); end
-		return;
+	if record then
+		publish_now(user, engine:release(user, identifier, record, sessions));
+	elseif records then
+		engine:forget(user, identifier);
+	else
+		arm(engine:postpone(user, identifier));
 	end
-	local push, delay = engine:release(user, identifier, record, sessions);
-	arm(delay);
-	if push then publish(user, push); end
 end);
 
 local function guarded_request(handler)
@@ -389,12 +425,152 @@ local function guarded_request(handler)
 	end
 end
 
+-- Push services that fail
+
+-- Signs of life, but for answers to pushes
+local signs_of_life = {
+	"iq/bare"; "iq/full"; "iq/host";
+	"message/bare"; "message/full"; "message/host";
+	"presence/bare"; "presence/full"; "presence/host";
+};
+
+local out = {}; -- JID of a push service that is left alone -> its host
+
+local function on_sign_of_life(event)
+	local attr = event.stanza.attr;
+	if out[attr.from] and attr.type ~= "result" and attr.type ~= "error" then
+		arm(engine:alive(attr.from, false));
+	end
+end
+
+local function on_component(event)
+	arm(engine:alive(event.session.host, true));
+end
+
+local function on_host_activated(activated)
+	arm(engine:alive(activated, true));
+end
+
+local function on_connection(event)
+	local session = event.session;
+	arm(engine:alive(session.direction == "incoming" and session.from_host or session.to_host, true));
+end
+
+on_sign_of_life, on_component = guarded(on_sign_of_life), guarded(on_component);
+
+local function watch(service)
+	local service_host = jid.host(service);
+	if not service_host or out[service] then return; end
+	if not next(out) then
+		for _, event in pairs(signs_of_life) do module:hook(event, on_sign_of_life, 1000); end
+	end
+	out[service] = service_host;
+	local component = hosts[service_host];
+	if component then module:hook_object_event(component.events, "component-authenticated", on_component); end
+end
+
+local function stop_watching(service)
+	local service_host = out[service];
+	if not service_host then return; end
+	out[service] = nil;
+	for _, other in pairs(out) do
+		if other == service_host then service_host = nil; end
+	end
+	local component = hosts[service_host];
+	if component then module:unhook_object_event(component.events, "component-authenticated", on_component); end
+	if not next(out) then
+		for _, event in pairs(signs_of_life) do module:unhook(event, on_sign_of_life); end
+	end
+end
+
+local function on_service(service, condition)
+	if not service then return; end
+	if service.back then
+		stop_watching(service.jid);
+		module:log("info", "%s takes pushes again, %d devices are owed one", service.jid, service.owed);
+	else
+		watch(service.jid);
+		module:log("warn", "%s failed to take %d pushes in a row, the last one: %s -- what it should get is kept until it "
+			.. "is back; it is tried again now and then", service.jid, service.failures, condition);
+	end
+end
+
+-- Reports of pushes
+
+local function suspend(user, identifier, condition, description, errors)
+	local records = load_records(user);
+	local record = records and records[identifier];
+	if not record then return; end
+	local suspended, wait = native.suspend(record, condition, description, os_time());
+	local service = record.jid;
+	if not suspended then
+		if remove_registrations(user, { identifier }) then
+			module:log("warn", "Removed a push registration of %s at %s, suspended since %s: the last trial failed with %s. "
+				.. "That device gets no more pushes until its app registers again",
+				user, service, os_date("!%Y-%m-%d", record.suspended.since), condition);
+		end
+		return;
+	end
+	local changed = {};
+	for key, other in pairs(records) do changed[key] = other; end
+	changed[identifier] = {};
+	for key, value in pairs(record) do changed[identifier][key] = value; end
+	changed[identifier].suspended = suspended;
+	if not save_records(user, changed) then return; end
+	detach_all(user, identifier);
+	arm(engine:suspend(user, identifier, wait));
+	module:log("warn", "Suspended a push registration of %s at %s after %d errors in a row, the last one: %s -- "
+		.. "trial %d is in %d hours, or its app registers again", user, service, errors, condition,
+		suspended.trials + 1, wait / 3600);
+end
+
+-- A trial has succeeded: the registration is in force again
+local function revive(user, identifier)
+	local records = load_records(user);
+	local record = records and records[identifier];
+	if not record then return; end
+	local changed, revived = {}, {};
+	for key, other in pairs(records) do changed[key] = other; end
+	for key, value in pairs(record) do revived[key] = value; end
+	revived.suspended = nil;
+	changed[identifier] = revived;
+	if save_records(user, changed) then
+		attach_owners(user, changed, identifier);
+		module:log("info", "%s takes pushes for %s again: the registration is in force", record.jid, user);
+	end
+end
+
+local function on_report(report, service, condition, description)
+	local user, identifier, errors = report.user, report.identifier, report.errors;
+	local outcome = report.outcome;
+	condition = condition or "no answer";
+	if push_errors[identifier] then push_errors[identifier] = errors; end
+	on_service(report.service, condition);
+	if outcome == "refused" then
+		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s, error %d of %d",
+			service, user, condition, errors, options.push_max_errors);
+	elseif outcome == "failed" then
+		module:log("debug", "A push for %s to %s failed: %s; it is tried again", user, identifier, condition);
+	elseif outcome == "suspended" then
+		suspend(user, identifier, condition, description, errors);
+	elseif outcome == "revived" then
+		revive(user, identifier);
+	elseif outcome == "removed" and remove_registrations(user, { identifier }) then
+		module:log("warn", "Removed a push registration of %s at %s after %d errors in a row, the last one %s: "
+			.. "that device gets no more pushes until its app registers again", user, service, errors, condition);
+	end
+end
+
 serve_deadlines = guarded(function ()
 	deadline_timer = nil;
-	local due, unanswered, delay = engine:expire();
+	local delay, due, unanswered, given_up = engine:expire();
 	arm(delay);
-	for _, device in pairs(unanswered) do
-		module:log("debug", "No answer to a push for %s to %s", device.user, device.identifier);
+	for _, report in pairs(unanswered) do
+		on_report(report);
+	end
+	for _, device in pairs(given_up) do
+		suspend(device.user, device.identifier, "remote-server-timeout",
+			"Nobody could reach the push service for 30 days", 0);
 	end
 	for _, device in pairs(due) do
 		release(device.user, device.identifier);
@@ -403,18 +579,34 @@ end);
 
 -- Rule (a): stream management
 
+local function read_queue(session)
+	local queue, user = session.unread_queue, session.username;
+	session.unread_queue = nil;
+	if queue and engine_read(user, session, user_sessions(user), queue) then engine:settle(queue); end
+end
+
+local function read_queues(user)
+	for _, session in pairs(user_sessions(user) or no_records) do read_queue(session); end
+end
+
 local function unacked(session, queue)
 	if not get_registration(session) then return; end
 	local user, place = session.username, 1;
+	local reply, next_place, unread, left_unread;
 	repeat
-		local reply, next_place = engine_unacked(user, session, user_sessions(user), queue, place);
+		reply, next_place, unread = engine_unacked(user, session, user_sessions(user), queue, place, has_listeners());
 		if reply then carry_out(user, reply, queue, session); end
-		place = next_place;
+		place, left_unread = next_place, left_unread or unread;
 	until not place
+	-- It is read when it matters: while the session hibernates, the stanzas are met by no other rule
+	if left_unread then session.unread_queue = queue; end
 end
 
 local function on_ack_delayed(event)
-	unacked(event.origin, event.stanza and { event.stanza } or event.queue);
+	local session = event.origin;
+	read_queue(session);
+	unacked(session, event.stanza and { event.stanza } or event.queue);
+	read_queue(session);
 end
 
 local function on_hibernation_start(event)
@@ -422,11 +614,15 @@ local function on_hibernation_start(event)
 	session.first_hibernated_push = nil;
 	if not get_registration(session) then return; end
 	extend_hibernation(session);
+	read_queues(session.username);
 	unacked(session, event.queue);
 end
 
 local function on_hibernation_stanza(event)
-	unacked(event.origin, { event.stanza });
+	local session = event.origin;
+	local unread = session.unread_queue;
+	unacked(session, { event.stanza });
+	session.unread_queue = unread or session.unread_queue;
 end
 
 local function on_hibernation_end(event)
@@ -435,17 +631,50 @@ local function on_hibernation_end(event)
 	session.first_hibernated_push = nil;
 	session.original_smacks_timeout = nil;
 	local identifier = get_registration(session);
-	if identifier then engine:back(session.username, identifier); end
+	if identifier then
+		read_queue(session);
+		engine:back(session.username, identifier);
+	end
 end
 
 -- Rule (b): the archive
 
-local function on_archived(event)
-	local user = event.for_user;
-	local records = user and get_records(user);
+-- Address -> the user of this host whose it is, or false
+local recipients, recipients_left = {}, max_cached_addresses;
+
+local function is_recipient(user, address)
+	if not address then return true; end -- One's own
+	local recipient = recipients[address];
+	if recipient == nil then
+		if recipients_left == 0 then recipients, recipients_left = {}, max_cached_addresses; end
+		local node, address_host = jid.split(address);
+		recipient = address_host == host and node or false;
+		recipients[address] = recipient;
+		recipients_left = recipients_left - 1;
+	end
+	return recipient == user;
+end
+
+local meet_archived = guarded(function (event)
+	local user, stanza = event.for_user, event.stanza;
+	if not user or not is_recipient(user, stanza.attr.to) then return; end
+	local records = get_records(user);
 	if not records then return; end
-	local reply = engine_archived(user, records, user_sessions(user), event.stanza, event.id);
-	if reply then carry_out(user, reply, event.stanza, records); end
+	local reply = engine_archived(user, records, user_sessions(user), stanza, event.id);
+	if reply == false then
+		read_queues(user);
+		reply = engine_archived(user, records, user_sessions(user), stanza, event.id);
+	end
+	if reply then carry_out(user, reply, stanza, records); end
+end);
+
+-- Most events are about one's own copy of what goes to somebody else: a look at the address takes
+-- less time than anything else.
+local function on_archived(event)
+	local stanza = event.stanza;
+	local attr = stanza and stanza.attr;
+	local recipient = attr and recipients[attr.to];
+	if recipient == nil or recipient == event.for_user then meet_archived(event); end
 end
 
 -- Rule (c): offline storage, and groupchat messages to the bare JID
@@ -455,6 +684,7 @@ local function on_offline(event)
 	local user = event.username or jid.node(stanza.attr.to) or event.origin.username;
 	local records = user and get_records(user);
 	if not records then return; end
+	read_queues(user);
 	local reply = engine_offline(user, records, user_sessions(user), stanza);
 	if reply then carry_out(user, reply, stanza, records); end
 end
@@ -465,9 +695,7 @@ local function on_ping(event)
 	local user = event.user;
 	for identifier, record in pairs(event.push_services or get_records(user) or no_records) do
 		if type(record) == "table" then
-			local push, delay = engine:ping(user, identifier, record);
-			arm(delay);
-			if push then publish(user, push); end
+			publish_now(user, engine:ping(user, identifier, record));
 		end
 	end
 end
@@ -482,23 +710,12 @@ local function on_answer(event)
 	if attr.type == "error" then
 		error_type, condition, error_text = stanza:get_error();
 	end
-	local report = engine:answered(attr.id, attr.from, attr.type == "error", error_type, condition);
-	if not report then return; end
-	local user, identifier, errors = report.user, report.identifier, report.errors;
-	condition = report.condition;
-	if push_errors[identifier] then push_errors[identifier] = errors; end
-	if report.refused then
-		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s, error %d of %d",
-			attr.from, user, condition, errors, options.push_max_errors);
-	elseif condition then
-		module:log("debug", "%s cannot take a push for %s now: %s", attr.from, user, condition);
-	end
+	local outcome, delay, report = engine:answered(attr.id, attr.from, attr.type == "error", error_type, condition);
+	if not outcome then return; end
+	arm(delay);
+	if report then on_report(report, attr.from, report.condition, error_text and error_text:sub(1, max_logged_text)); end
 	if error_text then -- It may name the token
 		module:log("debug", "%s says: %s", attr.from, error_text:sub(1, max_logged_text));
-	end
-	if report.ended and remove_registrations(user, { identifier }) then
-		module:log("warn", "Removed a push registration of %s at %s after %d errors in a row, the last one %s: "
-			.. "that device gets no more pushes until its app registers again", user, attr.from, errors, condition);
 	end
 	return true;
 end
@@ -600,11 +817,9 @@ local function on_resource_bind(event)
 	local identifier = get_registration(session);
 	if not identifier then
 		local records = get_records(user);
-		identifier = records and native.owned_by(records, session.client_id, session.resource);
-		if not identifier then return; end
-		attach(session, identifier, records[identifier]);
+		identifier = records and attach_owner(session, records);
 	end
-	engine:back(user, identifier);
+	if identifier then engine:back(user, identifier); end
 end
 
 local function on_user_deleted(event)
@@ -621,7 +836,39 @@ local function configure()
 	arm(engine:configure(options));
 end
 
+-- What is owed outlives a restart, but not a crash: it is gone from the store before anything is sent
+
+local owed_store = module:open_store("cloud_notify_owed");
+
+local function save_owed()
+	local owed = engine:owed();
+	if not owed then return; end
+	owed.saved = os_time();
+	local ok, saved, err = pcall(owed_store.set, owed_store, nil, owed);
+	if not ok or not saved then
+		module:log("error", "Cannot store which devices are owed a push, they will get none: %s", tostring(err or saved));
+	end
+end
+
+local function restore_owed()
+	local ok, owed = pcall(owed_store.get, owed_store, nil);
+	if not ok or type(owed) ~= "table" then return; end
+	local removed;
+	ok, removed = pcall(owed_store.set, owed_store, nil, nil);
+	if not ok or not removed then
+		module:log("error", "Cannot remove from the store which devices are owed a push, they will get none");
+		return;
+	end
+	local elapsed = os_time() - (tonumber(owed.saved) or 0);
+	local count, delay = engine:restore(owed, elapsed > 0 and elapsed < 1e9 and elapsed or 0);
+	arm(delay);
+	module:log("info", "%d devices are owed a push from before the restart", count);
+end
+
 configure();
+restore_owed();
+
+for _, service in pairs(engine:out()) do watch(service); end
 
 module:hook("account-disco-info", on_disco_info);
 module:hook("iq-set/self/" .. xmlns_push .. ":enable", guarded_request(on_enable));
@@ -633,10 +880,14 @@ module:hook("smacks-ack-delayed", guarded(on_ack_delayed));
 module:hook("smacks-hibernation-start", guarded(on_hibernation_start));
 module:hook("smacks-hibernation-stanza-queued", guarded(on_hibernation_stanza));
 module:hook("smacks-hibernation-end", guarded(on_hibernation_end));
-module:hook("archive-message-added", guarded(on_archived));
+module:hook("archive-message-added", on_archived);
 module:hook("message/offline/handle", guarded(on_offline), 1);
 module:hook("message/bare/groupchat", guarded(on_offline), 1);
 module:hook("cloud-notify-ping", guarded(on_ping));
+module:hook("s2sin-established", guarded(on_connection));
+module:hook("s2sout-established", guarded(on_connection));
+module:hook_global("host-activated", guarded(on_host_activated));
+module:hook_global("server-stopped", guarded(save_owed));
 module:hook_global("user-deleted", guarded(on_user_deleted));
 module:hook_global("config-reloaded", guarded(configure));
 
@@ -655,6 +906,7 @@ end
 function module.unload()
 	-- After a reload the next instance goes on with what the engine knows
 	if module.reloading then return; end
+	save_owed();
 	for _, user in pairs(host_sessions) do
 		for _, session in pairs(user.sessions) do end_extension(session); end
 	end

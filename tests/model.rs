@@ -1,27 +1,35 @@
 //! Random lives of an account against a naive model of the rules.
 //!
 //! The model is a small server: it archives, queues, delivers and stores messages as Prosody does
-//! and puts every event to the engine. What the engine decides is checked against four
-//! promises, which are written down in [`World::check`] and [`World::sent`]:
+//! and puts every event to the engine. Push services fail, come back, answer late or never; the
+//! server restarts. What the engine decides is checked against four promises, the invariants of
+//! everything that it does; each is an assertion with its name in [`World::sent`] or
+//! [`World::check`]:
 //!
-//! 1. at most one push for one stanza to one registration;
-//! 2. none to a device that is online, unless an acknowledgement is overdue or it is a call;
-//! 3. none for a registration that is disabled;
-//! 4. none lost: a device that stays away gets a push for whatever it has missed, or one
-//!    that speaks for it.
+//! 1. **at most once**: one push for one stanza to one registration, and another one only after a
+//!    push service has not taken the first;
+//! 2. **none to a live device**: one that is online, unless an acknowledgement is overdue or it is a
+//!    call;
+//! 3. **none after disable**, nor while a registration is suspended;
+//! 4. **eventually one**: a device that stays away gets a push for whatever it has missed, or one
+//!    that speaks for it, once its push service is back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use cloud_notify::engine::{
-    Account, Answer, Connection, Decision, Engine, Options, PushId, Registration, Session, Verdict,
+    Account, Answer, Connection, Decision, Engine, Options, Outcome, PushId, Registration, Report,
+    Session, Verdict,
 };
-use cloud_notify::stanza::{Facts, Importance, StanzaId};
+use cloud_notify::stanza::{Facts, Importance, Key, StanzaId};
 use proptest::prelude::*;
 
 const USER: &str = "anna";
-const SERVICE: &str = "push.test";
-const DEVICES: [&str; 3] = ["push.test<n0", "push.test<n1", "push.test<n2"];
+const SERVICES: [&str; 2] = ["push.test", "other.test"];
+const DEVICES: [&str; 3] = ["push.test<n0", "push.test<n1", "other.test<n2"];
+/// The push service of each device.
+const SERVICE_OF: [usize; 3] = [0, 0, 1];
+const TRIAL_AFTER: Duration = Duration::from_hours(24);
 const WINDOW: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -48,6 +56,16 @@ enum Step {
         push: usize,
         answer: Answer<'static>,
     },
+    /// An answer to a push that has been given up.
+    AnswerLate(usize),
+    /// From now on a push service takes nothing: each push is bounced at once.
+    Down(usize),
+    Up {
+        service: usize,
+        /// It shows.
+        sign: bool,
+    },
+    Restart,
     Wait(Duration),
 }
 
@@ -82,7 +100,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3usize).prop_map(Step::Enable),
         1 => (0..3usize).prop_map(Step::Disable),
         2 => (0..8usize, answer).prop_map(|(push, answer)| Step::Answer { push, answer }),
+        2 => (0..4usize).prop_map(Step::AnswerLate),
+        1 => (0..2usize).prop_map(Step::Down),
+        2 => (0..2usize, any::<bool>()).prop_map(|(service, sign)| Step::Up { service, sign }),
+        1 => Just(Step::Restart),
         3 => (0..3000u64).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
+        2 => (0..300u64).prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),
     ]
 }
 
@@ -117,17 +140,41 @@ struct Missed {
     received: bool,
 }
 
+/// What has become of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    InFlight,
+    /// Not taken, as far as the server knows.
+    Failed,
+    /// Taken, or refused for good.
+    Settled,
+}
+
+#[derive(Debug)]
+struct Push {
+    device: usize,
+    /// What it is for, as far as the engine still knows.
+    about: Option<usize>,
+    importance: Importance,
+    at: Duration,
+    fate: Fate,
+}
+
 struct World {
     engine: Engine<usize>,
+    restarts: u64,
     now: Duration,
     messages: Vec<Message>,
     clients: Vec<Client>,
     enabled: [bool; 3],
+    suspended_until: [Option<Duration>; 3],
+    down: [bool; 2],
+    /// Push services take everything from now on.
+    all_is_well: bool,
+    pushes: HashMap<PushId, Push>,
+    /// In the order in which they left.
     in_flight: Vec<PushId>,
-    devices_of: HashMap<PushId, usize>,
-    pushed: HashSet<(usize, usize)>,
-    /// Pushes that really left: device, message, when.
-    left: Vec<(usize, usize, Duration)>,
+    given_up: Vec<PushId>,
     missed: Vec<Missed>,
     /// The event that is being handled is an overdue acknowledgement.
     overdue: bool,
@@ -136,21 +183,32 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            engine: Engine::new(Options {
-                max_errors: 3,
-                ..Options::default()
-            }),
-            now: Duration::ZERO,
+            engine: Self::engine(0),
+            restarts: 0,
+            now: Duration::from_hours(24 * 365),
             messages: Vec::new(),
             clients: Vec::new(),
             enabled: [true; 3],
+            suspended_until: [None; 3],
+            down: [false; 2],
+            all_is_well: false,
+            pushes: HashMap::new(),
             in_flight: Vec::new(),
-            devices_of: HashMap::new(),
-            pushed: HashSet::new(),
-            left: Vec::new(),
+            given_up: Vec::new(),
             missed: Vec::new(),
             overdue: false,
         }
+    }
+
+    fn engine(key: u64) -> Engine<usize> {
+        let options = Options {
+            max_errors: 3,
+            max_failures: 3,
+            max_in_flight: 6,
+            recovery_rate: 10,
+            ..Options::default()
+        };
+        Engine::with_key(options, Key::known(key))
     }
 
     fn run(&mut self, step: Step) {
@@ -223,13 +281,37 @@ impl World {
                 }
             }
             Step::Enable(device) => {
-                if !self.enabled[device] {
+                if !self.enabled[device] || self.suspended_until[device].is_some() {
                     self.enabled[device] = true;
+                    self.suspended_until[device] = None;
                     self.engine.enabled(USER, DEVICES[device]);
+                    for missed in &mut self.missed {
+                        missed.still &= missed.device != device;
+                    }
                 }
             }
             Step::Disable(device) => self.disable(device),
-            Step::Answer { push, answer } => self.answer(push, answer),
+            Step::Answer { push, answer } => {
+                if push < self.in_flight.len() {
+                    let id = self.in_flight.remove(push);
+                    self.answer(id, answer);
+                }
+            }
+            Step::AnswerLate(push) => {
+                if push < self.given_up.len() {
+                    let id = self.given_up.remove(push);
+                    self.answer_late(id);
+                }
+            }
+            Step::Down(service) => self.down[service] = true,
+            Step::Up { service, sign } => {
+                self.down[service] = false;
+                if sign {
+                    self.engine.alive(self.now, SERVICES[service], true);
+                    self.serve_deadlines();
+                }
+            }
+            Step::Restart => self.restart(),
             Step::Wait(time) => self.wait(time),
         }
     }
@@ -309,15 +391,16 @@ impl World {
             .iter()
             .map(|&device| Registration {
                 identifier: DEVICES[device],
-                jid: SERVICE,
+                jid: SERVICES[SERVICE_OF[device]],
                 content: false,
+                suspended: self.suspended_until[device].map(|until| until.saturating_sub(self.now)),
             })
             .collect();
         let sessions: Vec<_> = self
             .clients
             .iter()
             .map(|client| Session {
-                identifier: self.enabled[client.device].then_some(DEVICES[client.device]),
+                identifier: self.is_attached(client).then_some(DEVICES[client.device]),
                 connection: if client.live {
                     Connection::Live {
                         ack_overdue: client.ack_overdue,
@@ -343,61 +426,156 @@ impl World {
         } in decisions
         {
             match verdict {
-                Verdict::Push(id) => self.sent(id, devices[registration], message),
+                Verdict::Push(id) => {
+                    self.engine.keep(id, message);
+                    let importance = self.messages[message].importance;
+                    self.sent(id, devices[registration], Some(message), importance);
+                }
                 Verdict::Hold(ticket) => self.engine.hold(self.now, ticket, Some(message)),
                 Verdict::Silent(_) => {}
             }
         }
+        self.serve_deadlines();
     }
 
-    fn sent(&mut self, id: PushId, device: usize, message: usize) {
-        assert!(self.pushed.insert((device, message)), "at most once");
+    fn sent(&mut self, id: PushId, device: usize, about: Option<usize>, importance: Importance) {
+        let before = self.pushes.values().find(|push| {
+            push.device == device
+                && about.is_some()
+                && push.about == about
+                && push.fate != Fate::Failed
+        });
+        assert!(before.is_none(), "at most once: {before:?}");
+        assert!(self.enabled[device], "none after disable");
+        let until = self.suspended_until[device];
         assert!(
-            self.enabled[device],
-            "none for a registration that is disabled"
+            until.is_none_or(|until| until <= self.now),
+            "none while suspended"
         );
-        let urgent = self.messages[message].importance == Importance::Urgent;
+        let urgent =
+            about.is_some_and(|about| self.messages[about].importance == Importance::Urgent);
         assert!(
             urgent || self.overdue || !self.is_online(device),
-            "none to a device that is online"
+            "none to a live device"
         );
-        if self.messages[message].muted {
+        if about.is_some_and(|about| self.messages[about].muted) {
             self.engine.vetoed(self.now, id);
-            self.serve_deadlines();
             return;
         }
-        self.left.push((device, message, self.now));
-        self.in_flight.push(id);
-        self.devices_of.insert(id, device);
+        let push = Push {
+            device,
+            about,
+            importance,
+            at: self.now,
+            fate: Fate::InFlight,
+        };
+        assert!(self.pushes.insert(id, push).is_none());
+        if self.down[SERVICE_OF[device]] {
+            let bounced = Answer::Error {
+                kind: Some("wait"),
+                condition: Some("remote-server-timeout"),
+            };
+            self.answer(id, bounced);
+        } else if self.all_is_well {
+            self.answer(id, Answer::Result);
+        } else {
+            self.in_flight.push(id);
+        }
     }
 
-    fn answer(&mut self, push: usize, answer: Answer<'static>) {
-        if push >= self.in_flight.len() {
-            return;
-        }
-        let id = self.in_flight.remove(push);
+    fn answer(&mut self, id: PushId, answer: Answer<'static>) {
+        let device = self.pushes[&id].device;
+        let from = SERVICES[SERVICE_OF[device]];
+        let text = id.to_string();
         assert_eq!(
-            self.engine.answered(&id.to_string(), "other.test", answer),
+            self.engine.answered(self.now, &text, "x.test", answer),
             None
         );
-        if let Some(report) = self.engine.answered(&id.to_string(), SERVICE, answer)
-            && report.ended
-        {
-            self.disable(self.devices_of[&id]);
+        if let Some(report) = self.engine.answered(self.now, &text, from, answer) {
+            self.pushes.get_mut(&id).unwrap().fate = match report.outcome {
+                Outcome::Failed => Fate::Failed,
+                _ => Fate::Settled,
+            };
+            self.report(device, &report);
         }
-        assert_eq!(
-            self.engine.answered(&id.to_string(), SERVICE, answer),
-            None,
-            "only once"
-        );
+        let again = self.engine.answered(self.now, &text, from, Answer::Result);
+        // The push of a device that is owed it may be answered after all.
+        if again.is_some() {
+            self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+        }
+        self.serve_deadlines();
+    }
+
+    fn answer_late(&mut self, id: PushId) {
+        let device = self.pushes[&id].device;
+        let from = SERVICES[SERVICE_OF[device]];
+        let text = id.to_string();
+        if self
+            .engine
+            .answered(self.now, &text, from, Answer::Result)
+            .is_some()
+        {
+            self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+        }
+        self.serve_deadlines();
+    }
+
+    fn report(&mut self, device: usize, report: &Report) {
+        assert_eq!(&*report.device.identifier, DEVICES[device]);
+        match report.outcome {
+            Outcome::Removed => self.disable(device),
+            Outcome::Suspended => {
+                self.suspended_until[device] = Some(self.now + TRIAL_AFTER);
+                self.engine
+                    .suspend(self.now, USER, DEVICES[device], TRIAL_AFTER);
+                // What was missed before is not tried again, but for what the trial speaks for.
+                for missed in &mut self.missed {
+                    missed.still &= missed.device != device;
+                }
+            }
+            Outcome::Revived => self.suspended_until[device] = None,
+            Outcome::Delivered | Outcome::Failed | Outcome::Refused => {}
+        }
+    }
+
+    fn restart(&mut self) {
+        // The queues of all sessions go to offline storage.
+        while !self.clients.is_empty() {
+            let client = self.clients.remove(0);
+            for message in client.queue {
+                self.offline(message);
+            }
+        }
+        let (owed, failing) = self.engine.owed(self.now);
+        self.restarts += 1;
+        self.engine = Self::engine(self.restarts);
+        for failing in &failing {
+            self.engine.restore_service(self.now, failing);
+        }
+        for (place, owed) in owed.iter().enumerate() {
+            self.engine.restore(self.now, owed, place);
+        }
+        // What was under way has left; nobody will ever know.
+        for id in self.in_flight.drain(..) {
+            self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+        }
+        self.given_up.clear();
+        for message in &mut self.messages {
+            message.mark = None;
+        }
     }
 
     fn disable(&mut self, device: usize) {
         self.enabled[device] = false;
+        self.suspended_until[device] = None;
         self.engine.forget(USER, DEVICES[device]);
         self.missed.retain(|missed| missed.device != device);
         // What comes after the next enable is a new registration.
-        self.pushed.retain(|(pushed, _)| *pushed != device);
+        for push in self.pushes.values_mut() {
+            if push.device == device {
+                push.about = None;
+            }
+        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -410,25 +588,44 @@ impl World {
     }
 
     fn serve_deadlines(&mut self) {
-        let expired = self.engine.expire(self.now);
-        for due in expired.due {
-            let device = DEVICES
-                .iter()
-                .position(|device| *device == &*due.identifier)
-                .unwrap();
-            assert!(
-                self.enabled[device],
-                "nothing waits for a registration that is disabled"
-            );
-            let (_, released) = self.ask(Some(device), |engine, now, account| {
-                engine.release(now, account, 0)
-            });
-            if let Some(released) = released {
-                // Rule (a) has let it wait, so an overdue acknowledgement may still be.
-                self.overdue = true;
-                assert!(!self.is_online(device));
-                self.sent(released.id, device, released.stanza);
-                self.overdue = false;
+        while self
+            .engine
+            .deadline()
+            .is_some_and(|deadline| deadline <= self.now)
+        {
+            let expired = self.engine.expire(self.now);
+            for report in expired.unanswered {
+                let push = self.pushes.get_mut(&report.push).unwrap();
+                push.fate = Fate::Failed;
+                let device = push.device;
+                self.given_up.push(report.push);
+                self.report(device, &report);
+            }
+            // Those that were given up for registrations that have ended are not reported.
+            let engine = &self.engine;
+            self.in_flight
+                .retain(|id| engine.is_in_flight(&id.to_string()));
+            assert_eq!(expired.given_up, []);
+            for due in expired.due {
+                let device = DEVICES
+                    .iter()
+                    .position(|device| *device == &*due.identifier)
+                    .unwrap();
+                assert!(
+                    self.enabled[device],
+                    "nothing waits for a registration that is disabled"
+                );
+                let (_, released) = self.ask(Some(device), |engine, now, account| {
+                    engine.release(now, account, 0)
+                });
+                if let Some(released) = released {
+                    // Rule (a) has let it wait, so an overdue acknowledgement may still be.
+                    assert!(!self.is_online(device), "none to a live device");
+                    if let Some(message) = released.stanza {
+                        self.engine.keep(released.id, message);
+                    }
+                    self.sent(released.id, device, released.stanza, released.importance);
+                }
             }
         }
     }
@@ -468,9 +665,18 @@ impl World {
         }
     }
 
-    /// Promise 4. A minute without events is enough for all that waits.
+    /// The push services are well again: what is owed goes out.
     fn check(&mut self) {
-        self.wait(Duration::from_secs(300));
+        self.all_is_well = true;
+        self.down = [false; 2];
+        while !self.in_flight.is_empty() {
+            let id = self.in_flight.remove(0);
+            self.answer(id, Answer::Result);
+        }
+        for service in SERVICES {
+            self.engine.alive(self.now, service, true);
+        }
+        self.wait(Duration::from_hours(24 * 3));
         for Missed {
             device,
             message,
@@ -479,20 +685,24 @@ impl World {
         } in self.missed.iter().filter(|missed| missed.still)
         {
             let important = self.messages[*message].importance >= Importance::Important;
-            let served = self.left.iter().any(|&(to, about, when)| {
-                let about_important = self.messages[about].importance >= Importance::Important;
-                to == *device
-                    && (about == *message
-                        || (about_important || !important)
-                            && at.iter().any(|&at| when + WINDOW >= at))
+            let served = self.pushes.values().any(|push| {
+                push.device == *device
+                    && push.fate == Fate::Settled
+                    && (push.about == Some(*message)
+                        || (push.importance >= Importance::Important || !important)
+                            && at.iter().any(|&at| push.at + WINDOW >= at))
             });
-            assert!(served, "none lost: {message} for device {device} at {at:?}");
+            assert!(
+                served,
+                "eventually one: {message} for device {device} at {at:?}"
+            );
         }
         assert_eq!(
             self.engine.in_flight(),
             0,
             "everything is answered or given up"
         );
+        assert_eq!(self.engine.waiting(), 0, "nothing waits");
         assert_eq!(self.engine.deadline(), None, "nothing is left to do");
     }
 
@@ -534,6 +744,11 @@ impl World {
                 self.enabled[device] && self.clients.iter().all(|client| client.device != device)
             })
             .collect()
+    }
+
+    /// A suspended registration has no sessions.
+    fn is_attached(&self, client: &Client) -> bool {
+        self.enabled[client.device] && self.suspended_until[client.device].is_none()
     }
 
     fn is_live(&self, device: usize) -> bool {

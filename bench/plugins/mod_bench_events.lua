@@ -251,10 +251,19 @@ local function sink()
 	return modulemanager.get_module(push_host, "bench_sink").module.sink;
 end
 
+-- The cost of a push is to be seen, not that of a push service that is left alone
+local measured_options = {
+	push_answer_timeout = 120;
+	push_max_errors = 1000000;
+	push_max_failures = 0;
+	push_max_in_flight = 60000;
+	push_max_per_minute = 60;
+	push_retry_min = 3600;
+	push_retry_max = 3600;
+};
+
 local function start_module(options)
-	for _, name in ipairs({ "push_max_per_minute"; "push_answer_timeout"; "push_max_errors" }) do
-		config.set(host, name, options and options[name]);
-	end
+	for name, value in pairs(options) do config.set(host, name, value); end
 	if contender ~= "none" then assert(modulemanager.load(host, "cloud_notify")); end
 end
 
@@ -493,7 +502,8 @@ local function start_afresh(options)
 	stop_module();
 	pool, archive_ids, queues = {}, {}, {};
 	sink().kept = {};
-	local all = { push_max_errors = 1000000 };
+	local all = {};
+	for key, value in pairs(measured_options) do all[key] = value; end
 	for key, value in pairs(options or {}) do all[key] = value; end
 	start_module(all);
 end

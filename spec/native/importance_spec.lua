@@ -145,6 +145,7 @@ describe("a stanza that is pushed", function ()
 	end);
 
 	it("is known again though it has no id, by its table", function ()
+		engine = native.engine({ push_coalesce_window = 0 });
 		local stanza = st.message({ from = "bert@away.test" }, "Hi");
 		local session = hibernated();
 		local pushes = engine:unacked("anna", session, { phone = session }, { stanza }, 1);

@@ -35,7 +35,7 @@ describe("a stream management queue", function ()
 	it("is gone through push by push", function ()
 		local queue = { message("one"), message("two"), message("three") };
 		local pushes, places = go_through(engine, session, queue);
-		assert.same({ 2, 3 }, places);
+		assert.same({ 2, 3, -1 }, places);
 		assert.equal(3, #pushes);
 		for i, push in ipairs(pushes) do
 			assert.equal(queue[i], push.original);
@@ -51,6 +51,40 @@ describe("a stream management queue", function ()
 		assert.equal(1, #pushes);
 		assert.same({ 2 }, places);
 		assert.same({}, (go_through(engine, session, { message(), message() })));
+	end);
+
+	it("is searched for what is important first, and for calls to the end", function ()
+		engine = native.engine();
+		local call = native.xml("<message from='bert@away.test/pc'><propose xmlns='urn:xmpp:jingle-message:0' id='c'/></message>");
+		local queue = { message(), message(), message("one"), message("two"), call, message() };
+		local pushes, places = go_through(engine, session, queue);
+		assert.same({ queue[3], call }, { pushes[1].original, pushes[2].original });
+		assert.equal(2, #pushes);
+		assert.same({ 4, 6 }, places);
+	end);
+
+	it("may be left unread, and is known when it has been read", function ()
+		for name, kinds in pairs({ spoken = { message("one"), message("two"), message() }; unimportant = { message(), message() } }) do
+			engine = native.engine();
+			local sessions = { phone = session };
+			local place, unread = 1, false;
+			repeat
+				local _, next_place, left;
+				_, _, _, next_place, left = engine:unacked(user, session, sessions, kinds, place);
+				place, unread = next_place, unread or left;
+			until not place;
+			assert.equal(name == "spoken", unread, name);
+			session.unread_queue = kinds;
+			local records = native.records(session.push_settings);
+			local archived = engine:readers();
+			local call = native.xml("<message from='bert@away.test/pc'><propose xmlns='urn:xmpp:jingle-message:0' id='c'/></message>");
+			assert.is_false(archived(user, records, sessions, call, "id1"));
+			session.unread_queue = nil;
+			engine:read(user, session, sessions, kinds);
+			engine:back(user, "push.test<n1");
+			assert.same({}, (go_through(engine, session, kinds)), name);
+			assert.equal(1, #go_through(engine, session, { message("three") }));
+		end
 	end);
 
 	it("may be empty, or start anywhere", function ()

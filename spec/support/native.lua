@@ -21,22 +21,41 @@ local default_options = {
 	push_coalesce_window = 1;
 	push_max_devices = 5;
 	push_max_errors = 16;
+	push_max_failures = 5;
+	push_max_in_flight = 4096;
 	push_max_per_minute = 0;
 	push_notification_important_body = "New Message!";
 	push_notification_with_body = false;
 	push_notification_with_sender = false;
 	push_notify_on = "all";
+	push_recovery_rate = 50;
+	push_retry_age = 86400;
+	push_retry_max = 1800;
+	push_retry_min = 5;
 };
 
--- The engine with its readers as methods that return what is to be done: pushes, silent
--- registrations and their reasons in turn, a delay, and the place to go on from in a queue.
-local function with_outcome(engine)
-	local archived, offline, unacked = engine:readers();
+-- One push, as the module gets it
+local function as_table(stanza, identifier, important, details)
+	if not stanza then return nil; end
+	details = details or {};
+	return {
+		id = stanza.attr.id; stanza = stanza; identifier = identifier; important = important;
+		record = details.record; original = details.original; body = details.body; sender = details.sender;
+	};
+end
 
-	local function outcome(identifier, stanzas, source, reply, next_place)
-		if reply ~= true then return nil, reply and { identifier; reply }; end
-		local pushes, silent, delay = engine:outcome(stanzas, source, true);
-		return pushes, silent, delay, next_place;
+-- The engine with its readers as methods that return what is to be done: pushes, silent
+-- registrations and their reasons in turn, a delay, the place to go on from in a queue and whether
+-- something in it was left unread. What waits counts as silent for them, too.
+local function with_outcome(engine)
+	local archived, offline, unacked, read = engine:readers();
+
+	local function outcome(identifier, stanzas, source, reply, next_place, unread)
+		if reply ~= true then return nil, reply and { identifier; reply }, nil, next_place, unread; end
+		local count, silent, delay = engine:settle(stanzas);
+		local pushes = count > 0 and {} or nil;
+		for i = 1, count do pushes[i] = as_table(engine:next_push(stanzas, source, true)); end
+		return pushes, silent, delay, next_place, unread;
 	end
 
 	local methods = {};
@@ -47,7 +66,18 @@ local function with_outcome(engine)
 		return outcome(next(records), stanza, records, offline(user, records, sessions, stanza));
 	end
 	function methods.unacked(_, user, session, sessions, queue, place)
-		return outcome(session.push_identifier, queue, session, unacked(user, session, sessions, queue, place));
+		return outcome(session.push_identifier, queue, session, unacked(user, session, sessions, queue, place, true));
+	end
+	function methods.read(_, user, session, sessions, queue)
+		if read(user, session, sessions, queue) then engine:settle(queue); end
+	end
+	function methods.release(_, ...)
+		local delay, stanza, identifier, important, details = engine:release(...);
+		return as_table(stanza, identifier, important, details), delay;
+	end
+	function methods.ping(_, ...)
+		local delay, stanza, identifier, important, details = engine:ping(...);
+		return as_table(stanza, identifier, important, details), delay;
 	end
 	return setmetatable(methods, {
 		__index = function (_, name)

@@ -1,5 +1,7 @@
 //! What an account looks like at the moment of an event.
 
+use std::time::Duration;
+
 /// A user, the registrations and the sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Account<'a> {
@@ -21,6 +23,8 @@ pub struct Registration<'a> {
     /// Its pushes carry content (encrypted, or with the body), so that one important
     /// stanza cannot speak for another.
     pub content: bool,
+    /// It is suspended, and for how long before the next trial.
+    pub suspended: Option<Duration>,
 }
 
 /// A session, as its fields say at the moment of the event.

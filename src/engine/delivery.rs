@@ -1,21 +1,28 @@
-//! Pushes under way and what comes back.
+//! Pushes under way, what comes back, and what is tried again.
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::str::FromStr;
 use std::time::Duration;
 
-use xmpp_parsers::jid::Jid;
-
 use super::device::DeviceKey;
+use super::service::{ServiceChange, ServiceKey};
+use super::timers::Timer;
+use super::waiting::{Cause, Ids, Kept, Until, Waiting};
 use super::{Due, Engine};
+use crate::stanza::Importance;
 
-/// The id of a push: the `id` of its IQ.
+/// The id of a push: the `id` of its IQ. It says whose it is, so that an answer that comes too
+/// late can still be told from a wrong one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PushId(pub(super) u64);
+pub struct PushId {
+    pub(super) device: DeviceKey,
+    pub(super) nonce: u32,
+}
 
 impl fmt::Display for PushId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "push-{:016x}", self.0)
+        write!(f, "push-{:016x}{:08x}", self.device.0, self.nonce)
     }
 }
 
@@ -23,11 +30,16 @@ impl FromStr for PushId {
     type Err = ();
 
     fn from_str(id: &str) -> Result<Self, ()> {
-        let digits = id
-            .strip_prefix("push-")
-            .filter(|digits| digits.len() == 16)
-            .ok_or(())?;
-        u64::from_str_radix(digits, 16).map(Self).map_err(|_| ())
+        let digits = id.strip_prefix("push-").ok_or(())?;
+        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if digits.len() != 24 || !is_hex {
+            return Err(());
+        }
+        let (device, nonce) = digits.split_at(16);
+        Ok(Self {
+            device: DeviceKey(u64::from_str_radix(device, 16).map_err(|_| ())?),
+            nonce: u32::from_str_radix(nonce, 16).map_err(|_| ())?,
+        })
     }
 }
 
@@ -66,58 +78,295 @@ impl Answer<'_> {
             }
         }
     }
+
+    /// Whether the service says that the node is dead for good.
+    fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Error {
+                condition: Some("item-not-found" | "gone"),
+                ..
+            }
+        )
+    }
+}
+
+/// What has become of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The service has taken it.
+    Delivered,
+    /// The same, and the registration was suspended: it is in force again.
+    Revived,
+    /// A transient failure, or no answer in time: the device is owed a push, unless it is back.
+    Failed,
+    /// A permanent error, which counts.
+    Refused,
+    /// The last one of `push_max_errors`, or a trial has failed: the registration is to be
+    /// suspended ([`Engine::suspend`]).
+    Suspended,
+    /// The same, and the service says that the node is dead: the registration has to go.
+    Removed,
 }
 
 /// What an answer means for the registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
+    /// The push.
+    pub push: PushId,
     /// Whose device it is.
     pub device: Due,
     /// Permanent errors in a row.
     pub errors: u32,
-    /// A permanent error has been counted.
-    pub refused: bool,
-    /// `push_max_errors` is reached: the registration has to go.
-    pub ended: bool,
+    /// Those before this answer.
+    pub errors_before: u32,
+    /// What has become of the push.
+    pub outcome: Outcome,
+    /// The push service has begun or ceased to fail with this.
+    pub service: Option<ServiceChange>,
 }
 
-pub(super) struct InFlight {
-    pub device: DeviceKey,
-    pub jid: Box<str>,
+/// A push that waits for its answer.
+pub(super) struct InFlight<S> {
+    pub service: ServiceKey,
+    /// That of its device; none if an earlier attempt at the same has been answered meanwhile.
+    pub epoch: Option<u64>,
+    pub sent: Duration,
+    pub deadline: Duration,
     /// It has taken a token from the device's bucket.
     pub metered: bool,
-    pub deadline: Duration,
+    /// It carries content, so that it speaks for nothing else.
+    pub content: bool,
+    /// The registration is suspended, and this is to find out whether it works again.
+    pub trial: bool,
+    pub ids: Ids,
+    pub importance: Importance,
+    /// What it is for, to be pushed again if need be.
+    pub stanza: Option<Kept<S>>,
 }
 
 impl<S> Engine<S> {
-    /// Takes an answer to a push. `None` if it is none: not an id of ours, not (or no longer)
-    /// awaited, or not from the JID that was asked.
-    pub fn answered(&mut self, id: &str, from: &str, answer: Answer<'_>) -> Option<Report> {
+    /// Takes an answer to a push. `None` if it is none: not an id of ours, not awaited, or not from
+    /// the JID that was asked. `from` is normalised (RFC 7622).
+    pub fn answered(
+        &mut self,
+        now: Duration,
+        id: &str,
+        from: &str,
+        answer: Answer<'_>,
+    ) -> Option<Report> {
         let id = id.parse().ok()?;
-        if !is_same_jid(&self.in_flight.get(&id)?.jid, from) {
+        let service = ServiceKey(self.key.hash_one(from));
+        let Some(push) = self.in_flight.get(&id) else {
+            return self.answered_late(now, id, service, answer);
+        };
+        if push.service != service {
             return None;
         }
+        if answer != Answer::Result && !answer.is_permanent() {
+            return self.failed(now, id);
+        }
+        let change = self.services.works(service);
         let push = self.take_in_flight(id)?;
+        self.drop_standing_by(id);
+        self.wake(service, now);
         let max_errors = self.options.max_errors;
-        let due = self.due(push.device)?;
-        let device = self.devices.get_mut(&push.device)?;
-        let refused = answer.is_permanent();
-        if answer == Answer::Result {
+        let device = self.devices.get_mut(&id.device)?;
+        let errors_before = device.errors;
+        device.failures = 0;
+        let outcome = if answer == Answer::Result {
             device.errors = 0;
-        } else if refused {
+            if push.trial {
+                Outcome::Revived
+            } else {
+                Outcome::Delivered
+            }
+        } else {
             device.errors = device.errors.saturating_add(1);
+            match (answer.is_final(), device.errors >= max_errors) {
+                (true, true) => Outcome::Removed,
+                (false, true) => Outcome::Suspended,
+                _ if push.trial => Outcome::Suspended,
+                _ => Outcome::Refused,
+            }
+        };
+        let errors = device.errors;
+        if answer == Answer::Result {
+            self.device_has_been_woken(now, id, &push);
         }
         Some(Report {
-            device: due,
-            errors: device.errors,
-            refused,
-            ended: refused && device.errors >= max_errors,
+            push: id,
+            device: self.due(id.device)?,
+            errors,
+            errors_before,
+            outcome,
+            service: change,
         })
+    }
+
+    /// A push that has been given up is answered after all: the device need not be woken again.
+    fn answered_late(
+        &mut self,
+        now: Duration,
+        id: PushId,
+        service: ServiceKey,
+        answer: Answer<'_>,
+    ) -> Option<Report> {
+        let device = self.devices.get_mut(&id.device)?;
+        let waiting = device.waiting.as_mut()?;
+        let late = waiting.late.take_if(|late| late.id == id)?;
+        if late.service != service || answer != Answer::Result {
+            waiting.late = Some(late);
+            return None;
+        }
+        // What it was for is served; what came later waits on.
+        waiting.remove(late.ids);
+        device.pushed.add(late.ids);
+        if let Until::Answer(second) = waiting.until
+            && let Some(push) = self.in_flight.get_mut(&second)
+        {
+            push.epoch.take_if(|_| push.ids == late.ids);
+        }
+        if waiting.cause == Cause::Debt && (waiting.is_served_by(&late) || waiting.is_empty()) {
+            self.drop_waiting(id.device);
+        }
+        let change = self.services.works(service);
+        self.wake(service, now);
+        let device = self.devices.get_mut(&id.device)?;
+        device.failures = 0;
+        let errors_before = std::mem::take(&mut device.errors);
+        Some(Report {
+            push: id,
+            device: self.due(id.device)?,
+            errors: 0,
+            errors_before,
+            outcome: Outcome::Delivered,
+            service: change,
+        })
+    }
+
+    /// A device that has just been woken is owed nothing that it learns of anyway; what only another
+    /// push would bring follows at once.
+    fn device_has_been_woken(&mut self, now: Duration, id: PushId, push: &InFlight<S>) {
+        let key = id.device;
+        let Some(device) = self.devices.peek_mut(&key) else {
+            return;
+        };
+        let Some(waiting) = device.waiting.as_ref().filter(|one| one.is_owed()) else {
+            return;
+        };
+        if waiting.is_served_by(&push.attempt(id)) {
+            self.drop_waiting(key);
+        } else {
+            self.set_until(now, key, Until::Time(now), Cause::Debt);
+        }
+    }
+
+    /// A push was not taken, or not answered in time: the device is owed it.
+    pub(super) fn failed(&mut self, now: Duration, id: PushId) -> Option<Report> {
+        let service = self.in_flight.get(&id)?.service;
+        let change = self.service_failed(now, service, id);
+        let push = self.take_in_flight(id)?;
+        let errors = self.devices.peek(&id.device).map_or(0, |one| one.errors);
+        let report = self.due(id.device).map(|device| Report {
+            push: id,
+            device,
+            errors,
+            errors_before: errors,
+            outcome: if self.services.is_dead(service, now) {
+                Outcome::Suspended
+            } else {
+                Outcome::Failed
+            },
+            service: change,
+        });
+        self.owe(now, id, push);
+        self.wake(service, now);
+        report
+    }
+
+    fn owe(&mut self, now: Duration, id: PushId, push: InFlight<S>) {
+        let Some(device) = self.devices.get_mut(&id.device) else {
+            return;
+        };
+        // It is back, and has received all.
+        if push.epoch != Some(device.epoch) {
+            return self.drop_standing_by(id);
+        }
+        device.failures = device.failures.saturating_add(1);
+        let failures = device.failures;
+        device.pushed.remove(push.ids);
+        let waiting = device
+            .waiting
+            .get_or_insert_with(|| Waiting::new(push.sent, Until::Answer(id), Cause::Debt));
+        waiting.late = Some(push.attempt(id));
+        waiting.add(push.sent, push.ids, push.importance, push.stanza);
+        let until = if self.services.is_out(push.service) {
+            self.until_service(now, push.service, id.device)
+        } else {
+            Until::Time(now + self.backoff(failures))
+        };
+        self.set_until(now, id.device, until, Cause::Debt);
+    }
+
+    /// The time until another attempt: exponential, with jitter.
+    pub(super) fn backoff(&mut self, attempt: u32) -> Duration {
+        let jitter = self.jitter();
+        self.options.backoff(attempt, jitter)
+    }
+
+    fn service_failed(
+        &mut self,
+        now: Duration,
+        service: ServiceKey,
+        id: PushId,
+    ) -> Option<ServiceChange> {
+        let jitter = self.jitter();
+        let (options, was_probe) = (&self.options, self.services.is_probe(service, id));
+        self.services
+            .failed(service, now, was_probe, options, |attempt| {
+                options.backoff(attempt, jitter)
+            })
+    }
+
+    /// Between 1 and 1.5.
+    #[expect(clippy::cast_precision_loss, reason = "jitter")]
+    fn jitter(&mut self) -> f64 {
+        1.0 + (self.unique("jitter") >> 33) as f64 / f64::from(u32::MAX)
+    }
+
+    /// The push is not awaited any more.
+    pub(super) fn take_in_flight(&mut self, id: PushId) -> Option<InFlight<S>> {
+        let push = self.in_flight.remove(&id)?;
+        self.timers.unset(push.deadline, Timer::Answer(id));
+        self.services.settled(push.service, id);
+        if let Some(device) = self.devices.peek_mut(&id.device) {
+            device.in_flight = device.in_flight.saturating_sub(1);
+        }
+        Some(push)
     }
 }
 
-/// Stores may hold JIDs that an older version did not normalise (RFC 7622); addresses on
-/// stanzas always are.
-fn is_same_jid(asked: &str, from: &str) -> bool {
-    asked == from || Jid::new(asked).is_ok_and(|asked| asked.as_str() == from)
+/// A push that has left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    pub id: PushId,
+    pub service: ServiceKey,
+    pub sent: Duration,
+    pub ids: Ids,
+    pub importance: Importance,
+    pub content: bool,
+}
+
+impl<S> InFlight<S> {
+    fn attempt(&self, id: PushId) -> Attempt {
+        Attempt {
+            id,
+            service: self.service,
+            sent: self.sent,
+            ids: self.ids,
+            importance: self.importance,
+            content: self.content,
+        }
+    }
 }

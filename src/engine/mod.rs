@@ -5,15 +5,19 @@
 //! 1. hands it what happens ([`Engine::unacked`], [`Engine::archived`], [`Engine::offline`],
 //!    [`Engine::ping`], [`Engine::answered`]) with the current time and with what the account
 //!    looks like at that moment ([`Account`]);
-//! 2. carries out the [`Verdict`] on each registration: publishes for a [`Verdict::Push`],
-//!    keeps the stanza for a [`Verdict::Hold`] and hands it over with [`Engine::hold`];
+//! 2. carries out the [`Verdict`] on each registration: publishes for a [`Verdict::Push`], and hands
+//!    the stanza over with [`Engine::keep`], in case it has to be pushed again; for a
+//!    [`Verdict::Hold`] it hands it over with [`Engine::hold`];
 //! 3. says when a listener has vetoed a push ([`Engine::vetoed`]), when a device is back
-//!    ([`Engine::back`]) and when a registration has ended ([`Engine::forget`]);
+//!    ([`Engine::back`]), when a registration is suspended ([`Engine::suspend`]) or has ended
+//!    ([`Engine::forget`]), and when a push service gives a sign of life ([`Engine::alive`]);
 //! 4. calls [`Engine::expire`] at the time that [`Engine::deadline`] names, and
-//!    [`Engine::release`] for each device that it returns.
+//!    [`Engine::release`] for each device that it returns;
+//! 5. takes what is owed ([`Engine::owed`]) before it ends, and gives it to the next engine
+//!    ([`Engine::restore`]).
 //!
-//! Time is a [`Duration`] since any fixed moment and never goes back. `S` is whatever the
-//! caller needs to get hold of a stanza again that has to wait.
+//! Time is a [`Duration`] since any fixed moment, at least a hundred days ago, and never goes back. `S`
+//! is whatever the caller needs to get hold of a stanza again that has to wait.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,7 +30,7 @@
 //! let facts = Facts::read(&message, "anna@home.test", engine.key());
 //! let account = Account {
 //!     user: "anna",
-//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false }],
+//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, suspended: None }],
 //!     sessions: &[],
 //! };
 //! let id = StanzaId::archived("archive-id-1", engine.key());
@@ -45,31 +49,43 @@ mod options;
 mod rate;
 pub mod registering;
 mod rules;
+mod service;
+pub mod suspension;
 mod timers;
+mod waiting;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use lru::LruCache;
+use xmpp_parsers::jid::Jid;
 
 pub use account::{Account, Connection, Registration, Session};
-pub use delivery::{Answer, PushId, Report};
+pub use delivery::{Answer, Outcome, PushId, Report};
 pub use options::{NotifyOn, Options};
 pub use rules::{Rule, Silence};
+pub use service::{Failing, ServiceChange};
 
-use crate::stanza::{Facts, Importance, StanzaId};
+use crate::stanza::{Facts, Importance, Key, StanzaId};
 use delivery::InFlight;
-use device::{Device, DeviceKey, Held, Ids, Pace, Waiting};
+use device::{Device, DeviceKey, Pace};
+use service::{Next, ServiceKey, Services};
 use timers::{Timer, Timers};
+use waiting::{Cause, Chosen, Ids, Keeper, Until, Waiting};
 
 /// How many devices are remembered. The one not pushed to for the longest time is forgotten
-/// first: what it loses is its error count and the knowledge of what it was pushed for.
-const MAX_DEVICES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
+/// first, one that is owed a push last: what it loses is its error count and the knowledge of what it
+/// was pushed for.
+const MAX_DEVICES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(131_071);
 
-/// How many pushes may wait for an answer. Beyond that the oldest counts as unanswered.
-const MAX_IN_FLIGHT: usize = 65_536;
+/// How many devices are looked at to find one that may be forgotten.
+const MAX_SPARED: usize = 64;
+
+/// When those try again for whom there is no room at all.
+const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// How many stanzas in queues of several sessions of one device are told apart.
 const MAX_TWINS: usize = 1024;
@@ -104,14 +120,26 @@ pub struct Ticket {
     device: DeviceKey,
     ids: Ids,
     importance: Importance,
-    due: Duration,
-    metered: bool,
+    service: ServiceKey,
+    /// None: the push service's recovery.
+    due: Option<Duration>,
+    cause: Cause,
 }
 
 impl Ticket {
     /// How much the stanza matters.
     pub fn importance(&self) -> Importance {
         self.importance
+    }
+
+    /// Why it has to wait: a phrase for the log.
+    pub fn reason(&self) -> &'static str {
+        match self.cause {
+            Cause::Window => "not important, waits for the end of push_coalesce_window",
+            Cause::Rate => "more than push_max_per_minute, waits for its turn",
+            Cause::Debt => "push service could not take the last one, waits for the next attempt",
+            Cause::Suspension => "registration is suspended, waits for the next trial",
+        }
     }
 }
 
@@ -129,8 +157,26 @@ pub struct Due {
 pub struct Expired {
     /// Devices that have stanzas waiting which are due.
     pub due: Vec<Due>,
-    /// Devices whose push service has not answered in time.
-    pub unanswered: Vec<Due>,
+    /// What has become of pushes that were not answered in time.
+    pub unanswered: Vec<Report>,
+    /// Devices that wait for a push service that nobody could reach for thirty days: their
+    /// registrations are to be suspended.
+    pub given_up: Vec<Due>,
+}
+
+/// What a device is owed, to outlive the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// Whose device it is.
+    pub device: Due,
+    /// How much the most important stanza matters.
+    pub importance: Importance,
+    /// Time since the last one came.
+    pub age: Duration,
+    /// Time until the next attempt.
+    pub due_in: Duration,
+    /// Whether the registration is suspended.
+    pub suspended: bool,
 }
 
 /// A push that waited and is to be published now.
@@ -138,8 +184,8 @@ pub struct Expired {
 pub struct Released<S> {
     /// Its id.
     pub id: PushId,
-    /// The stanza that it is for.
-    pub stanza: S,
+    /// The stanza that it is for, if there is one and it is still known.
+    pub stanza: Option<S>,
     /// How much that matters.
     pub importance: Importance,
 }
@@ -170,11 +216,13 @@ struct Echo {
 /// The rules of one host and all that they have to remember.
 pub struct Engine<S> {
     options: Options,
-    key: RandomState,
+    key: Key,
     count: u64,
     devices: LruCache<DeviceKey, Device<S>>,
-    in_flight: HashMap<PushId, InFlight>,
+    in_flight: HashMap<PushId, InFlight<S>>,
+    services: Services,
     timers: Timers,
+    keeper: Keeper,
     echo: Option<Echo>,
     twins: HashMap<StanzaId, VecDeque<Twin>>,
     twins_in_order: VecDeque<StanzaId>,
@@ -188,17 +236,24 @@ impl<S> Default for Engine<S> {
 
 impl<S> Engine<S> {
     /// How many stanzas of a device are kept for one later push.
-    pub const MAX_HELD: usize = device::MAX_WAITING;
+    pub const MAX_HELD: usize = waiting::MAX_CANDIDATES;
 
     /// An engine that has not seen anything yet.
     pub fn new(options: Options) -> Self {
+        Self::with_key(options, Key::random())
+    }
+
+    /// The same with a key of one's own: equal events lead to equal decisions.
+    pub fn with_key(options: Options, key: Key) -> Self {
         Self {
             options,
-            key: RandomState::new(),
+            key,
             count: 0,
             devices: LruCache::sparse(MAX_DEVICES),
             in_flight: HashMap::new(),
+            services: Services::default(),
             timers: Timers::default(),
+            keeper: Keeper::default(),
             echo: None,
             twins: HashMap::new(),
             twins_in_order: VecDeque::new(),
@@ -211,7 +266,7 @@ impl<S> Engine<S> {
     }
 
     /// The secret of all stanza identities, for [`Facts::read`].
-    pub fn key(&self) -> &RandomState {
+    pub fn key(&self) -> &Key {
         &self.key
     }
 
@@ -315,11 +370,72 @@ impl<S> Engine<S> {
         )
     }
 
-    /// A push without a stanza.
-    pub fn ping(&mut self, now: Duration, account: &Account<'_>, registration: usize) -> PushId {
-        let device = self.device_key(account.user, account.registrations[registration].identifier);
-        self.device(device, account, registration);
-        self.send(now, device, account.registrations[registration].jid, false)
+    /// Rule (a): why there is no push for any stanza of `account.sessions[session]`'s queue.
+    pub fn silent_unacked(
+        account: &Account<'_>,
+        registration: usize,
+        session: usize,
+    ) -> Option<Silence> {
+        rules::unacked(
+            account,
+            session,
+            account.registrations[registration].identifier,
+        )
+    }
+
+    /// Whether an important push of rule (a) speaks for all that comes now, but for calls.
+    pub fn is_spoken_for(&self, now: Duration, account: &Account<'_>, registration: usize) -> bool {
+        let Registration {
+            identifier,
+            content,
+            ..
+        } = account.registrations[registration];
+        let device = self
+            .devices
+            .peek(&self.device_key(account.user, identifier));
+        !content && device.is_some_and(|device| device.is_spoken_for(now))
+    }
+
+    /// Stanzas that a push has spoken for, without their having been met one by one.
+    pub fn served(
+        &mut self,
+        user: &str,
+        identifier: &str,
+        stanzas: impl IntoIterator<Item = (StanzaId, Facts)>,
+    ) {
+        let key = self.device_key(user, identifier);
+        if let Some(device) = self.devices.get_mut(&key) {
+            let ids = |(id, facts)| recognised_by(id, &facts);
+            device.pushed.extend(stanzas.into_iter().map(ids));
+        }
+    }
+
+    /// A push without a stanza; none if the push service could not take it now.
+    pub fn ping(
+        &mut self,
+        now: Duration,
+        account: &Account<'_>,
+        registration: usize,
+    ) -> Option<PushId> {
+        let registration = &account.registrations[registration];
+        let key = self.device_key(account.user, registration.identifier);
+        let service = self.service_key(registration.jid);
+        let admitted = self.services.admits(service, now, &self.options);
+        if !admitted || registration.suspended.is_some() {
+            return None;
+        }
+        self.device(key, account.user, registration.identifier);
+        let ids = [None, None];
+        let push = self.push(now, registration, ids, Importance::Unimportant, false);
+        Some(self.send(key, registration.jid, push))
+    }
+
+    /// Keeps the stanza of a push that has been decided on, as long as there is room, in case that it
+    /// has to be pushed again.
+    pub fn keep(&mut self, id: PushId, stanza: S) {
+        if let Some(push) = self.in_flight.get_mut(&id) {
+            push.stanza = self.keeper.keep(stanza);
+        }
     }
 
     /// Keeps a stanza that has to wait. At most [`Self::MAX_HELD`] of them are candidates for the
@@ -329,19 +445,30 @@ impl<S> Engine<S> {
         reason = "a ticket is good for one stanza"
     )]
     pub fn hold(&mut self, now: Duration, ticket: Ticket, stanza: Option<S>) {
+        let kept = stanza.and_then(|stanza| self.keeper.keep(stanza));
         let Some(device) = self.devices.get_mut(&ticket.device) else {
             return;
         };
-        if let Some(spoken_for) = device.held.take_if(|held| held.due.is_none()) {
+        if let Some(spoken_for) = device.waiting.take_if(|waiting| waiting.is_standing_by()) {
             device.pushed.extend(spoken_for.ids);
         }
-        let held = device
-            .held
-            .get_or_insert_with(|| Held::new(now, ticket.due, ticket.metered));
-        held.add(ticket.ids, ticket.importance, stanza);
-        if let Some(due) = held.due {
-            self.timers.set(due, Timer::Held(ticket.device));
+        // What waits for something that takes longer goes on waiting for it.
+        let goes_on = device
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.cause >= ticket.cause);
+        let waiting = device
+            .waiting
+            .get_or_insert_with(|| Waiting::new(now, Until::Time(now), ticket.cause));
+        waiting.add(now, ticket.ids, ticket.importance, kept);
+        if goes_on {
+            return;
         }
+        let until = match ticket.due {
+            Some(due) => Until::Time(due),
+            None => self.until_service(now, ticket.service, ticket.device),
+        };
+        self.set_until(now, ticket.device, until, ticket.cause);
     }
 
     /// Publishes what waited for a device, unless the device has come back meanwhile or another
@@ -352,37 +479,70 @@ impl<S> Engine<S> {
         account: &Account<'_>,
         registration: usize,
     ) -> Option<Released<S>> {
-        let Registration {
-            identifier,
-            jid,
-            content,
-        } = account.registrations[registration];
-        let key = self.device_key(account.user, identifier);
+        let registration = account.registrations[registration];
+        let key = self.device_key(account.user, registration.identifier);
+        let service = self.service_key(registration.jid);
+        let released = self.release_device(now, account, &registration, key, service);
+        // It may have been this device's turn to probe the service.
+        self.wake(service, now);
+        released
+    }
+
+    fn release_device(
+        &mut self,
+        now: Duration,
+        account: &Account<'_>,
+        registration: &Registration<'_>,
+        key: DeviceKey,
+        service: ServiceKey,
+    ) -> Option<Released<S>> {
         let device = self.devices.get_mut(&key)?;
-        let mut held = device
-            .held
-            .take_if(|held| held.due.is_some_and(|due| due <= now))?;
-        if account.is_online(identifier) {
-            return None;
-        }
+        let waiting = device
+            .waiting
+            .as_ref()
+            .filter(|waiting| waiting.is_due(now))?;
+        let cause = waiting.cause;
+        let is_too_old = cause == Cause::Debt && now > waiting.latest + self.options.retry_age;
         // A push cannot speak for content that only another one would bring.
-        if device.spoke_since(held.since) && !(content && held.is_important()) {
-            device.pushed.extend(held.ids);
+        let is_spoken_for = cause == Cause::Window
+            && device.spoke_since(waiting.since)
+            && !(registration.content && waiting.is_important());
+        if account.is_online(registration.identifier) {
+            // It gets the stanzas by its session; should that die before, they are met again.
+            self.leave_waiting(key);
             return None;
         }
-        let Waiting {
+        if is_too_old || is_spoken_for {
+            self.drop_waiting(key);
+            return None;
+        }
+        if registration.suspended.is_some_and(|wait| !wait.is_zero()) {
+            let until = now + registration.suspended.unwrap_or_default();
+            self.set_until(now, key, Until::Time(until), Cause::Suspension);
+            return None;
+        }
+        if !self.services.admits(service, now, &self.options) {
+            let until = self.until_service(now, service, key);
+            self.set_until(now, key, until, Cause::Debt);
+            return None;
+        }
+        let device = self.devices.get_mut(&key)?;
+        let mut waiting = device.waiting.take()?;
+        let Chosen {
             stanza,
             ids,
             importance,
-        } = held.take_most_important()?;
+        } = waiting.take_most_important(now)?;
         device.pushed.add(ids);
-        if held.metered {
+        let metered = cause == Cause::Rate;
+        if metered {
             device.bucket.spend(now, self.options.max_per_minute);
         }
-        let id = self.send(now, key, jid, held.metered);
+        let push = self.push(now, registration, ids, importance, metered);
+        let id = self.send(key, registration.jid, push);
         if let Some(device) = self.devices.get_mut(&key) {
-            held.stand_by(id);
-            device.held = Some(held);
+            waiting.until = Until::Answer(id);
+            device.waiting = Some(waiting);
         }
         Some(Released {
             id,
@@ -391,19 +551,28 @@ impl<S> Engine<S> {
         })
     }
 
+    /// A device's turn has come, but its registration cannot be read: not yet.
+    pub fn postpone(&mut self, now: Duration, user: &str, identifier: &str) {
+        let key = self.device_key(user, identifier);
+        let until = Until::Time(now + self.backoff(1));
+        if let Some(waiting) = self.devices.peek(&key).and_then(|one| one.waiting.as_ref())
+            && waiting.is_due(now)
+        {
+            let cause = waiting.cause;
+            self.set_until(now, key, until, cause);
+        }
+    }
+
     /// The device is back: its session was resumed, or a new one has been attached. What waited
     /// for it has been received, and need not be pushed any more.
     pub fn back(&mut self, user: &str, identifier: &str) {
         let key = self.device_key(user, identifier);
-        let Some(device) = self.devices.get_mut(&key) else {
-            return;
-        };
-        device.spoke = None;
-        if let Some(held) = device.held.take() {
-            device.pushed.extend(held.ids);
-            if let Some(due) = held.due {
-                self.timers.unset(due, Timer::Held(key));
-            }
+        let epoch = self.unique("epoch");
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.spoke = None;
+            device.failures = 0;
+            device.epoch = epoch;
+            self.drop_waiting(key);
         }
     }
 
@@ -419,35 +588,108 @@ impl<S> Engine<S> {
 
     /// A listener has vetoed this push: it never left, and speaks for nothing.
     pub fn vetoed(&mut self, now: Duration, id: PushId) {
-        let Some(InFlight {
-            device: key,
-            metered,
-            deadline,
-            ..
-        }) = self.in_flight.remove(&id)
-        else {
+        let Some(push) = self.take_in_flight(id) else {
             return;
         };
-        self.timers.unset(deadline, Timer::Answer(id));
-        let Some(device) = self.devices.get_mut(&key) else {
+        self.wake(push.service, now);
+        let Some(device) = self.devices.get_mut(&id.device) else {
             return;
         };
         device.spoke.take_if(|spoke| spoke.by == id);
-        if metered {
+        if push.metered {
             device.bucket.refund();
         }
+        let Some(waiting) = device
+            .waiting
+            .as_ref()
+            .filter(|waiting| waiting.is_standing_by_for(id))
+        else {
+            return;
+        };
         // The next candidate has its turn. Without one, the rest may be met again.
-        device
-            .held
-            .take_if(|held| held.is_standing_by_for(id) && held.is_empty());
-        if let Some(held) = device
-            .held
-            .as_mut()
-            .filter(|held| held.is_standing_by_for(id))
-        {
-            held.due = Some(now);
-            self.timers.set(now, Timer::Held(key));
+        if waiting.is_empty() {
+            device.waiting = None;
+        } else {
+            let cause = waiting.cause;
+            self.set_until(now, id.device, Until::Time(now), cause);
         }
+    }
+
+    /// The registration is suspended: nothing is pushed to it for `wait`, then what has come meanwhile
+    /// is its trial.
+    pub fn suspend(&mut self, now: Duration, user: &str, identifier: &str, wait: Duration) {
+        let key = self.device_key(user, identifier);
+        let device = self.device(key, user, identifier);
+        let until = Until::Time(now + wait);
+        if device.waiting.is_none() {
+            let mut waiting = Waiting::new(now, until, Cause::Suspension);
+            waiting.add(now, [None, None], Importance::Unimportant, None);
+            device.waiting = Some(waiting);
+        }
+        self.set_until(now, key, until, Cause::Suspension);
+    }
+
+    /// A sign of life: `from` is a push service that a stanza has come from, or `connected`, a host
+    /// to which there is a connection now. What is owed there may go out.
+    pub fn alive(&mut self, now: Duration, from: &str, connected: bool) {
+        let pause = self.options.retry_min;
+        for service in self.services.alive(now, from, connected, pause) {
+            self.wake(service, now);
+        }
+    }
+
+    /// What all devices are owed, and the push services that are failing, for how long. What has just
+    /// been sent and is not answered yet is not among it.
+    pub fn owed(&self, now: Duration) -> (Vec<Owed>, Vec<Failing>) {
+        let owed = |device: &Device<S>| {
+            let waiting = device
+                .waiting
+                .as_ref()
+                .filter(|one| !one.is_standing_by())?;
+            Some(Owed {
+                device: Due::of(device),
+                importance: waiting.importance()?,
+                age: now.saturating_sub(waiting.latest),
+                due_in: match waiting.until {
+                    Until::Time(due) => due.saturating_sub(now),
+                    Until::Answer(_) | Until::Service(..) => Duration::ZERO,
+                },
+                suspended: waiting.cause == Cause::Suspension,
+            })
+        };
+        let devices = self.devices.iter().filter_map(|(_, device)| owed(device));
+        (devices.collect(), self.services.failing(now))
+    }
+
+    /// A device was owed this before a restart. `place` is its place among the others: not all of
+    /// them shall go out at once.
+    pub fn restore(&mut self, now: Duration, owed: &Owed, place: usize) {
+        let Due { user, identifier } = &owed.device;
+        let key = self.device_key(user, identifier);
+        if owed.age > self.options.retry_age && !owed.suspended {
+            return;
+        }
+        let turn = u32::try_from(place).unwrap_or(u32::MAX) / self.options.recovery_rate.max(1);
+        let due = now + owed.due_in.max(Duration::from_secs(turn.into()));
+        let cause = if owed.suspended {
+            Cause::Suspension
+        } else {
+            Cause::Debt
+        };
+        let device = self.device(key, user, identifier);
+        if device.waiting.is_none() {
+            let came = now.saturating_sub(owed.age);
+            let mut waiting = Waiting::new(came, Until::Time(due), cause);
+            waiting.add(came, [None, None], owed.importance, None);
+            device.waiting = Some(waiting);
+            self.set_until(now, key, Until::Time(due), cause);
+        }
+    }
+
+    /// A push service was failing before a restart.
+    pub fn restore_service(&mut self, now: Duration, failing: &Failing) {
+        let key = self.service_key(&failing.jid);
+        self.services.restore(key, failing, now);
     }
 
     /// Forgets a registration that has ended.
@@ -479,20 +721,60 @@ impl<S> Engine<S> {
         let mut expired = Expired::default();
         while let Some(timer) = self.timers.pop(now) {
             match timer {
-                Timer::Answer(id) => {
-                    if let Some(push) = self.take_in_flight(id) {
-                        expired.unanswered.extend(self.due(push.device));
+                Timer::Answer(id) => expired.unanswered.extend(self.failed(now, id)),
+                Timer::Waiting(key) => expired.due.extend(self.due(key)),
+                Timer::Probe(service) => {
+                    if let Some(key) = self.services.take_probe(service, now) {
+                        expired.due.extend(self.turn(now, key));
+                        // Should it not be able to take its turn, the next one does.
+                        self.timers.set(now + NO_ROOM, timer);
                     }
                 }
-                Timer::Held(key) => expired.due.extend(self.due(key)),
+                Timer::Helping(service) => {
+                    let is_dead = self.services.is_dead(service, now);
+                    for key in self.services.take_helping(service, now, &self.options) {
+                        let due = self.turn(now, key);
+                        if is_dead {
+                            expired.given_up.extend(due);
+                        } else {
+                            expired.due.extend(due);
+                        }
+                    }
+                    if self.services.is_helping(service) {
+                        self.timers.set(now + service::HELPING, timer);
+                    }
+                }
             }
         }
         expired
     }
 
+    /// It is this device's turn: it has left the queue of its push service.
+    fn turn(&mut self, now: Duration, key: DeviceKey) -> Option<Due> {
+        let device = self.devices.peek_mut(&key)?;
+        device.waiting.as_mut()?.until = Until::Time(now);
+        self.due(key)
+    }
+
     /// How many pushes wait for an answer.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// How many devices there are with something that waits.
+    pub fn waiting(&self) -> usize {
+        let devices = self.devices.iter();
+        devices.filter(|(_, one)| one.waiting.is_some()).count()
+    }
+
+    /// The JIDs of the push services that are left alone because they failed.
+    pub fn services_out(&self) -> Vec<String> {
+        self.services.out()
+    }
+
+    /// How many push services there is something to be known of: a push under way, a failure.
+    pub fn services(&self) -> usize {
+        self.services.len()
     }
 
     /// Whether this is the id of a push that waits for its answer.
@@ -531,15 +813,12 @@ impl<S> Engine<S> {
         registration: usize,
         Met { facts, id, alias }: Met<'_>,
     ) -> Verdict {
-        let Registration {
-            identifier,
-            jid,
-            content,
-        } = account.registrations[registration];
+        let registration = &account.registrations[registration];
+        let importance = facts.importance;
         if !self.options.notify_on.wants(facts) {
             return Verdict::Silent(Silence::NotWanted);
         }
-        if let Some(silence) = rules::silence(rule, account, identifier, facts) {
+        if let Some(silence) = rules::silence(rule, account, registration.identifier, facts) {
             return Verdict::Silent(silence);
         }
         let Options {
@@ -547,13 +826,11 @@ impl<S> Engine<S> {
             max_per_minute,
             ..
         } = self.options;
-        let key = self.device_key(account.user, identifier);
-        let device = self.device(key, account, registration);
-        // A stanza without an id is found again by its content, but only when it comes
-        // back from storage: people do write the same thing twice.
-        let content_id = facts.content.filter(|_| facts.id.is_none());
-        let returned = content_id.filter(|_| facts.redelivered);
-        let ids = [Some(id), content_id];
+        let key = self.device_key(account.user, registration.identifier);
+        let service = self.service_key(registration.jid);
+        let device = self.device(key, account.user, registration.identifier);
+        let ids = recognised_by(id, facts);
+        let returned = ids[1].filter(|_| facts.redelivered);
         if device.knows(id) || returned.is_some_and(|id| device.knows(id)) {
             return Verdict::Silent(Silence::AlreadyPushed);
         }
@@ -561,31 +838,52 @@ impl<S> Engine<S> {
             device.pushed.add([Some(id), None]);
             return Verdict::Silent(Silence::AlreadyPushed);
         }
-        let metered = !matches!(rule, Rule::Unacked { .. });
-        let pace = if metered {
-            device.bucket.pace(now, max_per_minute, facts.importance)
-        } else {
-            device.pace(now, coalesce_window, facts.importance, content)
-        };
-        match pace {
-            Pace::Later(due) => Verdict::Hold(Ticket {
+        let wait = |due, cause| {
+            Verdict::Hold(Ticket {
                 device: key,
                 ids,
-                importance: facts.importance,
+                importance,
+                service,
                 due,
-                metered,
-            }),
+                cause,
+            })
+        };
+        if let Some(pause) = registration.suspended {
+            return wait(Some(now + pause), Cause::Suspension);
+        }
+        // A call does not wait for the next attempt, unless nobody could take it.
+        if let Some(owed) = device.waiting.as_ref().filter(|waiting| waiting.is_owed())
+            && importance < Importance::Urgent
+        {
+            return wait(Some(now), owed.cause);
+        }
+        if !self.services.admits(service, now, &self.options) {
+            return wait(None, Cause::Debt);
+        }
+        let device = self.device(key, account.user, registration.identifier);
+        let metered = !matches!(rule, Rule::Unacked { .. });
+        let pace = if metered {
+            device.bucket.pace(now, max_per_minute, importance)
+        } else {
+            device.pace(now, coalesce_window, importance, registration.content)
+        };
+        match pace {
+            Pace::Later(due) => {
+                let cause = if metered { Cause::Rate } else { Cause::Window };
+                wait(Some(due), cause)
+            }
             Pace::SpokenFor => {
                 device.pushed.add(ids);
                 Verdict::Silent(Silence::SpokenFor)
             }
             Pace::Now => {
                 device.pushed.add(ids);
-                let push = self.send(now, key, jid, metered);
-                if !metered && facts.importance >= Importance::Important {
-                    self.speak(key, now, push);
+                let push = self.push(now, registration, ids, importance, metered);
+                let id = self.send(key, registration.jid, push);
+                if !metered && importance >= Importance::Important {
+                    self.speak(key, now, id);
                 }
-                Verdict::Push(push)
+                Verdict::Push(id)
             }
         }
     }
@@ -624,70 +922,153 @@ impl<S> Engine<S> {
         first.map(|echo| echo.id)
     }
 
+    fn push(
+        &self,
+        now: Duration,
+        registration: &Registration<'_>,
+        ids: Ids,
+        importance: Importance,
+        metered: bool,
+    ) -> InFlight<S> {
+        InFlight {
+            service: self.service_key(registration.jid),
+            epoch: None,
+            sent: now,
+            deadline: now + self.options.answer_timeout,
+            metered,
+            content: registration.content,
+            trial: registration.suspended.is_some(),
+            ids,
+            importance,
+            stanza: None,
+        }
+    }
+
     /// Notes a push as sent and awaits its answer.
-    fn send(&mut self, now: Duration, device: DeviceKey, jid: &str, metered: bool) -> PushId {
+    fn send(&mut self, key: DeviceKey, jid: &str, mut push: InFlight<S>) -> PushId {
         let id = loop {
-            let id = PushId(self.unique("push"));
+            let nonce = u32::try_from(self.unique("push") >> 32).unwrap_or_default();
+            let id = PushId { device: key, nonce };
             if !self.in_flight.contains_key(&id) {
                 break id;
             }
         };
-        if self.in_flight.len() >= MAX_IN_FLIGHT
-            && let Some(oldest) = self.timers.first_answer()
-        {
-            self.take_in_flight(oldest);
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.in_flight += 1;
+            push.epoch = Some(device.epoch);
         }
-        let deadline = now + self.options.answer_timeout;
-        self.in_flight.insert(
-            id,
-            InFlight {
-                device,
-                jid: jid.into(),
-                metered,
-                deadline,
-            },
-        );
-        self.timers.set(deadline, Timer::Answer(id));
+        self.services.sent(push.service, jid, push.sent, id);
+        self.timers.set(push.deadline, Timer::Answer(id));
+        self.in_flight.insert(id, push);
         id
     }
 
-    /// The push is not awaited any more, and what stood by for it need not.
-    fn take_in_flight(&mut self, id: PushId) -> Option<InFlight> {
-        let push = self.in_flight.remove(&id)?;
-        self.timers.unset(push.deadline, Timer::Answer(id));
-        if let Some(device) = self.devices.peek_mut(&push.device) {
-            let spoken_for = device.held.take_if(|held| held.is_standing_by_for(id));
-            device
-                .pushed
-                .extend(spoken_for.into_iter().flat_map(|held| held.ids));
+    /// Until when a device waits whose push service does not admit its push.
+    fn until_service(&mut self, now: Duration, service: ServiceKey, key: DeviceKey) -> Until {
+        match self.services.queue(service, key) {
+            Some(place) => Until::Service(service, place),
+            None => Until::Time(now + NO_ROOM),
         }
-        Some(push)
+    }
+
+    /// Sets the timer that those who wait for a service wait for.
+    fn wake(&mut self, service: ServiceKey, now: Duration) {
+        match self.services.next(service, now) {
+            Next::Nothing => {}
+            Next::Probe(at) => self.timers.set(at, Timer::Probe(service)),
+            Next::Helping(at) => self.timers.set(at, Timer::Helping(service)),
+        }
+    }
+
+    /// Makes what waits for a device wait for this. The only place that leaves what it has waited for.
+    fn set_until(&mut self, now: Duration, key: DeviceKey, until: Until, cause: Cause) {
+        let Some(waiting) = self
+            .devices
+            .peek_mut(&key)
+            .and_then(|device| device.waiting.as_mut())
+        else {
+            return;
+        };
+        let before = std::mem::replace(&mut waiting.until, until);
+        waiting.cause = cause;
+        if before != until {
+            self.leave(key, before);
+        }
+        match until {
+            Until::Time(due) => self.timers.set(due, Timer::Waiting(key)),
+            Until::Service(service, _) => self.wake(service, now),
+            Until::Answer(_) => {}
+        }
+    }
+
+    fn leave(&mut self, key: DeviceKey, until: Until) {
+        match until {
+            Until::Time(due) => self.timers.unset(due, Timer::Waiting(key)),
+            Until::Service(service, place) => self.services.leave(service, place),
+            Until::Answer(_) => {}
+        }
+    }
+
+    /// Nothing waits for the device any more: it knows, or learns otherwise.
+    fn drop_waiting(&mut self, key: DeviceKey) {
+        let waiting = self.leave_waiting(key);
+        if let Some(device) = self.devices.peek_mut(&key) {
+            let ids = waiting.into_iter().flat_map(|waiting| waiting.ids);
+            device.pushed.extend(ids);
+        }
+    }
+
+    fn leave_waiting(&mut self, key: DeviceKey) -> Option<Waiting<S>> {
+        let waiting = self.devices.peek_mut(&key)?.waiting.take()?;
+        self.leave(key, waiting.until);
+        Some(waiting)
+    }
+
+    /// What stood by for a push that has left for good need not be pushed.
+    fn drop_standing_by(&mut self, id: PushId) {
+        let device = self.devices.peek(&id.device);
+        let waiting = device.and_then(|device| device.waiting.as_ref());
+        if waiting.is_some_and(|waiting| waiting.is_standing_by_for(id)) {
+            self.drop_waiting(id.device);
+        }
     }
 
     fn forget_device(&mut self, key: DeviceKey) {
         if let Some(device) = self.devices.pop(&key)
-            && let Some(due) = device.held.and_then(|held| held.due)
+            && let Some(waiting) = device.waiting
         {
-            self.timers.unset(due, Timer::Held(key));
+            self.leave(key, waiting.until);
         }
     }
 
     fn due(&self, key: DeviceKey) -> Option<Due> {
-        self.devices.peek(&key).map(|device| Due {
-            user: device.user.clone(),
-            identifier: device.identifier.clone(),
-        })
+        self.devices.peek(&key).map(Due::of)
     }
 
-    fn device(
-        &mut self,
-        key: DeviceKey,
-        account: &Account<'_>,
-        registration: usize,
-    ) -> &mut Device<S> {
-        self.devices.get_or_insert_mut(key, || {
-            Device::new(account.user, account.registrations[registration].identifier)
-        })
+    fn device(&mut self, key: DeviceKey, user: &str, identifier: &str) -> &mut Device<S> {
+        if self.devices.len() == MAX_DEVICES.get() && !self.devices.contains(&key) {
+            self.make_room();
+        }
+        let epoch = self.unique("epoch");
+        self.devices
+            .get_or_insert_mut(key, || Device::new(user, identifier, epoch))
+    }
+
+    /// Forgets the device that was not pushed to for the longest time and is owed nothing.
+    fn make_room(&mut self) {
+        for _ in 0..MAX_SPARED {
+            match self.devices.peek_lru() {
+                Some((&key, device)) if device.is_busy() => drop(self.devices.promote(&key)),
+                _ => break,
+            }
+        }
+        if let Some((&key, _)) = self.devices.peek_lru() {
+            self.forget_device(key);
+        }
+    }
+
+    fn service_key(&self, jid: &str) -> ServiceKey {
+        ServiceKey(self.key.hash_one(&*normalised(jid)))
     }
 
     fn device_key(&self, user: &str, identifier: &str) -> DeviceKey {
@@ -699,6 +1080,36 @@ impl<S> Engine<S> {
         self.count += 1;
         self.key.hash_one((what, self.count))
     }
+}
+
+impl Due {
+    fn of<S>(device: &Device<S>) -> Self {
+        Self {
+            user: device.user.clone(),
+            identifier: device.identifier.clone(),
+        }
+    }
+}
+
+/// A stanza without an id is found again by its content, but only when it comes back from storage:
+/// people do write the same thing twice.
+fn recognised_by(id: StanzaId, facts: &Facts) -> Ids {
+    [Some(id), facts.content.filter(|_| facts.id.is_none())]
+}
+
+/// The JID of a push service as it stands on stanzas (RFC 7622). Stores may hold some that an older
+/// version has not normalised.
+pub fn normalised(jid: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    // A host name, as almost all of them are.
+    if jid.len() < 254
+        && jid
+            .split('.')
+            .all(|label| !label.is_empty() && label.len() < 64 && label.bytes().all(is_plain))
+    {
+        return Cow::Borrowed(jid);
+    }
+    Jid::new(jid).map_or(Cow::Borrowed(jid), |jid| Cow::Owned(jid.to_string()))
 }
 
 #[cfg(test)]

@@ -49,6 +49,29 @@ pub struct Options {
     pub max_per_minute: u32,
     /// `push_notify_on`.
     pub notify_on: NotifyOn,
+    /// `push_retry_min`: the time until the second attempt after a transient failure.
+    pub retry_min: Duration,
+    /// `push_retry_max`: the longest time between two attempts.
+    pub retry_max: Duration,
+    /// `push_retry_age`: for how long a device is owed a push.
+    pub retry_age: Duration,
+    /// `push_max_failures`: failures in a row after which a push service is left alone; 0 for never.
+    pub max_failures: u32,
+    /// `push_max_in_flight`: pushes to one push service that may wait for an answer.
+    pub max_in_flight: usize,
+    /// `push_recovery_rate`: owed pushes per second to a push service that is back.
+    pub recovery_rate: u32,
+}
+
+impl Options {
+    /// The time until another attempt: exponential. `jitter`, from 1 on, keeps those apart that
+    /// failed together.
+    pub(super) fn backoff(&self, attempt: u32, jitter: f64) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(30);
+        let base = self.retry_min.saturating_mul(1 << doublings);
+        let longest = self.retry_max.max(self.retry_min);
+        base.min(longest).mul_f64(jitter).min(longest)
+    }
 }
 
 impl Default for Options {
@@ -59,6 +82,12 @@ impl Default for Options {
             answer_timeout: Duration::from_mins(2),
             max_per_minute: 60,
             notify_on: NotifyOn::All,
+            retry_min: Duration::from_secs(5),
+            retry_max: Duration::from_mins(30),
+            retry_age: Duration::from_hours(24),
+            max_failures: 5,
+            max_in_flight: 4096,
+            recovery_rate: 50,
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Record {
     pub client_id: Option<String>,
     /// The resource of the session that enabled it, for clients that have not.
     pub resource: Option<String>,
+    /// It is suspended: no session is attached to it.
+    pub suspended: bool,
 }
 
 impl Record {
@@ -93,10 +95,17 @@ pub fn surplus(records: &[Record], max_devices: usize) -> Vec<usize> {
 }
 
 /// The registration of the client that binds: the one with its client id, else one without any
-/// that was enabled under the same resource. The newest, where there are several.
-pub fn owned_by(records: &[Record], client_id: Option<&str>, resource: &str) -> Option<usize> {
+/// that was enabled under the same resource. The newest, where there are several. One that is
+/// suspended counts only if `even_suspended`.
+pub fn owned_by(
+    records: &[Record],
+    client_id: Option<&str>,
+    resource: &str,
+    even_suspended: bool,
+) -> Option<usize> {
     let newest = |owned: &dyn Fn(&Record) -> bool| {
         (0..records.len())
+            .filter(|&index| even_suspended || !records[index].suspended)
             .filter(|&index| owned(&records[index]))
             .max_by_key(|&index| records[index].age())
     };
@@ -191,11 +200,18 @@ mod tests {
         records[1].resource = Some("phone".into());
         records[2].client_id = Some("other".into());
         records[2].resource = Some("phone".into());
-        assert_eq!(owned_by(&records, Some("client"), "phone"), Some(0));
-        assert_eq!(owned_by(&records, Some("unknown"), "phone"), Some(1));
-        assert_eq!(owned_by(&records, None, "phone"), Some(1));
-        assert_eq!(owned_by(&records, None, "desk"), None);
+        assert_eq!(owned_by(&records, Some("client"), "phone", false), Some(0));
+        assert_eq!(owned_by(&records, Some("unknown"), "phone", false), Some(1));
+        assert_eq!(owned_by(&records, None, "phone", false), Some(1));
+        assert_eq!(owned_by(&records, None, "desk", false), None);
         records[2].client_id = None;
-        assert_eq!(owned_by(&records, None, "phone"), Some(2), "the newest");
+        assert_eq!(
+            owned_by(&records, None, "phone", false),
+            Some(2),
+            "the newest"
+        );
+        records[2].suspended = true;
+        assert_eq!(owned_by(&records, None, "phone", false), Some(1));
+        assert_eq!(owned_by(&records, None, "phone", true), Some(2));
     }
 }

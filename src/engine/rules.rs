@@ -69,7 +69,7 @@ pub(super) fn silence(
 }
 
 /// Rule (a): unless another session of the same device is there to take over.
-fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Silence> {
+pub(super) fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Silence> {
     let overdue = account
         .sessions
         .get(own)

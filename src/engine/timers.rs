@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::delivery::PushId;
 use super::device::DeviceKey;
+use super::service::ServiceKey;
 
 /// What happens at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +13,11 @@ pub(super) enum Timer {
     /// A push has not been answered in time.
     Answer(PushId),
     /// What waits for a device is to be pushed.
-    Held(DeviceKey),
+    Waiting(DeviceKey),
+    /// A push service that is left alone may be probed.
+    Probe(ServiceKey),
+    /// A push service that is back gets the next helping of owed pushes.
+    Helping(ServiceKey),
 }
 
 /// The deadlines in their order.
@@ -30,14 +35,6 @@ impl Timers {
 
     pub fn next(&self) -> Option<Duration> {
         self.0.first().map(|(at, _)| *at)
-    }
-
-    /// The push that has waited longest for its answer.
-    pub fn first_answer(&self) -> Option<PushId> {
-        self.0.iter().find_map(|(_, timer)| match timer {
-            Timer::Answer(id) => Some(*id),
-            Timer::Held(_) => None,
-        })
     }
 
     /// The first one that is not later than `now`.

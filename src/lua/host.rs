@@ -8,35 +8,38 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use minidom::Element;
-use mlua::{Function, Lua, RegistryKey, Result, Table, UserData, UserDataMethods, Value};
+use mlua::{
+    Function, Lua, LuaString, RegistryKey, Result, Table, UserData, UserDataMethods, Value,
+};
 use xmpp_parsers::stanza_error::DefinedCondition;
 
 use super::meeting::{
-    self, Body, Decided, Disclosure, Meeting, Push, Shared, State, decide, normalised, now,
-    read_registration, read_sessions,
+    self, Body, Decided, Disclosure, Meeting, Push, Shared, State, decide, now, read_registration,
+    read_sessions,
 };
 use super::reader::{self, Frame, Keys, Reply, Stanza};
 use super::requests::text;
 use super::{dom, writer};
-use crate::engine::{Account, Answer, Due, Engine, NotifyOn, Options, PushId, Released};
+use crate::engine::{
+    Account, Answer, Due, Engine, Failing, NotifyOn, Options, Outcome, Owed, PushId, Released,
+    Report, ServiceChange, normalised,
+};
 use crate::stanza::Importance;
-use crate::wire::publish::{Publish, Summary, xml_text};
+use crate::wire::publish::{Header, Summary, xml_text};
+
+/// How many devices are taken over from a store.
+const MAX_RESTORED: usize = 131_072;
 
 /// `open(host, stanza metatable, st.deserialize)`: the engine of this host, with all that it
 /// knows from before if there has been one.
 pub fn open(lua: &Lua, (name, metatable, deserialize): (String, Table, Function)) -> Result<Host> {
-    let forms = lua.create_table()?;
-    let weak = lua.create_table()?;
-    weak.raw_set("__mode", "k")?;
-    forms.set_metatable(Some(weak))?;
     Ok(Host {
         state: Shared::of(&name),
         name,
         keys: Keys::new(lua)?,
         metatable,
         deserialize,
-        forms,
-        items: RefCell::default(),
+        shared: RefCell::default(),
     })
 }
 
@@ -53,27 +56,48 @@ pub struct Host {
     keys: Keys,
     metatable: Table,
     deserialize: Function,
-    /// Record -> its `<publish-options/>`, or false; weak keys.
-    forms: Table,
-    /// The `<item/>` of an unimportant and of an important push that tells nothing else.
-    items: RefCell<[Option<Table>; 2]>,
+    /// What unimportant and important pushes have in common that tell nothing else.
+    shared: RefCell<[Option<Common>; 2]>,
 }
 
-/// Pushes, silent registrations (identifier and reason in turn), and seconds to the next
-/// deadline if it is an earlier one.
-type Outcome = (Option<Table>, Option<Table>, Option<f64>);
+/// What pushes have in common as long as nobody will change it.
+#[derive(Clone)]
+struct Common {
+    item: Table,
+    /// Record -> its `<pubsub/>`; weak keys.
+    publishes: Table,
+}
+
+/// A push for the shim: its stanza, the registration's identifier, whether it is important; and for
+/// listeners `{ record, original, body, sender }`.
+type Published = (Table, LuaString, bool, Option<Table>);
+
+/// Seconds to the next deadline if it is an earlier one, and a push if there is one.
+type Delayed = (
+    Option<f64>,
+    Option<Table>,
+    Option<LuaString>,
+    bool,
+    Option<Table>,
+);
 
 impl UserData for Host {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("configure", Self::configure);
         methods.add_method("readers", Self::readers);
-        methods.add_method("outcome", Self::outcome);
+        methods.add_method("settle", Self::settle);
+        methods.add_method("next_push", Self::next_push);
         methods.add_method("release", Self::release);
         methods.add_method("ping", Self::ping);
         methods.add_method("answered", Self::answered);
         methods.add_method("expire", Self::expire);
+        methods.add_method("alive", Self::alive);
         methods.add_method("discreet", Self::discreet);
         methods.add_method("vetoed", Self::vetoed);
+        methods.add_method("postpone", Self::postpone);
+        methods.add_method("suspend", Self::suspend);
+        methods.add_method("owed", Self::owed);
+        methods.add_method("restore", Self::restore);
         methods.add_method("back", |_, this, (user, identifier): (String, String)| {
             this.state.borrow()?.engine.back(&user, &identifier);
             Ok(())
@@ -96,6 +120,12 @@ impl UserData for Host {
         methods.add_method("in_flight", |_, this, ()| {
             Ok(this.state.borrow()?.engine.in_flight())
         });
+        methods.add_method("out", |_, this, ()| {
+            Ok(this.state.borrow()?.engine.services_out())
+        });
+        methods.add_method("waiting", |_, this, ()| {
+            Ok(this.state.borrow()?.engine.waiting())
+        });
     }
 }
 
@@ -113,6 +143,12 @@ impl Host {
             answer_timeout: seconds("push_answer_timeout")?,
             max_per_minute: options.get("push_max_per_minute")?,
             notify_on: NotifyOn::from_name(&notify_on).unwrap_or_default(),
+            retry_min: seconds("push_retry_min")?,
+            retry_max: seconds("push_retry_max")?,
+            retry_age: seconds("push_retry_age")?,
+            max_failures: options.get("push_max_failures")?,
+            max_in_flight: options.get("push_max_in_flight")?,
+            recovery_rate: options.get("push_recovery_rate")?,
         };
         let important_body: String = options.get("push_notification_important_body")?;
         let disclosure = Disclosure {
@@ -120,7 +156,7 @@ impl Host {
             sender: options.get("push_notification_with_sender")?,
             important_body: Some(important_body).filter(|body| !body.is_empty()),
         };
-        this.items.take();
+        this.shared.take();
         let state = &mut *this.state.borrow()?;
         state.engine.configure(engine_options);
         state.disclosure = disclosure;
@@ -128,10 +164,10 @@ impl Host {
         Ok(state.next_delay(now()))
     }
 
-    /// `readers()`: the functions `archived`, `offline` and `unacked` (see [`meeting`]). They return
-    /// nothing, or the reason why nobody is pushed, or true if there is something for `outcome`,
-    /// and the place to go on from if there is more in the queue.
-    fn readers(lua: &Lua, this: &Self, (): ()) -> Result<(Function, Function, Function)> {
+    /// `readers()`: the functions `archived`, `offline`, `unacked` and `read` (see [`meeting`]). The
+    /// first two return nothing, or the reason why nobody is pushed, or true if there is something to
+    /// settle, or false if the user's queues have to be read first.
+    fn readers(lua: &Lua, this: &Self, (): ()) -> Result<(Function, Function, Function, Function)> {
         let function = |read: fn(&mut State, &str, &Frame<'_>) -> Reply| {
             let (state, name) = (this.state.clone(), this.name.clone());
             reader::function(lua, &this.keys, move |frame| match state.borrow() {
@@ -143,17 +179,18 @@ impl Host {
             function(meeting::archived)?,
             function(meeting::offline)?,
             function(meeting::unacked)?,
+            function(meeting::read)?,
         ))
     }
 
-    /// `outcome(stanza, records, listened)` after `archived` and `offline`,
-    /// `outcome(queue, session, listened)` after `unacked`: what there is to do. Where nobody
-    /// listens to `cloud_notify/push`, pushes say less and share what nobody will change.
-    fn outcome(
+    /// `settle(stanza or queue)` after a reader has said that there is something to do: the number
+    /// of pushes to fetch with `next_push`, the registrations that get none and why (identifier and
+    /// reason in turn), and seconds to the next deadline if it is an earlier one.
+    fn settle(
         lua: &Lua,
         this: &Self,
-        (stanzas, source, listened): (Table, Table, bool),
-    ) -> Result<Outcome> {
+        stanzas: Table,
+    ) -> Result<(usize, Option<Table>, Option<f64>)> {
         let Meeting {
             pushes,
             holds,
@@ -167,56 +204,65 @@ impl Host {
                 .transpose()?;
             this.state.borrow()?.engine.hold(now(), ticket, stanza);
         }
-        let write = |decided: &Decided| {
-            // The records of a user, or the session with the one record that counts.
-            let field = if decided.place == 0 {
-                &*decided.identifier
-            } else {
-                "push_settings"
-            };
-            let original = at(&stanzas, decided.place)?;
-            this.push(
-                lua,
-                decided,
-                &source.raw_get(field)?,
-                Some(&original),
-                listened,
-            )
-        };
-        let pushes = (!pushes.is_empty())
-            .then(|| {
-                let pushes = pushes.iter().map(write).collect::<Result<Vec<_>>>()?;
-                lua.create_sequence_from(pushes)
-            })
-            .transpose()?;
         let silent = (!silent.is_empty())
             .then(|| {
                 let pairs = silent.into_iter();
                 lua.create_sequence_from(pairs.flat_map(|(who, why)| [who, why.to_owned()]))
             })
             .transpose()?;
-        let delay = this.state.borrow()?.next_delay(now());
-        Ok((pushes, silent, delay))
+        let count = pushes.len();
+        let state = &mut *this.state.borrow()?;
+        state.pushes.extend(pushes.into_iter().rev());
+        Ok((count, silent, state.next_delay(now())))
     }
 
-    /// `release(user, identifier, record, sessions)`: what waited for a device that `expire` has
-    /// named: nil, or a push with its stanza as `original`; and seconds to the next deadline.
+    /// `next_push(stanza or queue, source, listened)`: a push. Source is the user's records, or the
+    /// session with the one that counts. Where nobody listens to `cloud_notify/push`, pushes
+    /// share what nobody will change.
+    fn next_push(
+        lua: &Lua,
+        this: &Self,
+        (stanzas, source, listened): (Table, Table, bool),
+    ) -> Result<Published> {
+        let decided = this.state.borrow()?.pushes.pop();
+        let decided = decided.ok_or_else(|| mlua::Error::runtime("there is no push"))?;
+        let (identifier, record) = if decided.place == 0 {
+            writer::entry(lua, &source, &decided.identifier)?
+        } else {
+            (
+                source.raw_get("push_identifier")?,
+                source.raw_get("push_settings")?,
+            )
+        };
+        let original = at(&stanzas, decided.place)?;
+        this.publish(
+            lua,
+            &decided,
+            identifier,
+            &record,
+            Some(&original),
+            listened,
+        )
+    }
+
+    /// `release(user, identifier, record, sessions)`: seconds to the next deadline, and what waited
+    /// for a device that `expire` has named: a push, its original, or nothing.
     fn release(
         lua: &Lua,
         this: &Self,
-        (user, identifier, record, sessions): (String, String, Table, Value),
-    ) -> Result<(Option<Table>, Option<f64>)> {
+        (user, identifier, record, sessions): (String, LuaString, Table, Value),
+    ) -> Result<Delayed> {
         let jid = format!("{user}@{}", this.name);
-        let (decided, original, delay) = {
-            let now = now();
+        let name = identifier.to_str()?.to_owned();
+        let now = now();
+        let released = {
             let state = &mut *this.state.borrow()?;
             let State {
                 engine, disclosure, ..
             } = state;
             let released = reader::read(lua, &this.keys, (&record, sessions), |frame| {
                 let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
-                let registration =
-                    read_registration(&identifier, &frame.table(0)?, disclosure.body)?;
+                let registration = read_registration(&name, &frame.table(0)?, disclosure.body)?;
                 let account = Account {
                     user: &user,
                     registrations: &[registration],
@@ -224,37 +270,60 @@ impl Host {
                 };
                 engine.release(now, &account, 0)
             })?;
-            let Some(released) = released else {
-                return Ok((None, state.next_delay(now)));
-            };
-            let original: Table = lua.registry_value(&released.stanza)?;
-            let decided = reader::read(lua, &this.keys, (&record, &original), |frame| {
-                let record = frame.table(0)?;
-                let Released { id, importance, .. } = released;
-                Stanza::with(&frame.table(1)?, |stanza| {
-                    let push = Push {
-                        id,
-                        place: 0,
-                        importance,
-                    };
-                    decide(push, &identifier, &record, Some(stanza), &jid, disclosure)
-                })
-            })?;
-            lua.remove_registry_value(released.stanza)?;
-            (decided, original, state.next_delay(now))
+            (released, state.next_delay(now))
         };
-        let push = decided
-            .map(|decided| this.push(lua, &decided, &record, Some(&original), true))
+        let (
+            Some(Released {
+                id,
+                stanza,
+                importance,
+            }),
+            delay,
+        ) = released
+        else {
+            return Ok(delayed(released.1, None));
+        };
+        let original: Option<Table> = stanza
+            .as_ref()
+            .map(|stanza| lua.registry_value(stanza))
             .transpose()?;
-        Ok((push, delay))
+        let push = Push {
+            id,
+            place: 0,
+            importance,
+        };
+        let decided = {
+            let state = &mut *this.state.borrow()?;
+            if let Some(stanza) = stanza {
+                state.engine.keep(id, stanza);
+            }
+            let told = &state.disclosure;
+            reader::read(lua, &this.keys, (&record, original.as_ref()), |frame| {
+                let record = frame.table(0)?;
+                match frame.table(1) {
+                    Some(original) => Stanza::with(&original, |stanza| {
+                        decide(push, &name, &record, Some(stanza), &jid, told)
+                    }),
+                    None => decide::<Stanza<'_>>(push, &name, &record, None, &jid, told),
+                }
+            })?
+        };
+        let published = decided
+            .map(|decided| {
+                this.compose(lua, &decided, identifier, &record, original.as_ref(), true)
+            })
+            .transpose()?;
+        Ok(delayed(delay, published))
     }
 
-    /// `ping(user, identifier, record)`: a push without a stanza, and seconds to the next deadline.
+    /// `ping(user, identifier, record)`: seconds to the next deadline, and a push without a stanza
+    /// unless the push service could not take it now.
     fn ping(
         lua: &Lua,
         this: &Self,
-        (user, identifier, record): (String, String, Table),
-    ) -> Result<(Option<Table>, Option<f64>)> {
+        (user, identifier, record): (String, LuaString, Table),
+    ) -> Result<Delayed> {
+        let name = identifier.to_str()?.to_owned();
         let (decided, delay) = {
             let now = now();
             let state = &mut *this.state.borrow()?;
@@ -263,30 +332,29 @@ impl Host {
             } = state;
             let decided = reader::read(lua, &this.keys, &record, |frame| {
                 let record = frame.table(0)?;
-                let registrations = [read_registration(&identifier, &record, false)?];
+                let registrations = [read_registration(&name, &record, false)?];
                 let account = Account {
                     user: &user,
                     registrations: &registrations,
                     sessions: &[],
                 };
-                let id = engine.ping(now, &account, 0);
                 let push = Push {
-                    id,
+                    id: engine.ping(now, &account, 0)?,
                     place: 0,
                     importance: Importance::Unimportant,
                 };
-                decide::<Stanza<'_>>(push, &identifier, &record, None, &user, disclosure)
+                decide::<Stanza<'_>>(push, &name, &record, None, &user, disclosure)
             })?;
             (decided, state.next_delay(now))
         };
-        let push = decided
-            .map(|decided| this.push(lua, &decided, &record, None, true))
+        let published = decided
+            .map(|decided| this.compose(lua, &decided, identifier, &record, None, true))
             .transpose()?;
-        Ok((push, delay))
+        Ok(delayed(delay, published))
     }
 
-    /// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push, else
-    /// `{ user, identifier, errors, refused, ended, condition }`.
+    /// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push; else its
+    /// outcome, seconds to the next deadline, and where there is more to say a report.
     fn answered(
         lua: &Lua,
         this: &Self,
@@ -297,7 +365,7 @@ impl Host {
             Option<String>,
             Option<String>,
         ),
-    ) -> Result<Option<Table>> {
+    ) -> Result<(Option<&'static str>, Option<f64>, Option<Table>)> {
         let answer = if is_error {
             Answer::Error {
                 kind: kind.as_deref(),
@@ -307,67 +375,86 @@ impl Host {
             Answer::Result
         };
         let (Some(id), Some(from)) = (id, from) else {
-            return Ok(None);
+            return Ok((None, None, None));
         };
-        let Some(report) = this.state.borrow()?.engine.answered(&id, &from, answer) else {
-            return Ok(None);
+        let now = now();
+        let (report, delay) = {
+            let state = &mut *this.state.borrow()?;
+            let report = state.engine.answered(now, &id, &from, answer);
+            (report, state.next_delay(now))
         };
-        let table = device_table(lua, &report.device)?;
-        table.raw_set("errors", report.errors)?;
-        table.raw_set("refused", report.refused)?;
-        table.raw_set("ended", report.ended)?;
+        let Some(report) = report else {
+            return Ok((None, delay, None));
+        };
+        let outcome = outcome_name(report.outcome);
+        if report.outcome == Outcome::Delivered
+            && report.errors_before == 0
+            && report.service.is_none()
+        {
+            return Ok((Some(outcome), delay, None));
+        }
+        let table = report_table(lua, &report)?;
         table.raw_set("condition", condition.as_deref().map(defined_condition))?;
-        Ok(Some(table))
+        Ok((Some(outcome), delay, Some(table)))
     }
 
-    /// `expire()`: devices with something due, devices whose service has not answered
-    /// (both `{ user, identifier }`), seconds to the next deadline.
-    fn expire(lua: &Lua, this: &Self, (): ()) -> Result<(Vec<Table>, Vec<Table>, Option<f64>)> {
+    /// `expire()`: seconds to the next deadline; devices with something due (`{ user, identifier }`);
+    /// reports of pushes that were not answered in time; devices whose push service is given up.
+    #[expect(clippy::type_complexity, reason = "what a Lua function returns")]
+    fn expire(
+        lua: &Lua,
+        this: &Self,
+        (): (),
+    ) -> Result<(Option<f64>, Vec<Table>, Vec<Table>, Vec<Table>)> {
         let now = now();
         let (expired, delay) = {
             let state = &mut *this.state.borrow()?;
             state.armed = None;
             (state.engine.expire(now), state.next_delay(now))
         };
-        let tables = |devices: Vec<Due>| -> Result<Vec<Table>> {
-            devices
-                .iter()
-                .map(|device| device_table(lua, device))
-                .collect()
-        };
         lua.expire_registry_values();
-        Ok((tables(expired.due)?, tables(expired.unanswered)?, delay))
+        let devices = |devices: &[Due]| -> Result<Vec<Table>> {
+            let tables = devices.iter().map(|device| device_table(lua, device));
+            tables.collect()
+        };
+        let reports = expired.unanswered.iter();
+        let reports: Result<_> = reports.map(|report| report_table(lua, report)).collect();
+        Ok((
+            delay,
+            devices(&expired.due)?,
+            reports?,
+            devices(&expired.given_up)?,
+        ))
     }
 
-    /// `discreet(push)`: its stanza once more, without text and sender of the message.
-    fn discreet(lua: &Lua, this: &Self, push: Table) -> Result<Table> {
-        let record: Table = push.raw_get("record")?;
-        let id: String = push.raw_get("id")?;
-        let important: bool = push.raw_get("important")?;
-        let body = this
-            .state
-            .borrow()?
-            .disclosure
-            .important_body
-            .clone()
-            .filter(|_| important);
-        let publish = Publish {
+    /// `alive(from, connected)`: a sign of life from a push service, or from a host that there is a
+    /// connection with now. Seconds to the next deadline if it is an earlier one.
+    fn alive(_: &Lua, this: &Self, (from, connected): (String, bool)) -> Result<Option<f64>> {
+        let now = now();
+        let state = &mut *this.state.borrow()?;
+        state.engine.alive(now, &from, connected);
+        Ok(state.next_delay(now))
+    }
+
+    /// `discreet(stanza, record, important)`: a push once more, without text and sender of the message.
+    fn discreet(
+        lua: &Lua,
+        this: &Self,
+        (stanza, record, important): (Table, Table, bool),
+    ) -> Result<Table> {
+        let attr: Table = stanza.raw_get("attr")?;
+        let id: String = attr.raw_get("id")?;
+        let jid = xml_text(&normalised(&text(&record, "jid").unwrap_or_default()));
+        let node = xml_text(&text(&record, "node").unwrap_or_default());
+        let item = this.common(lua, important)?.item;
+        let options = this.options(lua, &record)?;
+        let pubsub = writer::pubsub(lua, &this.metatable, &node, item, options)?;
+        let header = Header {
             id: &id,
             from: &this.name,
-            to: &normalised(&text(&record, "jid").unwrap_or_default()),
-            node: &xml_text(&text(&record, "node").unwrap_or_default()),
-            summary: Summary {
-                body: body.as_deref(),
-                sender: None,
-            },
+            to: &jid,
         };
-        writer::publish(
-            lua,
-            &this.metatable,
-            &publish,
-            None,
-            this.options(lua, &record, true)?,
-        )
+        writer::iq(lua, &this.metatable, &header, pubsub)
     }
 
     /// `vetoed(id)`: seconds to the next deadline if it is an earlier one.
@@ -380,91 +467,235 @@ impl Host {
         Ok(state.next_delay(now))
     }
 
-    /// `{ id, identifier, important, stanza }`, and for listeners `{ record, original, body, sender }`
-    fn push(
+    /// `postpone(user, identifier)`: its record cannot be read. Seconds to the next deadline.
+    fn postpone(_: &Lua, this: &Self, (user, identifier): (String, String)) -> Result<Option<f64>> {
+        let now = now();
+        let state = &mut *this.state.borrow()?;
+        state.engine.postpone(now, &user, &identifier);
+        Ok(state.next_delay(now))
+    }
+
+    /// `suspend(user, identifier, seconds)`: seconds to the next deadline.
+    fn suspend(
+        _: &Lua,
+        this: &Self,
+        (user, identifier, wait): (String, String, u64),
+    ) -> Result<Option<f64>> {
+        let now = now();
+        let state = &mut *this.state.borrow()?;
+        let wait = Duration::from_secs(wait);
+        state.engine.suspend(now, &user, &identifier, wait);
+        Ok(state.next_delay(now))
+    }
+
+    /// `owed()`: what is owed and which push services fail, as plain data for the store; nil if
+    /// there is nothing. Times are in seconds.
+    fn owed(lua: &Lua, this: &Self, (): ()) -> Result<Option<Table>> {
+        let (owed, failing) = this.state.borrow()?.engine.owed(now());
+        if owed.is_empty() && failing.is_empty() {
+            return Ok(None);
+        }
+        let devices = owed.iter().map(|owed| {
+            let table = device_table(lua, &owed.device)?;
+            let important = owed.importance >= Importance::Important;
+            table.raw_set("important", important)?;
+            table.raw_set("age", owed.age.as_secs())?;
+            table.raw_set("due_in", owed.due_in.as_secs())?;
+            table.raw_set("suspended", owed.suspended)?;
+            Ok(table)
+        });
+        let services = failing.iter().map(|failing| {
+            let table = lua.create_table()?;
+            table.raw_set("jid", &*failing.jid)?;
+            table.raw_set("failures", failing.failures)?;
+            table.raw_set("age", failing.age.as_secs())?;
+            Ok(table)
+        });
+        let all = lua.create_table()?;
+        all.raw_set("devices", devices.collect::<Result<Vec<_>>>()?)?;
+        all.raw_set("services", services.collect::<Result<Vec<_>>>()?)?;
+        Ok(Some(all))
+    }
+
+    /// `restore(owed, elapsed)`: what `owed` said so many seconds ago. Whatever of it cannot be read is
+    /// passed over. How many devices are owed something, and seconds to the next deadline.
+    fn restore(_: &Lua, this: &Self, (all, elapsed): (Table, u64)) -> Result<(usize, Option<f64>)> {
+        let now = now();
+        let elapsed = Duration::from_secs(elapsed);
+        let seconds = |table: &Table, name: &str| match table.raw_get(name) {
+            Ok(Value::Integer(seconds)) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+            Ok(Value::Number(seconds)) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        let list = |name: &str| {
+            let list: Option<Table> = all.raw_get(name).ok();
+            let entries = list.into_iter().flat_map(|list| {
+                let entries = list.sequence_values::<Table>();
+                entries.filter_map(Result::ok).collect::<Vec<_>>()
+            });
+            entries.take(MAX_RESTORED)
+        };
+        let state = &mut *this.state.borrow()?;
+        for table in list("services") {
+            if let Some(jid) = text(&table, "jid") {
+                let failing = Failing {
+                    jid: jid.into(),
+                    failures: table.raw_get("failures").unwrap_or(1),
+                    age: seconds(&table, "age") + elapsed,
+                };
+                state.engine.restore_service(now, &failing);
+            }
+        }
+        for (place, table) in list("devices").enumerate() {
+            let (Some(user), Some(identifier)) = (text(&table, "user"), text(&table, "identifier"))
+            else {
+                continue;
+            };
+            let owed = Owed {
+                device: Due {
+                    user: user.into(),
+                    identifier: identifier.into(),
+                },
+                importance: if matches!(table.raw_get("important"), Ok(Value::Boolean(true))) {
+                    Importance::Important
+                } else {
+                    Importance::Unimportant
+                },
+                age: seconds(&table, "age") + elapsed,
+                due_in: seconds(&table, "due_in").saturating_sub(elapsed),
+                suspended: matches!(table.raw_get("suspended"), Ok(Value::Boolean(true))),
+            };
+            state.engine.restore(now, &owed, place);
+        }
+        Ok((state.engine.waiting(), state.next_delay(now)))
+    }
+
+    /// A push for a stanza, which is kept in case it has to be pushed again.
+    fn publish(
+        &self,
+        lua: &Lua,
+        decided: &Decided,
+        identifier: LuaString,
+        record: &Table,
+        original: Option<&Table>,
+        listened: bool,
+    ) -> Result<Published> {
+        if let Some(original) = original {
+            let key = lua.create_registry_value(original)?;
+            self.state.borrow()?.engine.keep(decided.id, key);
+        }
+        self.compose(lua, decided, identifier, record, original, listened)
+    }
+
+    fn compose(
+        &self,
+        lua: &Lua,
+        decided: &Decided,
+        identifier: LuaString,
+        record: &Table,
+        original: Option<&Table>,
+        listened: bool,
+    ) -> Result<Published> {
+        let important = decided.importance >= Importance::Important;
+        let tells_nothing = decided.body == Body::Usual && decided.sender.is_none();
+        let pubsub = if tells_nothing && !listened {
+            self.shared_pubsub(lua, decided, record, important)?
+        } else {
+            let usual = self.state.borrow()?.disclosure.important_body.clone();
+            let summary = Summary {
+                body: match &decided.body {
+                    Body::Usual => usual.as_deref().filter(|_| important),
+                    Body::Own(body) => Some(&**body),
+                },
+                sender: decided.sender.as_deref(),
+            };
+            let item = writer::item(lua, &self.metatable, &summary)?;
+            let options = self.options(lua, record)?;
+            writer::pubsub(lua, &self.metatable, &decided.node, item, options)?
+        };
+        let id = decided.id.to_string();
+        let header = Header {
+            id: &id,
+            from: &self.name,
+            to: &decided.jid,
+        };
+        let stanza = writer::iq(lua, &self.metatable, &header, pubsub)?;
+        let details = listened
+            .then(|| {
+                let usual = self.state.borrow()?.disclosure.important_body.clone();
+                let details = lua.create_table_with_capacity(0, 4)?;
+                details.raw_set("record", record)?;
+                details.raw_set("original", original)?;
+                let body = match &decided.body {
+                    Body::Usual => usual.as_deref().filter(|_| important),
+                    Body::Own(body) => Some(&**body),
+                };
+                details.raw_set("body", body)?;
+                details.raw_set("sender", decided.sender.as_deref())?;
+                Ok::<_, mlua::Error>(details)
+            })
+            .transpose()?;
+        Ok((stanza, identifier, important, details))
+    }
+
+    /// The `<pubsub/>` of all pushes to a registration that tell nothing else.
+    fn shared_pubsub(
         &self,
         lua: &Lua,
         decided: &Decided,
         record: &Table,
-        original: Option<&Table>,
-        listened: bool,
+        important: bool,
     ) -> Result<Table> {
-        let id = decided.id.to_string();
-        let important = decided.importance >= Importance::Important;
-        let usual = self
-            .state
-            .borrow()?
-            .disclosure
-            .important_body
-            .clone()
-            .filter(|_| important);
-        let body = match &decided.body {
-            Body::Usual => usual.as_deref(),
-            Body::Own(body) => Some(&**body),
-        };
-        let publish = Publish {
-            id: &id,
-            from: &self.name,
-            to: &decided.jid,
-            node: &decided.node,
-            summary: Summary {
-                body,
-                sender: decided.sender.as_deref(),
-            },
-        };
-        let tells_nothing = decided.body == Body::Usual && decided.sender.is_none();
-        let item = (tells_nothing && !listened)
-            .then(|| self.item(lua, important, &publish.summary))
-            .transpose()?;
-        let options = self.options(lua, record, listened)?;
-        let stanza = writer::publish(lua, &self.metatable, &publish, item, options)?;
-        let push = lua.create_table_with_capacity(0, if listened { 8 } else { 4 })?;
-        push.raw_set("id", &*id)?;
-        push.raw_set("identifier", &*decided.identifier)?;
-        push.raw_set("important", important)?;
-        push.raw_set("stanza", stanza)?;
-        if listened {
-            push.raw_set("record", record)?;
-            push.raw_set("original", original)?;
-            push.raw_set("body", body)?;
-            push.raw_set("sender", decided.sender.as_deref())?;
+        let Common { item, publishes } = self.common(lua, important)?;
+        if let Some(pubsub) = publishes.raw_get(record)? {
+            return Ok(pubsub);
         }
-        Ok(push)
+        let options = self.options(lua, record)?;
+        let pubsub = writer::pubsub(lua, &self.metatable, &decided.node, item, options)?;
+        publishes.raw_set(record, &pubsub)?;
+        Ok(pubsub)
     }
 
-    /// The `<item/>` that all pushes have in common which tell nothing.
-    fn item(&self, lua: &Lua, important: bool, summary: &Summary<'_>) -> Result<Table> {
+    fn common(&self, lua: &Lua, important: bool) -> Result<Common> {
         let kind = usize::from(important);
-        if let Some(item) = &self.items.borrow()[kind] {
-            return Ok(item.clone());
+        if let Some(common) = &self.shared.borrow()[kind] {
+            return Ok(common.clone());
         }
-        let item = writer::item(lua, &self.metatable, summary)?;
-        self.items.borrow_mut()[kind] = Some(item.clone());
-        Ok(item)
+        let body = self.state.borrow()?.disclosure.important_body.clone();
+        let summary = Summary {
+            body: body.as_deref().filter(|_| important),
+            sender: None,
+        };
+        let weak = lua.create_table()?;
+        weak.raw_set("__mode", "k")?;
+        let publishes = lua.create_table()?;
+        publishes.set_metatable(Some(weak))?;
+        let common = Common {
+            item: writer::item(lua, &self.metatable, &summary)?,
+            publishes,
+        };
+        self.shared.borrow_mut()[kind] = Some(common.clone());
+        Ok(common)
     }
 
     /// `<publish-options/>` with the form in `record`; none if there is none or it is damaged.
-    /// Nobody else has a `fresh` one.
-    fn options(&self, lua: &Lua, record: &Table, fresh: bool) -> Result<Option<Table>> {
+    fn options(&self, lua: &Lua, record: &Table) -> Result<Option<Table>> {
         let Value::Table(form) = record.raw_get("options")? else {
             return Ok(None);
         };
-        match self.forms.raw_get(record)? {
-            Value::Table(options) if !fresh => return Ok(Some(options)),
-            Value::Boolean(_) => return Ok(None),
-            _ => {}
-        }
         let form = self.deserialize.call::<Table>(form).ok();
         let form = form.filter(|form| dom::element(form).is_some());
-        let options = form
-            .map(|form| writer::options(lua, &self.metatable, form))
-            .transpose()?;
-        match &options {
-            Some(options) if !fresh => self.forms.raw_set(record, options)?,
-            Some(_) => {}
-            None => self.forms.raw_set(record, false)?,
+        form.map(|form| writer::options(lua, &self.metatable, form))
+            .transpose()
+    }
+}
+
+fn delayed(delay: Option<f64>, push: Option<Published>) -> Delayed {
+    match push {
+        Some((stanza, identifier, important, details)) => {
+            (delay, Some(stanza), Some(identifier), important, details)
         }
-        Ok(options)
+        None => (delay, None, None, false, None),
     }
 }
 
@@ -484,8 +715,41 @@ fn defined_condition(name: &str) -> &str {
 }
 
 fn device_table(lua: &Lua, device: &Due) -> Result<Table> {
-    let table = lua.create_table_with_capacity(0, 6)?;
+    let table = lua.create_table_with_capacity(0, 4)?;
     table.raw_set("user", &*device.user)?;
     table.raw_set("identifier", &*device.identifier)?;
+    Ok(table)
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Revived => "revived",
+        Outcome::Failed => "failed",
+        Outcome::Refused => "refused",
+        Outcome::Suspended => "suspended",
+        Outcome::Removed => "removed",
+    }
+}
+
+/// `{ user, identifier, outcome, errors, service = { jid, back, failures, owed } }`
+fn report_table(lua: &Lua, report: &Report) -> Result<Table> {
+    let table = device_table(lua, &report.device)?;
+    table.raw_set("outcome", outcome_name(report.outcome))?;
+    table.raw_set("errors", report.errors)?;
+    if let Some(ServiceChange {
+        jid,
+        back,
+        failures,
+        owed,
+    }) = &report.service
+    {
+        let service = lua.create_table()?;
+        service.raw_set("jid", &**jid)?;
+        service.raw_set("back", *back)?;
+        service.raw_set("failures", *failures)?;
+        service.raw_set("owed", *owed)?;
+        table.raw_set("service", service)?;
+    }
     Ok(table)
 }

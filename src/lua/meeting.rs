@@ -1,23 +1,24 @@
 //! Stanzas meet registrations: Lua functions that read on the stack and ask the engine.
 //!
 //! Most events lead to nothing, or to a line in the log; so these functions make no
-//! value in Lua but a boolean or a string. What is to be done otherwise stays here as a
-//! [`Meeting`] until the shim fetches it with `outcome`.
+//! value in Lua but a boolean or a string. What is to be done otherwise stays here until the shim
+//! fetches it: first a [`Meeting`] with `settle`, then each push with `next_push`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mlua::RegistryKey;
 use once_cell::sync::Lazy;
 use parking_lot::{Mutex, MutexGuard};
-use xmpp_parsers::jid::Jid;
 
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
+use crate::engine::suspension::Suspension;
 use crate::engine::{
     Account, Connection, Decision, Engine, PushId, Registration, Session, Silence, Ticket, Verdict,
+    normalised,
 };
-use crate::stanza::{self, Attr, Element, Facts, Importance, StanzaId, is_call, queued_id};
+use crate::stanza::{self, Attr, Element, Facts, Importance, StanzaId, may_be_call, queued_id};
 use crate::wire::publish::xml_text;
 
 /// The longest message text that goes into a notification, in bytes.
@@ -29,9 +30,20 @@ static HOSTS: Lazy<Mutex<HashMap<String, Shared>>> = Lazy::new(Mutex::default);
 /// Time that never goes back, whatever happens to the clock.
 static START: Lazy<Instant> = Lazy::new(Instant::now);
 
+/// What was before the start can be said, too.
+const BEFORE_START: Duration = Duration::from_hours(365 * 24);
+
 /// The time now, for the engine.
 pub fn now() -> Duration {
-    START.elapsed()
+    BEFORE_START + START.elapsed()
+}
+
+/// Seconds since 1970, as the clock has it.
+pub fn clock() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 /// What is known on behalf of a host.
@@ -41,8 +53,11 @@ pub struct State {
     pub disclosure: Disclosure,
     /// The deadline that the shim knows of.
     pub armed: Option<Duration>,
-    /// What the shim has to fetch.
+    /// What the shim has to settle.
     pub meeting: Meeting,
+    /// The pushes that the shim has to fetch, the next one last: a listener may cause others that
+    /// have to be fetched before the rest.
+    pub pushes: Vec<Decided>,
 }
 
 /// The state of a host, shared by all that Lua has of it.
@@ -143,36 +158,65 @@ struct Known {
 
 /// `archived(user, records, sessions, stanza, archive id)`: rule (b).
 pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
-    let ask = |state: &mut State, account: &Account<'_>, known: &Known| {
-        let id = frame
-            .str(4)
-            .map(|id| StanzaId::archived(id, state.engine.key()));
-        state
-            .engine
-            .archived(now(), account, &known.facts, id.unwrap_or(known.id))
-    };
     all_registrations(
         state,
         host,
         frame,
         Engine::<RegistryKey>::silent_unless_call,
-        ask,
+        |state, account, known| {
+            let id = frame
+                .str(4)
+                .map(|id| StanzaId::archived(id, state.engine.key()));
+            state
+                .engine
+                .archived(now(), account, &known.facts, id.unwrap_or(known.id))
+        },
     )
 }
 
 /// `offline(user, records, sessions, stanza)`: rule (c).
 pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
-    let ask = |state: &mut State, account: &Account<'_>, known: &Known| {
-        state.engine.offline(now(), account, &known.facts, known.id)
-    };
-    all_registrations(state, host, frame, |_| None, ask)
+    all_registrations(
+        state,
+        host,
+        frame,
+        |_| None,
+        |state, account, known| state.engine.offline(now(), account, &known.facts, known.id),
+    )
 }
 
-/// `unacked(user, session, sessions, queue, place)`: rule (a), for the registration that the
-/// session is attached to. Goes through the queue from `place` up to the first push, for a veto
-/// of it may change what becomes of the rest.
+/// `unacked(user, session, sessions, queue, place, listened)`: rule (a), for the registration that the
+/// session is attached to. Goes through the queue from `place` up to the first push, for a
+/// veto of it may change what becomes of the rest. What a push speaks for anyway is left unread.
 pub fn unacked(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     queue(state, host, frame).unwrap_or(Reply::Nothing)
+}
+
+/// `read(user, session, sessions, queue)`: reads what `unacked` has left unread, so that it is
+/// recognised when it is met again.
+pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    let (Some(user), Some(session), Some(queue)) = (frame.str(0), frame.table(1), frame.table(3))
+    else {
+        return Reply::Nothing;
+    };
+    let (sessions, _) = read_sessions(frame.table(2).as_ref(), Some(&session));
+    let Some(identifier) = session.str(Key::PushIdentifier) else {
+        return Reply::Nothing;
+    };
+    let new_id = NewId::of(user, host, identifier, &session, &sessions);
+    let mut meeting = Meeting::default();
+    let mut served = Vec::with_capacity(queue.len());
+    for place in 1..=queue.len() {
+        queue.with_entry(place, |table| {
+            Stanza::with(table, |stanza| {
+                let known = recognise(&mut state.engine, table, stanza, &new_id);
+                meeting.mark(place, known);
+                served.push((known.id, known.facts));
+            });
+        });
+    }
+    state.engine.served(user, identifier, served);
+    meeting.leave(state)
 }
 
 /// `silent_unless_call` says what can be said without a look at the stanza.
@@ -187,7 +231,8 @@ fn all_registrations(
     else {
         return Reply::Nothing;
     };
-    let (sessions, _) = read_sessions(frame.table(2).as_ref(), None);
+    let sessions_table = frame.table(2);
+    let (sessions, _) = read_sessions(sessions_table.as_ref(), None);
     let mut registrations = Vec::new();
     records.each(|identifier, record| {
         registrations.extend(read_registration(identifier, record, state.disclosure.body));
@@ -199,133 +244,265 @@ fn all_registrations(
     };
     Stanza::with(&table, |stanza| {
         if let Some(silence) = silent_unless_call(&account)
-            && !is_call(stanza)
+            && !may_be_call(stanza)
         {
             return Reply::Text(silence.reason());
         }
-        let jid = format!("{user}@{host}");
-        let known = recognise(&mut state.engine, &table, stanza, &jid, Engine::new_id);
+        if sessions_table.is_some_and(|sessions| has_unread(&sessions)) {
+            return Reply::Unread;
+        }
+        let new_id = NewId::new(user, host);
+        let known = recognise(&mut state.engine, &table, stanza, &new_id);
         let decisions = ask(state, &account, &known);
         let mut meeting = Meeting::default();
+        meeting.mark(0, known);
         for Decision {
             registration,
             verdict,
         } in decisions
         {
             let identifier = registrations[registration].identifier;
-            if let Some(push) = meeting.take(0, known, identifier, verdict) {
+            if let Some(id) = meeting.take(0, identifier, verdict) {
                 records.each(|key, record| {
                     if key == identifier {
+                        let push = Push {
+                            id,
+                            place: 0,
+                            importance: known.facts.importance,
+                        };
                         let told = &state.disclosure;
-                        meeting
-                            .pushes
-                            .extend(decide(push, key, record, Some(stanza), &jid, told));
+                        meeting.pushes.extend(decide(
+                            push,
+                            key,
+                            record,
+                            Some(stanza),
+                            &new_id.account,
+                            told,
+                        ));
                     }
                 });
             }
         }
-        meeting.reply(state, None)
+        meeting.leave(state)
     })
+}
+
+fn has_unread(sessions: &TableRef<'_>) -> bool {
+    let mut found = false;
+    sessions.each(|_, session| found |= session.has_table(Key::UnreadQueue));
+    found
+}
+
+/// A queue, gone through for one registration.
+struct Queue<'a, 'f> {
+    table: &'a TableRef<'f>,
+    record: &'a TableRef<'f>,
+    account: &'a Account<'a>,
+    session: usize,
+    host: &'a str,
+    new_id: NewId<'a>,
+    now: Duration,
+    meeting: Meeting,
+    /// How many that wait are kept as candidates for the push.
+    candidates: usize,
+    unread: bool,
 }
 
 fn queue(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply> {
     let user = frame.str(0)?;
-    let (session, queue) = (frame.table(1)?, frame.table(3)?);
-    let place = usize::try_from(frame.integer(4)?).ok()?;
+    let (session, table) = (frame.table(1)?, frame.table(3)?);
+    let place = frame.integer(4)?;
     let (sessions, own) = read_sessions(frame.table(2).as_ref(), Some(&session));
     let (own, identifier) = (own?, session.str(Key::PushIdentifier)?);
-    let attached = sessions
-        .iter()
-        .filter(|other| other.identifier == Some(identifier));
-    let has_twins = attached.count() > 1;
-    let jid = format!("{user}@{host}");
     session.with(Key::PushSettings, |record| {
         let registration = read_registration(identifier, record, state.disclosure.body)?;
-        let registrations = [registration];
         let account = Account {
             user,
-            registrations: &registrations,
+            registrations: &[registration],
             sessions: &sessions,
         };
-        let now = now();
-        let mut meeting = Meeting::default();
-        let stopped = (place..=queue.len()).find(|&place| {
-            let State {
-                engine, disclosure, ..
-            } = state;
-            queue.with_entry(place, |table| {
-                Stanza::with(table, |stanza| {
-                    if is_own_push(engine, stanza, host) {
-                        return meeting.note(identifier, Silence::OwnPush);
-                    }
-                    let known = recognise(engine, table, stanza, &jid, |engine| {
-                        let twin = has_twins.then(|| queued_id(stanza, &jid, engine.key()));
-                        match twin.flatten() {
-                            Some(twin) => engine.twin_id(twin, session.address()),
-                            None => engine.new_id(),
-                        }
-                    });
-                    let verdict = engine.unacked(now, &account, 0, own, &known.facts, known.id);
-                    if let Some(push) = meeting.take(place, known, identifier, verdict) {
-                        let decided =
-                            decide(push, identifier, record, Some(stanza), &jid, disclosure);
-                        meeting.pushes.extend(decided);
-                    }
-                });
-            });
-            !meeting.pushes.is_empty()
-        });
-        let next = stopped
-            .filter(|&place| place < queue.len())
-            .map(|place| place + 1);
-        Some(meeting.reply(state, next))
+        if let Some(silence) = Engine::<RegistryKey>::silent_unacked(&account, 0, own) {
+            return Some(Reply::Text(silence.reason()));
+        }
+        let listened = frame.is_set(5);
+        let queue = Queue {
+            table: &table,
+            record,
+            account: &account,
+            session: own,
+            host,
+            new_id: NewId::of(user, host, identifier, &session, &sessions),
+            now: now(),
+            meeting: Meeting::default(),
+            candidates: if listened {
+                Engine::<RegistryKey>::MAX_HELD
+            } else {
+                1
+            },
+            unread: false,
+        };
+        Some(queue.go_through(state, place))
     })?
 }
 
-impl Meeting {
-    /// Notes a verdict; returns the push if it is one.
-    fn take(
-        &mut self,
-        place: usize,
-        known: Known,
-        identifier: &str,
-        verdict: Verdict,
-    ) -> Option<Push> {
-        if known.is_new && self.marks.last().is_none_or(|(marked, _)| *marked != place) {
-            self.marks.push((place, known.id));
-        }
-        match verdict {
-            Verdict::Push(id) => {
-                return Some(Push {
-                    id,
-                    place,
-                    importance: known.facts.importance,
-                });
+impl Queue<'_, '_> {
+    /// Important stanzas come first: each push speaks for all that is unimportant. So there are two
+    /// passes, the second one at places below zero. Each ends at the first push.
+    fn go_through(mut self, state: &mut State, place: i64) -> Reply {
+        let length = i64::try_from(self.table.len()).unwrap_or(i64::MAX);
+        let next = if place > 0 {
+            self.important(state, place, length)
+                .map(|place| if place < length { place + 1 } else { -1 })
+                .or_else(|| self.unimportant(state, 1, length))
+        } else {
+            self.unimportant(state, place.saturating_neg(), length)
+        };
+        self.meeting.leave_queue(state, next, self.unread)
+    }
+
+    fn important(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
+        let spoken_for = state.engine.is_spoken_for(self.now, self.account, 0);
+        (from..=length).find(|&place| {
+            let account = &self.new_id.account;
+            let matters = self.with(place, |_, stanza| {
+                if spoken_for && !may_be_call(stanza) {
+                    return false;
+                }
+                let least = if spoken_for {
+                    Importance::Urgent
+                } else {
+                    Importance::Important
+                };
+                stanza::importance(stanza, account) >= least
+            });
+            if matters == Some(true) {
+                self.meet(state, place);
+            } else {
+                self.unread |= spoken_for;
             }
-            Verdict::Hold(ticket) => self.holds.push((place, ticket)),
-            Verdict::Silent(silence) => self.note(identifier, silence),
+            !self.meeting.pushes.is_empty()
+        })
+    }
+
+    fn unimportant(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
+        let mut held = 0;
+        for place in from..=length {
+            let engine = &state.engine;
+            if held == self.candidates || engine.is_spoken_for(self.now, self.account, 0) {
+                self.unread = true;
+                return None;
+            }
+            let account = &self.new_id.account;
+            let is_important = self.with(place, |_, stanza| {
+                stanza::importance(stanza, account) >= Importance::Important
+            });
+            if is_important != Some(false) {
+                continue;
+            }
+            let before = self.meeting.holds.len();
+            self.meet(state, place);
+            held += self.meeting.holds.len() - before;
+            if !self.meeting.pushes.is_empty() {
+                return (place < length).then_some(-place - 1);
+            }
         }
         None
     }
 
-    fn note(&mut self, identifier: &str, silence: Silence) {
-        let reason = silence.reason();
+    fn meet(&mut self, state: &mut State, place: i64) {
+        let State {
+            engine, disclosure, ..
+        } = state;
+        let identifier = self.account.registrations[0].identifier;
+        let Ok(index) = usize::try_from(place) else {
+            return;
+        };
+        self.table.with_entry(index, |table| {
+            Stanza::with(table, |stanza| {
+                if is_own_push(engine, stanza, self.host) {
+                    return self.meeting.note(identifier, Silence::OwnPush.reason());
+                }
+                let known = recognise(engine, table, stanza, &self.new_id);
+                self.meeting.mark(index, known);
+                let Known { facts, id, .. } = &known;
+                let verdict = engine.unacked(self.now, self.account, 0, self.session, facts, *id);
+                if let Some(id) = self.meeting.take(index, identifier, verdict) {
+                    let push = Push {
+                        id,
+                        place: index,
+                        importance: facts.importance,
+                    };
+                    let account = &self.new_id.account;
+                    let stanza = Some(stanza);
+                    let decided =
+                        decide(push, identifier, self.record, stanza, account, disclosure);
+                    self.meeting.pushes.extend(decided);
+                }
+            });
+        });
+    }
+
+    fn with<R>(&self, place: i64, look: impl FnOnce(&TableRef<'_>, &Stanza<'_>) -> R) -> Option<R> {
+        let place = usize::try_from(place).ok()?;
+        self.table.with_entry(place, |table| {
+            Stanza::with(table, |stanza| look(table, stanza))
+        })
+    }
+}
+
+impl Meeting {
+    /// Notes a verdict; returns the push if it is one.
+    fn take(&mut self, place: usize, identifier: &str, verdict: Verdict) -> Option<PushId> {
+        match verdict {
+            Verdict::Push(id) => return Some(id),
+            Verdict::Hold(ticket) => {
+                self.note(identifier, ticket.reason());
+                self.holds.push((place, ticket));
+            }
+            Verdict::Silent(silence) => self.note(identifier, silence.reason()),
+        }
+        None
+    }
+
+    fn mark(&mut self, place: usize, known: Known) {
+        if known.is_new {
+            self.marks.push((place, known.id));
+        }
+    }
+
+    fn note(&mut self, identifier: &str, reason: &'static str) {
         let noted = |(who, why): &(String, &str)| who == identifier && *why == reason;
         if !self.silent.iter().any(noted) {
             self.silent.push((identifier.to_owned(), reason));
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.pushes.is_empty() && self.holds.is_empty() && self.marks.is_empty()
+    }
+
     /// Leaves what is to be done in `state`, if anything is.
-    fn reply(self, state: &mut State, next: Option<usize>) -> Reply {
-        let is_idle = self.pushes.is_empty() && self.holds.is_empty() && self.marks.is_empty();
+    fn leave(self, state: &mut State) -> Reply {
         match &*self.silent {
-            [] if is_idle => Reply::Nothing,
-            [(_, reason)] if is_idle => Reply::Text(reason),
+            [] if self.is_idle() => Reply::Nothing,
+            [(_, reason)] if self.is_idle() => Reply::Text(reason),
             _ => {
                 state.meeting = self;
-                Reply::Work(next)
+                Reply::Work
             }
+        }
+    }
+
+    fn leave_queue(self, state: &mut State, next: Option<i64>, unread: bool) -> Reply {
+        let (text, work) = match self.leave(state) {
+            Reply::Text(text) => (Some(text), false),
+            reply => (None, reply == Reply::Work),
+        };
+        Reply::Queue {
+            text,
+            work,
+            next,
+            unread,
         }
     }
 }
@@ -340,31 +517,66 @@ fn is_own_push(engine: &Engine<RegistryKey>, stanza: &Stanza<'_>, host: &str) ->
             .is_some_and(|id| engine.is_in_flight(id))
 }
 
-/// `new_id` makes an identity for a stanza that has none yet.
+/// How stanzas without an identity get one.
+struct NewId<'a> {
+    /// The bare JID of the account.
+    account: String,
+    /// The session, if others of its device may have clones of the stanzas in its queue.
+    twins_of: Option<&'a TableRef<'a>>,
+}
+
+impl<'a> NewId<'a> {
+    fn new(user: &str, host: &str) -> Self {
+        Self {
+            account: format!("{user}@{host}"),
+            twins_of: None,
+        }
+    }
+
+    /// For the queue of `session`.
+    fn of(
+        user: &str,
+        host: &str,
+        identifier: &str,
+        session: &'a TableRef<'a>,
+        sessions: &[Session<'_>],
+    ) -> Self {
+        let attached = |other: &&Session<'_>| other.identifier == Some(identifier);
+        Self {
+            twins_of: (sessions.iter().filter(attached).count() > 1).then_some(session),
+            ..Self::new(user, host)
+        }
+    }
+
+    fn make(&self, engine: &mut Engine<RegistryKey>, stanza: &Stanza<'_>) -> StanzaId {
+        let twin = self.twins_of.and_then(|session| {
+            let queued = queued_id(stanza, &self.account, engine.key())?;
+            Some((queued, session.address()))
+        });
+        match twin {
+            Some((queued, session)) => engine.twin_id(queued, session),
+            None => engine.new_id(),
+        }
+    }
+}
+
 fn recognise(
     engine: &mut Engine<RegistryKey>,
     table: &TableRef<'_>,
     stanza: &Stanza<'_>,
-    account: &str,
-    new_id: impl FnOnce(&mut Engine<RegistryKey>) -> StanzaId,
+    new_id: &NewId<'_>,
 ) -> Known {
-    let facts = Facts::read(stanza, account, engine.key());
+    let facts = Facts::read(stanza, &new_id.account, engine.key());
     let mark = || {
         table
             .integer(Key::PushId)
             .map(|mark| StanzaId(mark.cast_unsigned()))
     };
-    match facts.id.or_else(mark) {
-        Some(id) => Known {
-            facts,
-            id,
-            is_new: false,
-        },
-        None => Known {
-            facts,
-            id: new_id(engine),
-            is_new: true,
-        },
+    let id = facts.id.or_else(mark);
+    Known {
+        facts,
+        id: id.unwrap_or_else(|| new_id.make(engine, stanza)),
+        is_new: id.is_none(),
     }
 }
 
@@ -378,7 +590,21 @@ pub fn read_registration<'f>(
         identifier,
         jid: record.str(Key::Jid)?,
         content: content || record.is_set(Key::Encryption),
+        suspended: record.with(Key::Suspended, |suspended| {
+            let remaining = read_suspension(suspended).remaining(clock());
+            Duration::from_secs(remaining)
+        }),
     })
+}
+
+/// Reads what a record says of its suspension. Whatever is damaged is as if it were long past.
+fn read_suspension(suspended: &TableRef<'_>) -> Suspension {
+    let trials = suspended.integer(Key::Trials).unwrap_or_default();
+    Suspension {
+        since: suspended.integer(Key::Since).unwrap_or_default(),
+        trials: u32::try_from(trials).unwrap_or_default(),
+        until: suspended.integer(Key::Until).unwrap_or_default(),
+    }
 }
 
 /// Reads the sessions that are attached to anything, and `own`; and says at which place that is.
@@ -447,17 +673,12 @@ pub fn decide<E: stanza::Element>(
         id,
         place,
         identifier: identifier.to_owned(),
-        jid: normalised(record.str(Key::Jid)?),
+        jid: xml_text(&normalised(record.str(Key::Jid)?)),
         node: xml_text(record.str(Key::Node).unwrap_or_default()),
         importance,
         body,
         sender,
     })
-}
-
-/// Stores may hold JIDs that an older version has not normalised (RFC 7622).
-pub fn normalised(jid: &str) -> String {
-    Jid::new(jid).map_or_else(|_| xml_text(jid), |jid| jid.to_string())
 }
 
 fn cut(body: &str) -> &str {

@@ -45,6 +45,7 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
     exports.set("admit", lua.create_function(requests::admit)?)?;
     exports.set("matching", lua.create_function(requests::matching)?)?;
     exports.set("surplus", lua.create_function(requests::surplus)?)?;
+    exports.set("suspend", lua.create_function(requests::suspend)?)?;
     exports.set("owned_by", lua.create_function(requests::owned_by)?)?;
     Ok(exports)
 }

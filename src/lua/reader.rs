@@ -46,10 +46,15 @@ keys! {
     PushIdentifier = "push_identifier",
     PushSettings = "push_settings",
     Smacks = "smacks",
+    Since = "since",
     Stamp = "stamp",
+    Suspended = "suspended",
     Tags = "tags",
     To = "to",
+    Trials = "trials",
     Type = "type",
+    UnreadQueue = "unread_queue",
+    Until = "until",
     Xmlns = "xmlns",
 }
 
@@ -79,6 +84,9 @@ impl Keys {
 /// Stack slots that a frame has at hand; deeper tables ask for more.
 const SLOTS: c_int = 32;
 
+/// The most arguments that a [`function`] has.
+const ARGUMENTS: c_int = 6;
+
 /// The arguments of one reading.
 pub struct Frame<'f> {
     state: *mut lua_State,
@@ -93,10 +101,24 @@ pub struct Frame<'f> {
 pub enum Reply {
     /// Nothing.
     Nothing,
+    /// False: what sessions have unread has to be read first.
+    Unread,
     /// A string.
     Text(&'static str),
-    /// True, and a place to go on from.
-    Work(Option<usize>),
+    /// After a queue: a string, or true if there is something to do; where to go on from; whether
+    /// something has been left unread.
+    Queue {
+        /// A string instead of true.
+        text: Option<&'static str>,
+        /// There is something to do.
+        work: bool,
+        /// Where to go on from.
+        next: Option<i64>,
+        /// Something has been left unread.
+        unread: bool,
+    },
+    /// True.
+    Work,
 }
 
 type Body = Box<dyn Fn(&Frame<'_>) -> Reply>;
@@ -131,9 +153,12 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checkstack(state, SLOTS, c"arguments".as_ptr());
         let body: *const Body = ffi::lua_touserdata(state, ffi::lua_upvalueindex(3)).cast();
+        // What is missing is nil; and the keys are at hand on the stack.
+        ffi::lua_settop(state, ARGUMENTS);
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
         let frame = Frame {
             state,
-            keys: ffi::lua_upvalueindex(1),
+            keys: ARGUMENTS + 1,
             arguments: 0,
             lifetime: PhantomData,
         };
@@ -141,15 +166,39 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
         let reply = catch_unwind(AssertUnwindSafe(|| (*body)(&frame))).map_err(drop);
         match reply {
             Ok(Reply::Nothing) => 0,
+            Ok(Reply::Unread) => {
+                ffi::lua_pushboolean(state, 0);
+                1
+            }
             Ok(Reply::Text(text)) => {
                 ffi::lua_pushlstring(state, text.as_ptr().cast(), text.len());
                 1
             }
-            Ok(Reply::Work(next)) => {
+            Ok(Reply::Work) => {
                 ffi::lua_pushboolean(state, 1);
-                let Some(next) = next else { return 1 };
-                ffi::lua_pushinteger(state, ffi::lua_Integer::try_from(next).unwrap_or(0));
-                2
+                1
+            }
+            Ok(Reply::Queue {
+                text,
+                work,
+                next,
+                unread,
+            }) => {
+                match text {
+                    Some(text) => drop(ffi::lua_pushlstring(
+                        state,
+                        text.as_ptr().cast(),
+                        text.len(),
+                    )),
+                    None if work => ffi::lua_pushboolean(state, 1),
+                    None => ffi::lua_pushnil(state),
+                }
+                match next {
+                    Some(next) => ffi::lua_pushinteger(state, next as ffi::lua_Integer),
+                    None => ffi::lua_pushnil(state),
+                }
+                ffi::lua_pushboolean(state, unread.into());
+                3
             }
             Err(()) => ffi::luaL_error(state, c"panic in the native library".as_ptr()),
         }
@@ -217,6 +266,12 @@ impl<'f> Frame<'f> {
             (ffi::lua_type(self.state, index) == ffi::LUA_TNUMBER)
                 .then(|| ffi::lua_tointeger(self.state, index))
         }
+    }
+
+    /// Whether the argument at `place` is neither nil nor false.
+    pub fn is_set(&self, place: c_int) -> bool {
+        // SAFETY: any index is valid, and any value converts to a boolean.
+        unsafe { ffi::lua_toboolean(self.state, self.arguments + 1 + place) != 0 }
     }
 
     fn at(&self, index: c_int) -> TableRef<'f> {
@@ -310,6 +365,13 @@ impl<'f> TableRef<'f> {
         integer
     }
 
+    /// Whether a field is a table.
+    pub fn has_table(&self, key: Key) -> bool {
+        let is_table = self.push(key) == ffi::LUA_TTABLE;
+        self.pop();
+        is_table
+    }
+
     /// Whether a field is neither nil nor false.
     pub fn is_set(&self, key: Key) -> bool {
         self.push(key);
@@ -358,6 +420,29 @@ impl<'f> TableRef<'f> {
         // SAFETY: as in `push`.
         unsafe { ffi::lua_rawgeti(self.state, self.index, place) };
         self.with_top(f)
+    }
+
+    /// The field `name` of the entry at `place` (from 1), if both are there.
+    fn name_of_entry(&self, place: usize) -> Option<&'f [u8]> {
+        let place = ffi::lua_Integer::try_from(place).ok()?;
+        // SAFETY: as in `push`, `with_top` and `string_at`.
+        unsafe {
+            ffi::lua_rawgeti(self.state, self.index, place);
+            let mut name = None;
+            if ffi::lua_type(self.state, -1) == ffi::LUA_TTABLE {
+                ffi::lua_rawgeti(self.state, self.keys, Key::Name as ffi::lua_Integer + 1);
+                ffi::lua_rawget(self.state, -2);
+                if ffi::lua_type(self.state, -1) == ffi::LUA_TSTRING {
+                    let mut length = 0;
+                    let bytes = ffi::lua_tolstring(self.state, -1, &raw mut length);
+                    name = Some(slice::from_raw_parts(bytes.cast(), length));
+                }
+                ffi::lua_settop(self.state, -3);
+            } else {
+                self.pop();
+            }
+            name
+        }
     }
 
     /// The entry at `place` (from 1), if it is a string.
@@ -440,6 +525,26 @@ impl Element for Stanza<'_> {
             .with(Key::Tags, |tags| {
                 (1..=tags.len()).find_map(|place| {
                     tags.with_entry(place, |tag| Self::inside(tag, ns, &mut visit))
+                        .flatten()
+                })
+            })
+            .flatten()
+    }
+
+    /// As the default, but looks at the names of many children in less time.
+    fn find_named<T>(
+        &self,
+        names: &[&str],
+        mut visit: impl FnMut(&Self) -> Option<T>,
+    ) -> Option<T> {
+        self.table
+            .with(Key::Tags, |tags| {
+                (1..=tags.len()).find_map(|place| {
+                    let name = tags.name_of_entry(place)?;
+                    if !names.iter().any(|wanted| wanted.as_bytes() == name) {
+                        return None;
+                    }
+                    tags.with_entry(place, |tag| Self::inside(tag, self.namespace(), &mut visit))
                         .flatten()
                 })
             })

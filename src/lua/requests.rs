@@ -6,6 +6,7 @@ use mlua::{Lua, Result, Table, Value};
 
 use super::dom;
 use crate::engine::registering::{self, Record};
+use crate::engine::suspension::Suspension;
 use crate::wire::affiliation;
 use crate::wire::request::{self, Address, RequestError};
 
@@ -105,14 +106,41 @@ pub fn surplus(_: &Lua, (records, max_devices): (Table, usize)) -> Result<Vec<St
     Ok(identifiers(&records, found))
 }
 
-/// `owned_by(records, client id, resource)`: the identifier of the client's registration.
+/// `owned_by(records, client id, resource, even suspended)`: the identifier of the client's
+/// registration.
 pub fn owned_by(
     _: &Lua,
-    (records, client_id, resource): (Table, Option<String>, String),
+    (records, client_id, resource, even_suspended): (Table, Option<String>, String, bool),
 ) -> Result<Option<String>> {
     let records = read(&records);
-    let found = registering::owned_by(&records, client_id.as_deref(), &resource);
+    let found = registering::owned_by(&records, client_id.as_deref(), &resource, even_suspended);
     Ok(identifiers(&records, found).pop())
+}
+
+/// `suspend(record, condition, text, now)`: what the record has to say of its suspension, and seconds
+/// until the next trial; nil if the registration has to go.
+pub fn suspend(
+    lua: &Lua,
+    (record, condition, text, now): (Table, Option<String>, Option<String>, i64),
+) -> Result<(Option<Table>, Option<u64>)> {
+    let previous = match record.raw_get("suspended") {
+        Ok(Value::Table(table)) => Some(Suspension {
+            since: integer(&table, "since"),
+            trials: u32::try_from(integer(&table, "trials")).unwrap_or_default(),
+            until: integer(&table, "until"),
+        }),
+        _ => None,
+    };
+    let Some(suspension) = Suspension::after(previous, now) else {
+        return Ok((None, None));
+    };
+    let table = lua.create_table()?;
+    table.set("since", suspension.since)?;
+    table.set("trials", suspension.trials)?;
+    table.set("until", suspension.until)?;
+    table.set("condition", condition)?;
+    table.set("text", text)?;
+    Ok((Some(table), Some(suspension.remaining(now))))
 }
 
 fn identifiers(records: &[Record], places: impl IntoIterator<Item = usize>) -> Vec<String> {
@@ -135,6 +163,7 @@ fn read(records: &Table) -> Vec<Record> {
                 sequence: integer(&record, "sequence"),
                 client_id: text(&record, "client_id"),
                 resource: text(&record, "resource"),
+                suspended: matches!(record.raw_get("suspended"), Ok(Value::Table(_))),
             }),
             _ => None,
         })

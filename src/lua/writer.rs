@@ -8,38 +8,45 @@
 //! from belongs to the callers, outside the protected call.
 
 use std::ffi::c_int;
+use std::slice;
 
 use mlua::ffi::{self, lua_State};
-use mlua::{IntoLuaMulti, Lua, Result, Table};
+use mlua::{IntoLuaMulti, Lua, LuaString, Result, Table};
 
 use crate::stanza::StanzaId;
-use crate::wire::publish::{Publish, Summary, Writer};
+use crate::wire::publish::{Header, Summary, Writer, write_pubsub};
 
 /// Where the metatable lies on the stack; elements that exist already follow.
 const METATABLE: c_int = 1;
-const ITEM: c_int = 2;
-const OPTIONS: c_int = 3;
+const FIRST: c_int = 2;
+const SECOND: c_int = 3;
 /// The deepest tree that is written takes this many slots.
 const SLOTS: c_int = 64;
 
-/// Writes `publish` as a stanza with `metatable`; with `item` for its `<item/>` and `options` for
-/// its `<publish-options/>`, if there are any.
+/// Writes the IQ of a push around `pubsub`, as a stanza with `metatable`.
 ///
 /// # Errors
 /// What Lua raises: out of memory, for one.
-pub fn publish(
+pub fn iq(lua: &Lua, metatable: &Table, header: &Header<'_>, pubsub: Table) -> Result<Table> {
+    write(lua, (metatable, pubsub, None::<Table>), |writer| {
+        header.write(writer, Place(FIRST));
+    })
+}
+
+/// Writes the `<pubsub/>` of a push around `item`, and `options` if there are any.
+///
+/// # Errors
+/// What Lua raises.
+pub fn pubsub(
     lua: &Lua,
     metatable: &Table,
-    publish: &Publish<'_>,
-    item: Option<Table>,
+    node: &str,
+    item: Table,
     options: Option<Table>,
 ) -> Result<Table> {
-    let (item_place, options_place) = (
-        item.as_ref().map(|_| Place(ITEM)),
-        options.as_ref().map(|_| Place(OPTIONS)),
-    );
+    let options_place = options.as_ref().map(|_| Place(SECOND));
     write(lua, (metatable, item, options), |writer| {
-        publish.write(writer, item_place, options_place);
+        write_pubsub(writer, node, Place(FIRST), options_place);
     })
 }
 
@@ -58,11 +65,39 @@ pub fn item(lua: &Lua, metatable: &Table, summary: &Summary<'_>) -> Result<Table
 /// # Errors
 /// What Lua raises.
 pub fn options(lua: &Lua, metatable: &Table, form: Table) -> Result<Table> {
-    write(lua, (metatable, None::<Table>, form), |writer| {
+    write(lua, (metatable, form, None::<Table>), |writer| {
         writer.open("publish-options", None, &[]);
-        writer.child(Place(OPTIONS));
+        writer.child(Place(FIRST));
         writer.close();
     })
+}
+
+/// The key `name` of `table`, and the table that is its value: neither is made anew.
+///
+/// # Errors
+/// If there is none.
+pub fn entry(lua: &Lua, table: &Table, name: &str) -> Result<(LuaString, Table)> {
+    let run = |state: *mut lua_State| {
+        // SAFETY: the table lies at 1, and nobody changes it meanwhile; every key comes from it.
+        unsafe {
+            ffi::luaL_checkstack(state, SLOTS, c"entry".as_ptr());
+            ffi::lua_pushnil(state);
+            while ffi::lua_next(state, 1) != 0 {
+                if ffi::lua_type(state, -2) == ffi::LUA_TSTRING {
+                    let mut length = 0;
+                    let bytes = ffi::lua_tolstring(state, -2, &raw mut length);
+                    let key = slice::from_raw_parts(bytes.cast::<u8>(), length);
+                    if key == name.as_bytes() {
+                        break;
+                    }
+                }
+                ffi::lua_settop(state, -2);
+            }
+            ffi::lua_remove(state, 1);
+        }
+    };
+    // SAFETY: as said there.
+    unsafe { lua.exec_raw(table, run) }
 }
 
 /// Marks stanzas of `queue` with their identities; place 0 is `queue` itself.
@@ -104,7 +139,7 @@ fn write(lua: &Lua, args: impl IntoLuaMulti, tree: impl FnOnce(&mut StackWriter)
         // SAFETY: raises if there is no room, which leaves only this frame.
         unsafe { ffi::luaL_checkstack(state, SLOTS, c"stanza".as_ptr()) };
         // SAFETY: three arguments, whatever has been given.
-        unsafe { ffi::lua_settop(state, OPTIONS) };
+        unsafe { ffi::lua_settop(state, SECOND) };
         tree(&mut StackWriter { state });
         // SAFETY: one value, the tree, has been left on top; it replaces the arguments.
         unsafe {
@@ -203,7 +238,7 @@ impl Writer for StackWriter {
 
     fn close(&mut self) {
         // SAFETY: the stack above the arguments holds the open elements.
-        let is_root = unsafe { ffi::lua_gettop(self.state) } == OPTIONS + 1;
+        let is_root = unsafe { ffi::lua_gettop(self.state) } == SECOND + 1;
         if !is_root {
             self.add_child();
         }

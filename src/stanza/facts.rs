@@ -1,8 +1,8 @@
 //! Importance, urgency and identity of a stanza.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
 
-use super::{Attr, Element};
+use super::{Attr, Element, Key};
 
 mod ns {
     pub const CARBONS: &str = "urn:xmpp:carbons:2";
@@ -42,6 +42,18 @@ const NAMES: [&str; 10] = [
     "x",
 ];
 
+/// The names of one child at least of all that is important; of a carbon copy, too.
+const IMPORTANT_NAMES: [&str; 8] = [
+    "body",
+    "encrypted",
+    "encryption",
+    "invite",
+    "openpgp",
+    "propose",
+    "received",
+    "x",
+];
+
 /// How much a stanza matters to the person who holds the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Importance {
@@ -61,7 +73,7 @@ pub struct StanzaId(pub u64);
 
 impl StanzaId {
     /// The identity of a stanza that the user's archive knows by `id` (XEP-0313, XEP-0359).
-    pub fn archived(id: &str, key: &RandomState) -> Self {
+    pub fn archived(id: &str, key: &Key) -> Self {
         Self(key.hash_one(("archive", id)))
     }
 }
@@ -89,13 +101,9 @@ pub struct Facts {
 
 impl Facts {
     /// Reads a stanza that is for `account` (its bare JID).
-    pub fn read<E: Element>(stanza: &E, account: &str, key: &RandomState) -> Self {
+    pub fn read<E: Element>(stanza: &E, account: &str, key: &Key) -> Self {
         with_message(stanza, account, |message, sent| {
-            let mut facts = read_message(message, account, key);
-            if sent {
-                facts.importance = Importance::Unimportant;
-            }
-            Some(facts)
+            Some(read_message(message, account, key, sent))
         })
         .unwrap_or(Self {
             importance: Importance::Unimportant,
@@ -109,16 +117,38 @@ impl Facts {
     }
 }
 
-/// Whether a stanza that is no carbon copy may be a call: quicker than reading all the facts, and
-/// never wrong if it says no.
-pub fn is_call<E: Element>(stanza: &E) -> bool {
-    let call = |child: &E| matches!(child.name(), "propose" | "invite").then_some(());
-    stanza.find_map(call).is_some()
+/// How much a stanza matters, as [`Facts::read`] has it, without what it is recognised by.
+pub fn importance<E: Element>(stanza: &E, account: &str) -> Importance {
+    if stanza.find_named(&IMPORTANT_NAMES, may_matter).is_none() {
+        return Importance::Unimportant;
+    }
+    with_message(stanza, account, |message, sent| {
+        let children = read_children(message, account, None);
+        if sent || !children.matters() {
+            return Some(Importance::Unimportant);
+        }
+        let kind = message.attr(Attr::Type);
+        Some(importance_of(kind, &children, sent))
+    })
+    .unwrap_or(Importance::Unimportant)
+}
+
+/// Whether a stanza may be a call, or a carbon copy of one: quicker than reading how much it matters,
+/// and never wrong if it says no.
+pub fn may_be_call<E: Element>(stanza: &E) -> bool {
+    stanza
+        .find_named(&["propose", "invite", "received"], may_matter)
+        .is_some()
+}
+
+/// Receipts (XEP-0184) are frequent, and have the name of carbon copies.
+fn may_matter<E: Element>(child: &E) -> Option<()> {
+    (child.name() != "received" || child.ns() == ns::CARBONS).then_some(())
 }
 
 /// What the clones of a stanza have in common that waits in the stream management queues of
 /// several sessions: all its content, and the time when `mod_smacks` stamped them (XEP-0203).
-pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &RandomState) -> Option<StanzaId> {
+pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<StanzaId> {
     let mut stamp = None;
     let mut content = key.build_hasher();
     let from = stanza.attr(Attr::From);
@@ -147,33 +177,29 @@ pub(super) fn with_message<E: Element, T>(
     if stanza.name() != "message" {
         return None;
     }
-    // Anybody may write such an element; only our own server's counts (XEP-0280 section 11).
-    if stanza.attr(Attr::From).is_none_or(|from| from == account) {
-        let copied = stanza.find_map(|copy| {
-            let sent = copy.is("sent", ns::CARBONS);
-            if !sent && !copy.is("received", ns::CARBONS) {
+    let copied = stanza.find_named(&["received", "sent"], |copy| {
+        // Anybody may write such an element; only our own server's counts (XEP-0280 section 11).
+        if copy.ns() != ns::CARBONS || stanza.attr(Attr::From).is_some_and(|from| from != account) {
+            return None;
+        }
+        let sent = copy.name() == "sent";
+        copy.find_named(&["forwarded"], |forwarded| {
+            if forwarded.ns() != ns::FORWARD {
                 return None;
             }
-            copy.find_map(|forwarded| {
-                if !forwarded.is("forwarded", ns::FORWARD) {
-                    return None;
-                }
-                forwarded
-                    .find_map(|message| (message.name() == "message").then(|| read(message, sent)))
-            })
-        });
-        if let Some(result) = copied {
-            return result;
-        }
-    }
-    read(stanza, false)
+            forwarded.find_named(&["message"], |message| Some(read(message, sent)))
+        })
+    });
+    copied.unwrap_or_else(|| read(stanza, false))
 }
 
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each kind of child")]
 struct Children {
     archive_id: Option<StanzaId>,
-    body: Option<u64>,
+    /// It is there and not empty.
+    body: bool,
+    body_hash: u64,
     call: bool,
     encrypted: bool,
     invitation: bool,
@@ -181,14 +207,14 @@ struct Children {
     subject: bool,
 }
 
-fn read_message<E: Element>(message: &E, account: &str, key: &RandomState) -> Facts {
-    let children = read_children(message, account, key);
+fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -> Facts {
+    let children = read_children(message, account, Some(key));
     let [kind, from, to, id] = message.attrs([Attr::Type, Attr::From, Attr::To, Attr::Id]);
 
     let to_account = to.is_none_or(|to| bare(to) == account);
-    let content = Some(StanzaId(key.hash_one((kind, from, id, children.body))));
+    let content = Some(StanzaId(key.hash_one((kind, from, id, children.body_hash))));
     Facts {
-        importance: importance(kind, &children),
+        importance: importance_of(kind, &children, sent),
         message: true,
         id: children.archive_id.or_else(|| id.and(content)),
         content,
@@ -198,23 +224,32 @@ fn read_message<E: Element>(message: &E, account: &str, key: &RandomState) -> Fa
     }
 }
 
-fn importance(kind: Option<&str>, children: &Children) -> Importance {
+impl Children {
+    /// Whether there is any that makes a message important, if anything else does not prevent it.
+    fn matters(&self) -> bool {
+        self.body || self.call || self.encrypted || self.invitation
+    }
+}
+
+/// `sent`: it is the message in a carbon copy of what the account has sent itself.
+fn importance_of(kind: Option<&str>, children: &Children, sent: bool) -> Importance {
     // XEP-0045 section 8.1: a subject without a body changes the room's subject.
-    let subject_change = children.subject && children.body.is_none();
+    let subject_change = children.subject && !children.body;
     match kind {
+        _ if sent => Importance::Unimportant,
         Some("error" | "headline") => Importance::Unimportant,
         Some("groupchat") if subject_change => Importance::Unimportant,
         _ if children.call => Importance::Urgent,
-        _ if children.body.is_some() || children.encrypted || children.invitation => {
-            Importance::Important
-        }
+        _ if children.body || children.encrypted || children.invitation => Importance::Important,
         _ => Importance::Unimportant,
     }
 }
 
-fn read_children<E: Element>(message: &E, account: &str, key: &RandomState) -> Children {
+/// `key` is for what the message is recognised by, which is not read without.
+fn read_children<E: Element>(message: &E, account: &str, key: Option<&Key>) -> Children {
     let mut found = Children::default();
-    message.find_map(|child| {
+    // Most children are none of these, and a namespace takes time to look up.
+    message.find_named(&NAMES, |child| {
         read_child(&mut found, message, child, account, key);
         None::<()>
     });
@@ -226,24 +261,18 @@ fn read_child<E: Element>(
     message: &E,
     child: &E,
     account: &str,
-    key: &RandomState,
+    key: Option<&Key>,
 ) {
-    let name = child.name();
-    // Most children are none of these, and a namespace takes time to look up.
-    if !NAMES.contains(&name) {
-        return;
-    }
-    match (name, &*child.ns()) {
+    match (child.name(), &*child.ns()) {
         ("body", ns) if ns == message.ns() => {
-            let mut hasher = key.build_hasher();
-            let mut empty = true;
+            let mut hasher = key.map(BuildHasher::build_hasher);
             child.each_text(|piece| {
-                empty &= piece.is_empty();
-                piece.hash(&mut hasher);
+                found.body |= !piece.is_empty();
+                if let Some(hasher) = &mut hasher {
+                    piece.hash(hasher);
+                }
             });
-            if !empty {
-                found.body = Some(hasher.finish());
-            }
+            found.body_hash = hasher.map_or(0, |hasher| hasher.finish());
         }
         ("subject", ns) if ns == message.ns() => found.subject = true,
         ("propose", ns::JMI) | ("invite", ns::CALL_INVITES) => found.call = true,
@@ -254,7 +283,7 @@ fn read_child<E: Element>(
                 .is_some();
         }
         ("stanza-id", ns::SID) if child.attr(Attr::By) == Some(account) => {
-            if let Some(id) = child.attr(Attr::Id) {
+            if let (Some(id), Some(key)) = (child.attr(Attr::Id), key) {
                 found.archive_id = Some(StanzaId::archived(id, key));
             }
         }

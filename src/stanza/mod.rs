@@ -5,11 +5,14 @@
 //! rules ever see of a stanza.
 
 mod facts;
+mod key;
 mod minidom;
 
 use std::borrow::Cow;
 
-pub use facts::{Facts, Importance, StanzaId, is_call, queued_id};
+pub use key::Key;
+
+pub use facts::{Facts, Importance, StanzaId, importance, may_be_call, queued_id};
 
 /// The attributes that the rules look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,20 @@ pub trait Element {
 
     /// Visits the child elements in order until `visit` returns something.
     fn find_map<T>(&self, visit: impl FnMut(&Self) -> Option<T>) -> Option<T>;
+
+    /// Visits the child elements with one of these local names.
+    fn find_named<T>(
+        &self,
+        names: &[&str],
+        mut visit: impl FnMut(&Self) -> Option<T>,
+    ) -> Option<T> {
+        self.find_map(|child| {
+            names
+                .contains(&child.name())
+                .then(|| visit(child))
+                .flatten()
+        })
+    }
 
     /// Visits the pieces of character data directly inside.
     fn each_text(&self, visit: impl FnMut(&str));

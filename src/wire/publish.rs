@@ -17,19 +17,15 @@ pub trait Writer {
     fn close(&mut self);
 }
 
-/// A publish.
+/// The IQ of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Publish<'a> {
-    /// The id of the IQ.
+pub struct Header<'a> {
+    /// Its id.
     pub id: &'a str,
     /// The host that sends it.
     pub from: &'a str,
     /// The push service.
     pub to: &'a str,
-    /// The node; empty for a registration without one (XEP-0060 demands the attribute).
-    pub node: &'a str,
-    /// What the notification says.
-    pub summary: Summary<'a>,
 }
 
 /// What a notification says. Fields without a value are left out.
@@ -59,15 +55,9 @@ fn is_xml_char(char: char) -> bool {
     matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-impl Publish<'_> {
-    /// Writes the IQ. Both `item` and `options`, the `<publish-options/>` with the client's own
-    /// form, may exist already.
-    pub fn write<W: Writer>(
-        &self,
-        writer: &mut W,
-        item: Option<W::Element>,
-        options: Option<W::Element>,
-    ) {
+impl Header<'_> {
+    /// Writes the IQ around a `<pubsub/>`.
+    pub fn write<W: Writer>(&self, writer: &mut W, pubsub: W::Element) {
         let attrs = [
             ("type", "set"),
             ("from", self.from),
@@ -75,19 +65,28 @@ impl Publish<'_> {
             ("id", self.id),
         ];
         writer.open("iq", None, &attrs);
-        writer.open("pubsub", Some(ns::PUBSUB), &[]);
-        writer.open("publish", None, &[("node", self.node)]);
-        match item {
-            Some(item) => writer.child(item),
-            None => self.summary.write_item(writer),
-        }
-        writer.close();
-        if let Some(options) = options {
-            writer.child(options);
-        }
-        writer.close();
+        writer.child(pubsub);
         writer.close();
     }
+}
+
+/// Writes the `<pubsub/>`, which is the same for all pushes to a registration that say the same.
+/// `node` is empty for a registration without one (XEP-0060 demands the attribute); `options` is the
+/// `<publish-options/>` with the client's own form.
+pub fn write_pubsub<W: Writer>(
+    writer: &mut W,
+    node: &str,
+    item: W::Element,
+    options: Option<W::Element>,
+) {
+    writer.open("pubsub", Some(ns::PUBSUB), &[]);
+    writer.open("publish", None, &[("node", node)]);
+    writer.child(item);
+    writer.close();
+    if let Some(options) = options {
+        writer.child(options);
+    }
+    writer.close();
 }
 
 impl Summary<'_> {
@@ -137,6 +136,7 @@ mod tests {
     use super::*;
 
     struct Dom {
+        ns: &'static str,
         open: Vec<Element>,
         done: Option<Element>,
     }
@@ -149,7 +149,7 @@ mod tests {
             let ns = ns
                 .map(str::to_owned)
                 .or(parent)
-                .unwrap_or_else(|| "jabber:client".into());
+                .unwrap_or_else(|| self.ns.into());
             let mut element = Element::bare(name, ns);
             for (name, value) in attrs {
                 element.set_attr(Namespace::NONE, NcName::try_from(*name).unwrap(), *value);
@@ -179,16 +179,10 @@ mod tests {
         <field var='secret'><value>s3-91b</value></field></x>";
 
     fn publish(summary: Summary<'_>, node: &str, options: Option<&str>) -> Element {
-        let mut writer = Dom {
-            open: Vec::new(),
-            done: None,
-        };
-        let publish = Publish {
+        let header = Header {
             id: "push-1",
             from: "home.test",
             to: "push.test",
-            node,
-            summary,
         };
         let options = options.map(|form| {
             let xml = format!(
@@ -197,7 +191,21 @@ mod tests {
             );
             xml.parse().unwrap()
         });
-        publish.write(&mut writer, None, options);
+        let item = written(ns::PUBSUB, |writer| summary.write_item(writer));
+        let pubsub = written(ns::PUBSUB, |writer| {
+            write_pubsub(writer, node, item, options);
+        });
+        written("jabber:client", |writer| header.write(writer, pubsub))
+    }
+
+    /// What `write` has written where the namespace is `ns`.
+    fn written(ns: &'static str, write: impl FnOnce(&mut Dom)) -> Element {
+        let mut writer = Dom {
+            ns,
+            open: Vec::new(),
+            done: None,
+        };
+        write(&mut writer);
         writer.done.unwrap()
     }
 

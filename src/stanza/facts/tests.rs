@@ -4,10 +4,10 @@ use minidom::Element as Dom;
 const ACCOUNT: &str = "anna@home.test";
 
 fn facts(xml: &str) -> Facts {
-    read(xml, &RandomState::new())
+    read(xml, &Key::random())
 }
 
-fn read(xml: &str, key: &RandomState) -> Facts {
+fn read(xml: &str, key: &Key) -> Facts {
     let xml = xml.replacen(' ', " xmlns='jabber:client' ", 1);
     Facts::read(&xml.parse::<Dom>().unwrap(), ACCOUNT, key)
 }
@@ -168,7 +168,7 @@ fn presence_and_iq_are_unimportant_and_no_messages() {
 
 #[test]
 fn the_archive_id_is_the_identity_in_every_clone() {
-    let key = RandomState::new();
+    let key = Key::random();
     let stanza_id = "<stanza-id xmlns='urn:xmpp:sid:0' by='anna@home.test' id='a1'/>";
     let archived = StanzaId::archived("a1", &key);
     let offline = read(
@@ -182,7 +182,7 @@ fn the_archive_id_is_the_identity_in_every_clone() {
 
 #[test]
 fn a_foreign_stanza_id_is_no_identity() {
-    let key = RandomState::new();
+    let key = Key::random();
     let message = |id: &str| {
         read(
             &format!(
@@ -198,7 +198,7 @@ fn a_foreign_stanza_id_is_no_identity() {
 
 #[test]
 fn without_an_archive_sender_and_id_are_the_identity() {
-    let key = RandomState::new();
+    let key = Key::random();
     let message = |from: &str, attrs: &str, body: &str| {
         read(
             &format!("<message from='{from}' {attrs}><body>{body}</body></message>"),
@@ -255,7 +255,7 @@ fn body_and_sender_are_those_of_the_message_in_a_carbon() {
 
 #[test]
 fn clones_in_several_queues_have_content_and_stamp_in_common() {
-    let key = RandomState::new();
+    let key = Key::random();
     let queued = |body: &str, from: &str, stamp: &str| {
         let xml = format!(
             "<message xmlns='jabber:client' from='rosa@away.test'><body>{body}</body>\

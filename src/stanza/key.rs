@@ -1,0 +1,34 @@
+//! The secret of all identities.
+
+use std::hash::{BuildHasher, RandomState};
+
+use siphasher::sip::SipHasher13;
+
+/// The key of all hashes that stand for something: nobody outside can make two things look the same.
+#[derive(Debug, Clone)]
+pub struct Key {
+    words: (u64, u64),
+}
+
+impl Key {
+    /// A key that nobody knows.
+    pub fn random() -> Self {
+        let random = RandomState::new();
+        Self {
+            words: (random.hash_one(0), random.hash_one(1)),
+        }
+    }
+
+    /// A key that is known, for tests that are to be repeated.
+    pub fn known(seed: u64) -> Self {
+        Self { words: (seed, 0) }
+    }
+}
+
+impl BuildHasher for Key {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.words.0, self.words.1)
+    }
+}
