@@ -619,10 +619,7 @@ local function on_hibernation_start(event)
 end
 
 local function on_hibernation_stanza(event)
-	local session = event.origin;
-	local unread = session.unread_queue;
-	unacked(session, { event.stanza });
-	session.unread_queue = unread or session.unread_queue;
+	unacked(event.origin, { event.stanza });
 end
 
 local function on_hibernation_end(event)

@@ -380,6 +380,42 @@ for _, version in ipairs(prosody.versions) do
 				end);
 			end
 
+			-- A long queue is not read to its end before it has to be
+			for name, finish in pairs({
+				["a resume and a second hibernation"] = function (phone)
+					phone.withhold_acks = true;
+					assert.truthy(phone:resume());
+					phone:cut();
+				end;
+				["a restart of the module, and expiry"] = function (phone)
+					server:reload_module("cloud_notify", "home.test");
+					phones.expire(phone);
+				end;
+				["expiry"] = function (phone) phones.expire(phone); end;
+				["expiry, and delivery to a new session"] = function (phone)
+					phones.expire(phone);
+					local again = phones.login(phone, { resource = "phone"; presence = false });
+					again.withhold_acks = true;
+					again:available();
+					again:cut();
+				end;
+			}) do
+				it("each of many in a queue, before " .. name, function ()
+					for _, host in ipairs({ "endless.test"; "noarchive.endless.test" }) do
+						local phone = phones.new(push, { host = host; resource = "phone" });
+						phone.withhold_acks = true;
+						for i = 1, 40 do
+							(i % 2 == 0 and text or text_without_id)(phone, ("Text %d"):format(i));
+						end
+						rosa:ping();
+						phone:cut();
+						assert.same({ important }, phones.await(phone, 1));
+						finish(phone);
+						assert.same({ important }, phones.pushed(phone, rosa));
+					end
+				end);
+			end
+
 			it("many that come back from offline storage", function ()
 				for host in pairs(places) do
 					for _, say in ipairs({ text; text_without_id }) do

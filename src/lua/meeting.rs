@@ -305,8 +305,14 @@ struct Queue<'a, 'f> {
     meeting: Meeting,
     /// How many that wait are kept as candidates for the push.
     candidates: usize,
+    /// To leave something unread saves time.
+    may_be_unread: bool,
+    /// Something has been left unread.
     unread: bool,
 }
+
+/// So many stanzas are read at once.
+const FEW: usize = 8;
 
 fn queue(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply> {
     let user = frame.str(0)?;
@@ -339,6 +345,7 @@ fn queue(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply> {
             } else {
                 1
             },
+            may_be_unread: table.len() > FEW,
             unread: false,
         };
         Some(queue.go_through(state, place))
@@ -361,7 +368,8 @@ impl Queue<'_, '_> {
     }
 
     fn important(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
-        let spoken_for = state.engine.is_spoken_for(self.now, self.account, 0);
+        let spoken_for =
+            self.may_be_unread && state.engine.is_spoken_for(self.now, self.account, 0);
         (from..=length).find(|&place| {
             let account = &self.new_id.account;
             let matters = self.with(place, |_, stanza| {
@@ -388,7 +396,9 @@ impl Queue<'_, '_> {
         let mut held = 0;
         for place in from..=length {
             let engine = &state.engine;
-            if held == self.candidates || engine.is_spoken_for(self.now, self.account, 0) {
+            if self.may_be_unread
+                && (held >= self.candidates || engine.is_spoken_for(self.now, self.account, 0))
+            {
                 self.unread = true;
                 return None;
             }
