@@ -86,6 +86,11 @@ local function with_outcome(engine)
 	});
 end
 
+-- How often something is repeated, where that is only for the statistics; less often where it is slow.
+function support.times(count)
+	return math.ceil(count * (tonumber(os.getenv("SPEC_REPEAT")) or 1));
+end
+
 -- An engine that has seen nothing yet, with the given options besides the defaults.
 function support.engine(options)
 	local all = {};
