@@ -279,6 +279,9 @@ describe("a damaged options form", function ()
 		["with an attribute that is not UTF-8"] = { name = "x"; attr = { xmlns = "\255" } };
 		["with an attribute name that is a number"] = { name = "x"; attr = { "jabber:x:data" } };
 		["with an attribute name that is no name"] = { name = "x"; attr = { ["a b"] = "c" } };
+		["with an attribute name that has no prefix"] = { name = "x"; attr = { [":xmlns"] = "c" } };
+		["with an attribute name whose prefix means nothing"] = { name = "x"; attr = { ["a:b"] = "c" } };
+		["with a control character in a namespace"] = { name = "x"; attr = { xmlns = "a\1b" } };
 		["with half an attribute name"] = { name = "x"; attr = { ["urn:x|"] = "c" } };
 		["with a NUL in a text"] = { name = "x"; attr = {}; "a\0b" };
 		["with a text that is not UTF-8"] = { name = "x"; attr = {}; "a\255b" };

@@ -29,15 +29,14 @@ fn parse(table: &Table, ns: &str, depth: usize, left: &mut usize) -> Option<Elem
     let mut element = Element::bare(name.as_str(), &*ns);
     for pair in attr.pairs::<String, String>() {
         let (name, value) = pair.ok()?;
-        // "xml:lang" and the like have a namespace, and no meaning here.
-        if name != "xmlns"
-            && let Ok(name) = NcName::try_from(name)
-        {
-            element.set_attr(
-                Namespace::NONE,
-                name,
-                Some(value).filter(|value| is_xml_text(value))?,
-            );
+        if !is_xml_text(&value) {
+            return None;
+        }
+        match NcName::try_from(&*name) {
+            Ok(name) if name == "xmlns" => {}
+            Ok(name) => element.set_attr(Namespace::NONE, name, value),
+            // One with a namespace has no meaning here, but the form is sent as it is.
+            Err(_) => is_qualified(&name).then_some(())?,
         }
     }
     for child in table.sequence_values::<Value>() {
@@ -53,4 +52,14 @@ fn parse(table: &Table, ns: &str, depth: usize, left: &mut usize) -> Option<Elem
         }
     }
     Some(element)
+}
+
+/// Whether this is how Prosody names an attribute with a namespace: "xml:lang" and the like, or
+/// the namespace, \1 and the name.
+fn is_qualified(name: &str) -> bool {
+    let local = match name.split_once('\x01') {
+        Some((ns, local)) => is_xml_text(ns).then_some(local),
+        None => name.strip_prefix("xml:"),
+    };
+    local.is_some_and(|local| NcName::try_from(local).is_ok())
 }
