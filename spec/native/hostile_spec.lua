@@ -257,3 +257,135 @@ describe("a hostile stanza", function ()
 		end
 	end);
 end);
+
+-- Prosody makes none of these, but other modules may make anything.
+describe("a million hostile stanzas", function ()
+	local seed = tonumber(os.getenv("SPEC_SEED")) or os.time();
+	local names = { "message", "body", "stanza-id", "x", "propose", "received", "sent", "forwarded", "delay", "iq" };
+	local texts = {
+		"bert@away.test/pc"; user .. "@" .. host; host; "chat"; "groupchat"; "error"; "m1"; "\255\254"; "a\0b"; "";
+		"urn:xmpp:sid:0"; "urn:xmpp:carbons:2"; "urn:xmpp:forward:0"; "urn:xmpp:delay"; "jabber:client";
+		"urn:xmpp:jingle-message:0"; "jabber:x:conference"; ("x"):rep(10000); "1700000000";
+	};
+	local attributes = { "from", "to", "id", "type", "by", "stamp", "xmlns" };
+	local places = { "name", "attr", "tags", "_push_id", 1, 2 };
+	local values = {};
+	for _, value in pairs(hostile.values) do values[#values + 1] = value; end
+
+	local random = math.random;
+	local elements; -- Those of the last stanza
+
+	local function one_of(list)
+		return list[random(#list)];
+	end
+
+	-- Something that does not belong there, one time in ten.
+	local function perhaps(value)
+		local dice = random(20);
+		if dice == 1 then return nil; end
+		if dice == 2 then return one_of(values); end
+		return value;
+	end
+
+	local function any_attributes()
+		local attr = {};
+		for _ = 1, random(0, 4) do attr[one_of(attributes)] = perhaps(one_of(texts)); end
+		return attr;
+	end
+
+	-- Above are the elements around it: one of them may be in it, too.
+	local function any_element(above, name)
+		local element = {};
+		elements[#elements + 1] = element;
+		local depth = #above + 1;
+		above[depth] = element;
+		element.name, element.attr = perhaps(name), perhaps(any_attributes());
+		local tags, dice = {}, random(30);
+		for i = 1, random(0, depth < 4 and 3 or 0) do
+			local child = perhaps(random(20) == 1 and one_of(above) or any_element(above, one_of(names)));
+			element[i], tags[random(20) == 1 and i + 1 or i] = child, child;
+		end
+		if random(3) == 1 then element[#element + 1] = perhaps(one_of(texts)); end
+		element.tags = perhaps(dice == 1 and element or dice == 2 and one_of(above) or tags);
+		if dice == 3 then element._push_id = one_of(values); end
+		if dice == 4 then hostile.raising(element); end
+		above[depth] = nil;
+		return element;
+	end
+
+	-- One inside the other, or itself at last.
+	local function deep_element()
+		local outermost = any_element({}, "message");
+		local element = outermost;
+		for _ = 1, random(1000) do
+			local child = { name = one_of(names); attr = any_attributes(); tags = {} };
+			rawset(element, "tags", { child });
+			element = child;
+		end
+		if random(2) == 1 then element.tags[1] = outermost; end
+		return outermost;
+	end
+
+	local function any_stanza()
+		elements = {};
+		return random(1000) == 1 and deep_element() or any_element({}, "message");
+	end
+
+	local function resident()
+		local file = io.open("/proc/self/statm");
+		local pages = file:read("*a"):match("^%d+ (%d+)");
+		file:close();
+		return pages * 4;
+	end
+
+	it(("raise nothing, end, and leave no trace in memory (seed %d)"):format(seed), function ()
+		math.randomseed(seed);
+		local engine = native.engine();
+		local archived, offline, unacked = engine:readers();
+		local record = { jid = "push.test"; node = "n1" };
+		local records = { ["push.test<n1"] = record };
+		local session = { push_identifier = "push.test<n1"; push_settings = record; hibernating = 1 };
+		local sessions = { phone = session; twin = { push_identifier = "push.test<n1" } };
+		local queue = {};
+
+		local function read(stanza, i)
+			local source, stanzas = records, stanza;
+			local reply;
+			if i % 3 == 0 then
+				reply = archived(user, records, nil, stanza, i % 2 == 0 and "a1" or nil);
+			elseif i % 3 == 1 then
+				reply = offline(user, records, nil, stanza);
+			else
+				queue[1], queue[2] = stanza, one_of(values);
+				source, stanzas = session, queue;
+				reply = unacked(user, session, sessions, queue, 1);
+			end
+			local pushes = reply == true and engine:outcome(stanzas, source, i % 2 == 0);
+			for _, push in ipairs(pushes or {}) do engine:answered(push.id, "push.test", false); end
+		end
+
+		-- Making them takes longest, so that of eight only the first is new, and the others are
+		-- that one with something else in it.
+		local function read_all(count)
+			local stanza;
+			for i = 1, count do
+				if i % 8 == 1 then stanza = any_stanza(); else rawset(one_of(elements), one_of(places), one_of(values)); end
+				local ok, err = pcall(read, stanza, i);
+				if not ok then error(("stanza %d: %s"):format(i, tostring(err))); end
+			end
+			engine:forget_user(user);
+			engine:expire();
+			collectgarbage();
+			collectgarbage();
+			return collectgarbage("count"), resident();
+		end
+
+		local count_before, resident_before = read_all(native.times(100000));
+		local count, size = read_all(native.times(1000000));
+		local growth = ("%.0f KiB more in Lua, %.0f KiB more in all"):format(count - count_before, size - resident_before);
+		-- A byte for each stanza would be a megabyte. (What is resident depends on malloc's mood.)
+		assert.is_true(count - count_before < 64, growth);
+		assert.is_true(size - resident_before < 4096, growth);
+		works(engine);
+	end);
+end);
