@@ -10,4 +10,5 @@ files["spec/support/plugins"] = plugin
 
 files["spec"] = { std = "+busted" }
 files["bench"] = { std = "lua54" }
+files["fuzz"] = { std = "lua54" }
 files["bench/plugins"] = { std = "lua52", globals = { "module", "prosody" } }

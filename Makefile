@@ -16,7 +16,7 @@ MODULE = build/lua$(LUA)/plugins/mod_cloud_notify
 FILES = $(MODULE)/mod_cloud_notify.lua $(MODULE)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all install uninstall test demo bench lint clean
+.PHONY: all install uninstall test fuzz demo bench lint clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
@@ -45,6 +45,9 @@ uninstall:
 test:
 	tools/run-tests
 
+fuzz:
+	tools/run-fuzzers
+
 demo:
 	tools/install-packages build demo
 	$(MAKE) all
@@ -64,7 +67,8 @@ lint:
 	$(CARGO) clippy --locked --features lua52 -- -D warnings
 	$(CARGO) clippy --locked --features lua53 -- -D warnings
 	$(CARGO) clippy --locked --features lua54 -- -D warnings
-	luacheck --quiet lua spec bench
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	luacheck --quiet lua spec bench fuzz
 
 clean:
 	rm -rf build target

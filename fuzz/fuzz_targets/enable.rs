@@ -1,0 +1,165 @@
+//! What clients and push services ask for, as XML and as trees.
+#![no_main]
+
+use arbitrary::{Result, Unstructured};
+use cloud_notify::wire::publish::is_xml_text;
+use cloud_notify::wire::{affiliation, ns, request};
+use libfuzzer_sys::fuzz_target;
+use minidom::Element;
+use minidom::rxml::{Namespace, NcName};
+use xmpp_parsers::data_forms::{DataForm, DataFormType};
+use xmpp_parsers::jid::Jid;
+use xmpp_parsers::stanza_error::ErrorType;
+
+const OWN: &str = "anna@home.test/phone";
+const ACCOUNT: &str = "anna@home.test";
+/// The binding reads no deeper ones.
+const MAX_DEPTH: usize = 16;
+/// About what Prosody lets through, in bytes.
+const MAX_STANZA: usize = 64 * 1024;
+
+const NAMES: &[&str] = &[
+    "affiliation",
+    "disable",
+    "enable",
+    "encrypt",
+    "field",
+    "item",
+    "pubsub",
+    "value",
+    "x",
+];
+const NAMESPACES: &[&str] = &[ns::DATA_FORMS, ns::PUBSUB, ns::PUSH, "urn:x"];
+const ATTRIBUTES: &[&str] = &["affiliation", "jid", "node", "type", "var"];
+const VALUES: &[&str] = &[
+    "anna@home.test",
+    "ANNA@Home.Test/phone",
+    "FORM_TYPE",
+    "hidden",
+    "none",
+    "Push.Test",
+    "result",
+    "submit",
+];
+
+fuzz_target!(|data: &[u8]| {
+    if let Some(element) = str::from_utf8(data).ok().and_then(|text| text.parse().ok()) {
+        check(&element);
+    }
+    if let Ok(element) = tree(&mut Unstructured::new(data), MAX_DEPTH) {
+        check(&element);
+    }
+});
+
+fn check(element: &Element) {
+    let enabled = request::enable(element, OWN);
+    let disabled = request::disable(element);
+    let revoked = affiliation::revoked_node(element, ACCOUNT);
+
+    // What is written says the same. (Some of it is too long to be read.)
+    if let Ok(again) = String::from(element).parse() {
+        assert_eq!(enabled, request::enable(&again, OWN));
+        assert_eq!(disabled, request::disable(&again));
+        assert_eq!(revoked, affiliation::revoked_node(&again, ACCOUNT));
+    }
+
+    match &enabled {
+        Ok(address) => {
+            check_address(address, element);
+            assert!(![OWN, ACCOUNT].contains(&address.jid.as_str()));
+            assert_eq!(Ok(address), disabled.as_ref());
+            check_children(element);
+        }
+        Err(error) => assert_eq!(error.stanza_error().0, ErrorType::Modify),
+    }
+    if let Ok(address) = &disabled {
+        check_address(address, element);
+    }
+
+    if let Some(node) = revoked {
+        assert!(element.is("pubsub", ns::PUBSUB));
+        assert_eq!(element.attr("node"), Some(&*node));
+    }
+}
+
+fn check_address(address: &request::Address, element: &Element) {
+    let jid = Jid::new(address.jid.as_str()).expect("a valid JID");
+    assert_eq!(jid, address.jid, "normalised once and for all");
+    assert_eq!(element.attr("node"), address.node.as_deref());
+    assert!(address.node.as_deref().unwrap_or_default().len() <= request::MAX_NODE);
+}
+
+fn check_children(element: &Element) {
+    assert!(element.children().count() <= request::MAX_ELEMENTS);
+    for ((_, name), value) in element.attrs() {
+        let is_address = matches!(name.as_str(), "jid" | "node");
+        assert!(is_address || value.len() <= request::MAX_ATTRIBUTE);
+    }
+    for child in element.children() {
+        let size = String::from(child).len();
+        if child.is("x", ns::DATA_FORMS) {
+            assert!(size <= request::MAX_FORM);
+            let form = DataForm::try_from(child.clone()).expect("services can read it");
+            assert_eq!(form.type_, DataFormType::Submit);
+            assert!(form.fields.len() <= request::MAX_FORM_FIELDS);
+        } else {
+            assert!(size <= request::MAX_EXTENSION);
+        }
+    }
+}
+
+fn tree(input: &mut Unstructured<'_>, depth: usize) -> Result<Element> {
+    let name = name(input, NAMES)?;
+    let mut element = Element::bare(name.as_str(), *input.choose(NAMESPACES)?);
+    for _ in 0..input.int_in_range(0..=4)? {
+        let name = self::name(input, ATTRIBUTES)?;
+        element.set_attr(Namespace::NONE, name, text(input)?);
+    }
+    while depth > 1 && !input.is_empty() && input.ratio(2, 3)? {
+        if input.ratio(1, 4)? {
+            element.append_text_node(text(input)?);
+        } else {
+            let child = tree(input, depth - 1)?;
+            let times = match depth {
+                MAX_DEPTH => times(input, String::from(&child).len())?,
+                _ => 1,
+            };
+            for _ in 0..times {
+                element.append_child(child.clone());
+            }
+        }
+    }
+    Ok(element)
+}
+
+/// Mostly once; sometimes so often that limits come into sight, but not those of a stanza.
+fn times(input: &mut Unstructured<'_>, length: usize) -> Result<usize> {
+    if !input.is_empty() && input.ratio(1, 8)? {
+        input.int_in_range(1..=(MAX_STANZA / length.max(1)).clamp(1, 3000))
+    } else {
+        Ok(1)
+    }
+}
+
+fn name(input: &mut Unstructured<'_>, known: &[&str]) -> Result<NcName> {
+    let any = if input.ratio(1, 8)? {
+        NcName::try_from(input.arbitrary::<&str>()?).ok()
+    } else {
+        None
+    };
+    match any {
+        Some(name) if name != "xmlns" => Ok(name),
+        _ => Ok(NcName::try_from(*input.choose(known)?).expect("a name")),
+    }
+}
+
+fn text(input: &mut Unstructured<'_>) -> Result<String> {
+    let text = if input.ratio(1, 2)? {
+        *input.choose(VALUES)?
+    } else {
+        input.arbitrary()?
+    };
+    // The binding refuses any other.
+    let text = if is_xml_text(text) { text } else { "" };
+    Ok(text.repeat(times(input, text.len())?))
+}

@@ -1,0 +1,173 @@
+-- What lua/mod_cloud_notify.lua asks of the native module, with values that it would never have.
+
+local native, is_xml = ...;
+
+-- Prosody's own util.stanza, which makes and writes what the module is given and gives.
+package.path = "/usr/lib/prosody/?.lua;" .. package.path;
+package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath;
+local st = require "util.stanza";
+
+local user, host, own = "anna", "home.test", "anna@home.test/phone";
+local now, max_devices = 1700000000, 3;
+local options = {
+	push_answer_timeout = 120;
+	push_coalesce_window = 1;
+	push_max_errors = 2;
+	push_max_per_minute = 0;
+	push_notification_important_body = "New Message!";
+	push_notification_with_body = true;
+	push_notification_with_sender = true;
+	push_notify_on = "all";
+};
+
+-- A store gives no table that contains itself. With one, st.deserialize() ends when Lua's stack is
+-- full, but that takes a second.
+local function deserialize(form)
+	local left = 1000;
+	local function visit(element, depth)
+		left = left - 1;
+		if left < 0 or depth > 50 then error("too large"); end
+		for _, child in next, element do
+			if type(child) == "table" then visit(child, depth + 1); end
+		end
+	end
+	visit(form, 1);
+	return st.deserialize(form);
+end
+
+local function new_engine()
+	native.close(host);
+	local engine = native.open(host, st.stanza_mt, deserialize);
+	engine:configure(options);
+	return engine;
+end
+
+-- An error is an answer, too.
+local function ask(f, ...)
+	local results = table.pack(pcall(f, ...));
+	if results[1] then return table.unpack(results, 2, results.n); end
+end
+
+local function check_push(engine, push)
+	assert(is_xml(tostring(push.stanza)));
+	assert(push.stanza.attr.id == push.id and push.stanza.attr.from == host, "a push that nobody can answer");
+	assert(is_xml(tostring(engine:discreet(push))));
+	if push.important then
+		local service = push.stanza.attr.to;
+		local report = engine:answered(push.id, service, true, "cancel", "item-not-found");
+		-- Some are no addresses, and nobody can answer from there.
+		assert(report and report.refused and report.identifier == push.identifier or service ~= push.record.jid:lower(),
+			"an answer to nothing");
+	else
+		engine:vetoed(push.id);
+	end
+end
+
+local function carry_out(engine, reply, stanzas, source)
+	if reply ~= true then
+		assert(reply == nil or type(reply) == "string", "neither a reason nor work");
+		return;
+	end
+	local pushes = ask(engine.outcome, engine, stanzas, source, true);
+	for _, push in ipairs(pushes or {}) do check_push(engine, push); end
+end
+
+local function meet(engine, readers, records, sessions, stanza)
+	local archived, offline = readers[1], readers[2];
+	carry_out(engine, ask(archived, user, records, sessions, stanza, "a1"), stanza, records);
+	carry_out(engine, ask(offline, user, records, sessions, stanza), stanza, records);
+end
+
+local function go_through(engine, readers, session, sessions, queue)
+	local place, last = 1, 0;
+	repeat
+		assert(place > last, "a queue without end");
+		last = place;
+		local reply, next_place = ask(readers[3], user, session, sessions, queue, place);
+		carry_out(engine, reply, queue, session);
+		place = next_place;
+	until not place
+end
+
+local function greeting()
+	return st.message({ from = "bert@away.test/pc", to = "anna@home.test", id = "m1" }, "Hi");
+end
+
+local function composing()
+	local xmlns = "http://jabber.org/protocol/chatstates";
+	return st.message({ from = "bert@away.test/pc" }):tag("composing", { xmlns = xmlns });
+end
+
+local function check_order(records)
+	local function remove(identifiers)
+		for _, identifier in ipairs(identifiers or {}) do
+			assert(type(rawget(records, identifier)) == "table", "an identifier that is none");
+			rawset(records, identifier, nil);
+		end
+	end
+	remove(ask(native.matching, records, "push.test", "n1"));
+	local displaced, timestamp, sequence = ask(native.admit, records, "push.test", "n1", max_devices, now);
+	if not displaced then return; end
+	assert(math.type(timestamp) == "integer" and timestamp >= now and math.type(sequence) == "integer");
+	remove(displaced);
+	rawset(records, "push.test<n1", { jid = "push.test"; node = "n1"; timestamp = timestamp; sequence = sequence });
+	local surplus = ask(native.surplus, records, max_devices);
+	assert(surplus and not surplus[1], "too many after room was made");
+	local owner = ask(native.owned_by, records, "client", "phone");
+	assert(owner == nil or rawget(records, owner), "owned, but not there");
+	remove(ask(native.surplus, records, 1));
+	assert(sequence == math.maxinteger or rawget(records, "push.test<n1"), "the newest is not the newest");
+end
+
+local calls = {};
+
+-- A user's records; they serve as sessions, too.
+function calls.record(records)
+	local engine = new_engine();
+	local readers = { engine:readers() };
+	meet(engine, readers, records, nil, greeting());
+	meet(engine, readers, records, records, composing());
+	if type(records) ~= "table" then return; end
+	for identifier, record in next, records do
+		local session = { push_identifier = identifier; push_settings = record; hibernating = 1 };
+		local sessions = { phone = session; other = record };
+		go_through(engine, readers, session, sessions, { greeting(), composing(), composing() });
+		go_through(engine, readers, record, records, { greeting() });
+		for _, method in ipairs({ "release", "ping" }) do
+			local push = ask(engine[method], engine, user, identifier, record, sessions);
+			if push then check_push(engine, push); end
+		end
+		ask(engine.back, engine, user, identifier);
+		ask(engine.forget, engine, user, identifier);
+	end
+	check_order(records);
+end
+
+-- A stanza, or a queue of them.
+function calls.stanza(stanza)
+	local engine = new_engine();
+	local readers = { engine:readers() };
+	local record = { jid = "push.test"; node = "n1" };
+	local session = { push_identifier = "push.test<n1"; push_settings = record; hibernating = 1 };
+	meet(engine, readers, { ["push.test<n1"] = record }, nil, stanza);
+	for _, queue in ipairs({ { stanza, stanza }, stanza }) do
+		go_through(engine, readers, session, { phone = session; twin = { push_identifier = "push.test<n1" } }, queue);
+		local push = engine:release(user, "push.test<n1", record, { phone = session });
+		if push then check_push(engine, push); end
+	end
+	local address, _, condition = ask(native.enable, stanza, own);
+	if address then
+		assert(address.identifier == address.jid .. "<" .. (address.node or ""), "an identifier of something else");
+		assert(native.disable(stanza).jid == address.jid, "enabled, but not to be disabled");
+	elseif type(stanza) == "table" then
+		assert(type(condition) == "string", "refused without a reason");
+	end
+	ask(native.disable, stanza);
+	ask(native.revoked_node, stanza, "anna@home.test");
+end
+
+local function raise()
+	error("a metamethod was called");
+end
+
+return calls, { __index = raise; __newindex = raise; __len = raise; __pairs = raise; __eq = raise; __tostring = raise };
