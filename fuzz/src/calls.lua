@@ -13,11 +13,17 @@ local options = {
 	push_answer_timeout = 120;
 	push_coalesce_window = 1;
 	push_max_errors = 2;
+	push_max_failures = 0;
+	push_max_in_flight = 100;
 	push_max_per_minute = 0;
 	push_notification_important_body = "New Message!";
 	push_notification_with_body = true;
 	push_notification_with_sender = true;
 	push_notify_on = "all";
+	push_recovery_rate = 50;
+	push_retry_age = 86400;
+	push_retry_max = 1800;
+	push_retry_min = 5;
 };
 
 -- A store gives no table that contains itself. With one, st.deserialize() ends when Lua's stack is
@@ -48,28 +54,30 @@ local function ask(f, ...)
 	if results[1] then return table.unpack(results, 2, results.n); end
 end
 
-local function check_push(engine, push)
-	assert(is_xml(tostring(push.stanza)));
-	assert(push.stanza.attr.id == push.id and push.stanza.attr.from == host, "a push that nobody can answer");
-	assert(is_xml(tostring(engine:discreet(push))));
-	if push.important then
-		local service = push.stanza.attr.to;
-		local report = engine:answered(push.id, service, true, "cancel", "item-not-found");
+local function check_push(engine, stanza, identifier, important, details)
+	local id, service = stanza.attr.id, stanza.attr.to;
+	assert(is_xml(tostring(stanza)));
+	assert(stanza.attr.from == host, "a push that nobody can answer");
+	assert(is_xml(tostring(engine:discreet(stanza, details.record, important))));
+	if important then
+		local outcome, _, report = engine:answered(id, service, true, "cancel", "item-not-found");
 		-- Some are no addresses, and nobody can answer from there.
-		assert(report and report.refused and report.identifier == push.identifier or service ~= push.record.jid:lower(),
-			"an answer to nothing");
+		assert(report and report.identifier == identifier or service ~= details.record.jid:lower(), "an answer to nothing");
+		if outcome == "removed" then engine:forget(user, identifier); end
 	else
-		engine:vetoed(push.id);
+		engine:vetoed(id);
 	end
 end
 
 local function carry_out(engine, reply, stanzas, source)
 	if reply ~= true then
-		assert(reply == nil or type(reply) == "string", "neither a reason nor work");
+		assert(not reply or type(reply) == "string", "neither a reason nor work");
 		return;
 	end
-	local pushes = ask(engine.outcome, engine, stanzas, source, true);
-	for _, push in ipairs(pushes or {}) do check_push(engine, push); end
+	for _ = 1, ask(engine.settle, engine, stanzas) or 0 do
+		local stanza, identifier, important, details = ask(engine.next_push, engine, stanzas, source, true);
+		if stanza then check_push(engine, stanza, identifier, important, details); end
+	end
 end
 
 local function meet(engine, readers, records, sessions, stanza)
@@ -79,14 +87,15 @@ local function meet(engine, readers, records, sessions, stanza)
 end
 
 local function go_through(engine, readers, session, sessions, queue)
-	local place, last = 1, 0;
+	local place, steps = 1, 0;
 	repeat
-		assert(place > last, "a queue without end");
-		last = place;
-		local reply, next_place = ask(readers[3], user, session, sessions, queue, place);
+		steps = steps + 1;
+		assert(steps < 10000, "a queue without end");
+		local reply, next_place = ask(readers[3], user, session, sessions, queue, place, true);
 		carry_out(engine, reply, queue, session);
 		place = next_place;
 	until not place
+	if ask(readers[4], user, session, sessions, queue) then ask(engine.settle, engine, queue); end
 end
 
 local function greeting()
@@ -121,6 +130,15 @@ end
 
 local calls = {};
 
+-- What was owed before a restart.
+function calls.owed(owed)
+	local engine = new_engine();
+	local count = ask(engine.restore, engine, owed, 60);
+	assert(not count or count == engine:waiting(), "owed, but not waiting");
+	local again = engine:owed();
+	if again then assert(ask(new_engine().restore, new_engine(), again, 0), "not owed any more"); end
+end
+
 -- A user's records; they serve as sessions, too.
 function calls.record(records)
 	local engine = new_engine();
@@ -134,9 +152,11 @@ function calls.record(records)
 		go_through(engine, readers, session, sessions, { greeting(), composing(), composing() });
 		go_through(engine, readers, record, records, { greeting() });
 		for _, method in ipairs({ "release", "ping" }) do
-			local push = ask(engine[method], engine, user, identifier, record, sessions);
-			if push then check_push(engine, push); end
+			local _, stanza, name, important, details = ask(engine[method], engine, user, identifier, record, sessions);
+			if stanza then check_push(engine, stanza, name, important, details); end
 		end
+		local suspended, wait = ask(native.suspend, record, "gone", nil, now);
+		assert(not suspended or wait >= 0 and wait <= 16 * 86400, "suspended for ever");
 		ask(engine.back, engine, user, identifier);
 		ask(engine.forget, engine, user, identifier);
 	end
@@ -152,8 +172,8 @@ function calls.stanza(stanza)
 	meet(engine, readers, { ["push.test<n1"] = record }, nil, stanza);
 	for _, queue in ipairs({ { stanza, stanza }, stanza }) do
 		go_through(engine, readers, session, { phone = session; twin = { push_identifier = "push.test<n1" } }, queue);
-		local push = engine:release(user, "push.test<n1", record, { phone = session });
-		if push then check_push(engine, push); end
+		local _, push, name, important, details = engine:release(user, "push.test<n1", record, { phone = session });
+		if push then check_push(engine, push, name, important, details); end
 	end
 	local address, _, condition = ask(native.enable, stanza, own);
 	if address then

@@ -341,7 +341,7 @@ describe("a million hostile stanzas", function ()
 	it(("raise nothing, end, and leave no trace in memory (seed %d)"):format(seed), function ()
 		math.randomseed(seed);
 		local engine = native.engine();
-		local archived, offline, unacked = engine:readers();
+		local archived, offline, unacked, read_queue = engine:readers();
 		local record = { jid = "push.test"; node = "n1" };
 		local records = { ["push.test<n1"] = record };
 		local session = { push_identifier = "push.test<n1"; push_settings = record; hibernating = 1 };
@@ -358,10 +358,13 @@ describe("a million hostile stanzas", function ()
 			else
 				queue[1], queue[2] = stanza, one_of(values);
 				source, stanzas = session, queue;
-				reply = unacked(user, session, sessions, queue, 1);
+				reply = unacked(user, session, sessions, queue, 1, i % 2 == 0);
+				if read_queue(user, session, sessions, queue) then engine:settle(queue); end
 			end
-			local pushes = reply == true and engine:outcome(stanzas, source, i % 2 == 0);
-			for _, push in ipairs(pushes or {}) do engine:answered(push.id, "push.test", false); end
+			for _ = 1, reply == true and engine:settle(stanzas) or 0 do
+				local push = engine:next_push(stanzas, source, i % 2 == 0);
+				engine:answered(push.attr.id, "push.test", false);
+			end
 		end
 
 		-- Making them takes longest, so that of eight only the first is new, and the others are

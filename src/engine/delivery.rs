@@ -290,17 +290,21 @@ impl<S> Engine<S> {
             return;
         };
         // It is back, and has received all.
-        if push.epoch != Some(device.epoch) {
+        if push.epoch.is_some_and(|epoch| epoch != device.epoch) {
             return self.drop_standing_by(id);
         }
         device.failures = device.failures.saturating_add(1);
         let failures = device.failures;
-        device.pushed.remove(push.ids);
-        let waiting = device
-            .waiting
-            .get_or_insert_with(|| Waiting::new(push.sent, Until::Answer(id), Cause::Debt));
-        waiting.late = Some(push.attempt(id));
-        waiting.add(push.sent, push.ids, push.importance, push.stanza);
+        if push.epoch.is_some() {
+            device.pushed.remove(push.ids);
+            let waiting = device
+                .waiting
+                .get_or_insert_with(|| Waiting::new(push.sent, Until::Answer(id), Cause::Debt));
+            waiting.late = Some(push.attempt(id));
+            waiting.add(push.sent, push.ids, push.importance, push.stanza);
+        } else if device.waiting.as_ref().is_none_or(Waiting::is_empty) {
+            return self.drop_standing_by(id);
+        }
         let until = if self.services.is_out(push.service) {
             self.until_service(now, push.service, id.device)
         } else {

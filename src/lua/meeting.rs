@@ -19,7 +19,7 @@ use crate::engine::{
     normalised,
 };
 use crate::stanza::{self, Attr, Element, Facts, Importance, StanzaId, may_be_call, queued_id};
-use crate::wire::publish::xml_text;
+use crate::wire::publish::{is_xml_text, xml_text};
 
 /// The longest message text that goes into a notification, in bytes.
 const MAX_BODY: usize = 4096;
@@ -598,7 +598,7 @@ pub fn read_registration<'f>(
 ) -> Option<Registration<'f>> {
     Some(Registration {
         identifier,
-        jid: record.str(Key::Jid)?,
+        jid: record.str(Key::Jid).filter(|jid| is_xml_text(jid))?,
         content: content || record.is_set(Key::Encryption),
         suspended: record.with(Key::Suspended, |suspended| {
             let remaining = read_suspension(suspended).remaining(clock());
@@ -683,7 +683,7 @@ pub fn decide<E: stanza::Element>(
         id,
         place,
         identifier: identifier.to_owned(),
-        jid: xml_text(&normalised(record.str(Key::Jid)?)),
+        jid: normalised(record.str(Key::Jid)?).into_owned(),
         node: xml_text(record.str(Key::Node).unwrap_or_default()),
         importance,
         body,

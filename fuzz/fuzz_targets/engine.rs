@@ -1,0 +1,79 @@
+#![no_main]
+//! Any sequence of events keeps the promises of the engine.
+
+#[path = "../../tests/model/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use cloud_notify::engine::Answer;
+use cloud_notify::stanza::Importance;
+use libfuzzer_sys::fuzz_target;
+use world::{Step, World};
+
+/// Later events find nothing new, and take time.
+const MAX_STEPS: usize = 200;
+
+fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
+    let error = |kind, condition| Answer::Error {
+        kind: Some(kind),
+        condition: Some(condition),
+    };
+    let client = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=3_usize);
+    let device = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=2_usize);
+    let service = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=1_usize);
+    Ok(match bytes.int_in_range(0..=17_u8)? {
+        0..=2 => Step::Message {
+            importance: *bytes.choose(&[
+                Importance::Unimportant,
+                Importance::Important,
+                Importance::Urgent,
+            ])?,
+            archived: bytes.arbitrary()?,
+            with_id: bytes.arbitrary()?,
+            muted: bytes.ratio(1, 5)?,
+        },
+        3 => Step::Ack(client(bytes)?),
+        4 => Step::AckOverdue(client(bytes)?),
+        5 => Step::Cut(client(bytes)?),
+        6 => Step::Resume(client(bytes)?),
+        7 => Step::Expire(client(bytes)?),
+        8 => Step::Login {
+            device: device(bytes)?,
+            available: bytes.arbitrary()?,
+        },
+        9 => Step::Logout(client(bytes)?),
+        10 => Step::Enable(device(bytes)?),
+        11 => Step::Disable(device(bytes)?),
+        12 => Step::Answer {
+            push: bytes.int_in_range(0..=7)?,
+            answer: *bytes.choose(&[
+                Answer::Result,
+                error("wait", "internal-server-error"),
+                error("cancel", "item-not-found"),
+                error("auth", "forbidden"),
+            ])?,
+        },
+        13 => Step::AnswerLate(client(bytes)?),
+        14 => Step::Down(service(bytes)?),
+        15 => Step::Up {
+            service: service(bytes)?,
+            sign: bytes.arbitrary()?,
+        },
+        16 => Step::Restart,
+        _ => Step::Wait(Duration::from_millis(bytes.arbitrary::<u32>()?.into()) / 1000),
+    })
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut bytes = Unstructured::new(data);
+    let mut world = World::new();
+    for _ in 0..MAX_STEPS {
+        match step(&mut bytes) {
+            Ok(step) if !bytes.is_empty() => world.run(step),
+            _ => break,
+        }
+    }
+    world.check();
+});

@@ -1,0 +1,6 @@
+//! A user's records, as they never should be in a store.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| fuzz::with_values("owed", data));
