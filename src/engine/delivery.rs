@@ -17,12 +17,12 @@ use crate::stanza::Importance;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PushId {
     pub(super) device: DeviceKey,
-    pub(super) nonce: u32,
+    pub(super) nonce: u64,
 }
 
 impl fmt::Display for PushId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "push-{:016x}{:08x}", self.device.0, self.nonce)
+        write!(f, "push-{:016x}{:016x}", self.device.0, self.nonce)
     }
 }
 
@@ -32,13 +32,13 @@ impl FromStr for PushId {
     fn from_str(id: &str) -> Result<Self, ()> {
         let digits = id.strip_prefix("push-").ok_or(())?;
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if digits.len() != 24 || !is_hex {
+        if digits.len() != 32 || !is_hex {
             return Err(());
         }
         let (device, nonce) = digits.split_at(16);
         Ok(Self {
             device: DeviceKey(u64::from_str_radix(device, 16).map_err(|_| ())?),
-            nonce: u32::from_str_radix(nonce, 16).map_err(|_| ())?,
+            nonce: u64::from_str_radix(nonce, 16).map_err(|_| ())?,
         })
     }
 }

@@ -947,7 +947,7 @@ impl<S> Engine<S> {
     /// Notes a push as sent and awaits its answer.
     fn send(&mut self, key: DeviceKey, jid: &str, mut push: InFlight<S>) -> PushId {
         let id = loop {
-            let nonce = u32::try_from(self.unique("push") >> 32).unwrap_or_default();
+            let nonce = self.unique("push");
             let id = PushId { device: key, nonce };
             if !self.in_flight.contains_key(&id) {
                 break id;

@@ -812,8 +812,8 @@ mod answers {
             "push-zz",
             "push-00000000000000000",
             "x",
-            "push-+00000000000000000000001",
-            "push-\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
+            "push-+0000000000000000000000000000001",
+            "push-\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
         ] {
             let answer = phone
                 .engine

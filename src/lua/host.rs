@@ -262,7 +262,11 @@ impl Host {
             } = state;
             let released = reader::read(lua, &this.keys, (&record, sessions), |frame| {
                 let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
-                let registration = read_registration(&name, &frame.table(0)?, disclosure.body)?;
+                let record = frame.table(0)?;
+                let Some(registration) = read_registration(&name, &record, disclosure.body) else {
+                    engine.forget(&user, &name); // Nobody can be pushed to there
+                    return None;
+                };
                 let account = Account {
                     user: &user,
                     registrations: &[registration],
