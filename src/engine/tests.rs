@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod delivery;
+
 const USER: &str = "anna";
 const ID: &str = "push.test<n1";
 const PHONE: Registration<'static> = Registration {

@@ -1,0 +1,553 @@
+//! What is tried again, when, and what is not.
+
+use super::*;
+
+const WAIT: Answer<'static> = Answer::Error {
+    kind: Some("wait"),
+    condition: Some("remote-server-timeout"),
+};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A phone that is away, whose first push for stanza 1 has just failed.
+fn owed(importance: Importance) -> Phone {
+    let mut phone = Phone::new(vec![]);
+    let push = pushed(phone.offline(0, importance, 1));
+    let report = phone.answer(push, WAIT).unwrap();
+    assert_eq!((report.outcome, report.errors), (Outcome::Failed, 0));
+    phone
+}
+
+/// Fails each attempt; returns the times of `count` attempts, in milliseconds.
+fn attempts(phone: &mut Phone, count: usize) -> Vec<u64> {
+    let mut times = Vec::new();
+    while times.len() < count {
+        let due = phone.engine.deadline().expect("another attempt");
+        let now = u64::try_from(due.as_millis()).unwrap() + 1;
+        if let Some((push, _)) = phone.at(now) {
+            phone.answer_at(now, push, WAIT).unwrap();
+            times.push(now);
+        }
+    }
+    times
+}
+
+#[test]
+fn a_transient_failure_is_tried_again_with_its_stanza() {
+    let mut phone = owed(Important);
+    let due = phone.engine.deadline().unwrap();
+    assert!(
+        (seconds(5)..=Duration::from_millis(7500)).contains(&due),
+        "{due:?}"
+    );
+    let (push, stanza) = phone.at(7500).unwrap();
+    assert_eq!(stanza, Some(1));
+    phone.answer_at(7600, push, Answer::Result).unwrap();
+    assert_eq!(phone.engine.deadline(), None);
+    assert_eq!(phone.engine.waiting(), 0);
+    let again = phone.offline(8000, Important, 1);
+    assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+}
+
+#[test]
+fn the_time_between_attempts_grows_to_the_longest() {
+    let mut phone = owed(Important);
+    phone.engine.configure(Options {
+        max_failures: 0,
+        ..Options::default()
+    });
+    let times = attempts(&mut phone, 14);
+    let pauses: Vec<_> = times
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]) / 1000)
+        .collect();
+    for (attempt, pause) in pauses.iter().enumerate() {
+        let base = (5 << (attempt + 1)).min(1800);
+        assert!(
+            (base..=(base * 3 / 2).min(1800) + 1).contains(pause),
+            "{attempt}: {pauses:?}"
+        );
+    }
+    assert_eq!(*pauses.last().unwrap(), 1800);
+}
+
+#[test]
+fn what_comes_meanwhile_is_owed_with_it_and_the_most_important_goes() {
+    let mut phone = owed(Unimportant);
+    assert!(matches!(
+        phone.offline(1000, Important, 2),
+        Verdict::Hold(_)
+    ));
+    assert!(matches!(
+        phone.offline(1000, Important, 3),
+        Verdict::Hold(_)
+    ));
+    let again = phone.offline(1000, Important, 2);
+    assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+    let (push, stanza) = phone.at(7500).unwrap();
+    assert_eq!(stanza, Some(2));
+    phone.answer_at(7500, push, Answer::Result).unwrap();
+    assert_eq!(phone.at(100_000), None, "one push for all");
+}
+
+#[test]
+fn a_call_is_tried_at_once_and_rings_for_a_minute_only() {
+    let mut phone = owed(Important);
+    let call = pushed(phone.offline(1000, Urgent, 2));
+    phone.answer_at(1000, call, WAIT).unwrap();
+    let released = |phone: &mut Phone, at| {
+        phone.engine.expire(ms(at));
+        let released = phone.ask(|engine, account| engine.release(ms(at), account, 0));
+        released.map(|released| (released.stanza, released.importance))
+    };
+    assert_eq!(released(&mut phone, 20_000), Some((Some(2), Urgent)));
+
+    let mut phone = Phone::new(vec![]);
+    let call = pushed(phone.offline(0, Urgent, 2));
+    phone.answer(call, WAIT).unwrap();
+    assert_eq!(released(&mut phone, 70_000), Some((None, Important)));
+}
+
+#[test]
+fn a_device_that_is_back_is_owed_nothing() {
+    let cancels: [fn(&mut Phone); 4] = [
+        |phone| phone.engine.back(USER, ID),
+        |phone| phone.engine.enabled(USER, ID),
+        |phone| phone.engine.forget(USER, ID),
+        |phone| phone.sessions = vec![live()],
+    ];
+    for (number, cancel) in cancels.iter().enumerate() {
+        let mut phone = owed(Important);
+        cancel(&mut phone);
+        assert_eq!(phone.at(100_000), None, "{number}");
+        assert_eq!(phone.engine.waiting(), 0, "{number}");
+        // Nor does it get anything that fails only now.
+        let mut phone = Phone::new(vec![]);
+        let push = pushed(phone.offline(0, Important, 1));
+        phone.engine.back(USER, ID);
+        phone.answer(push, WAIT);
+        assert_eq!(phone.engine.waiting(), 0);
+    }
+}
+
+#[test]
+fn what_an_online_device_was_owed_is_met_again_if_its_session_dies() {
+    let mut phone = owed(Important);
+    phone.sessions = vec![live()];
+    assert_eq!(phone.at(10_000), None);
+    phone.sessions = vec![];
+    pushed(phone.offline(20_000, Important, 1));
+}
+
+#[test]
+fn nothing_is_owed_for_longer_than_a_day() {
+    let mut phone = owed(Important);
+    phone.engine.configure(Options {
+        retry_age: seconds(60),
+        ..Options::default()
+    });
+    attempts(&mut phone, 2);
+    assert_eq!(phone.at(100_000), None);
+    assert_eq!(phone.engine.waiting(), 0);
+}
+
+#[test]
+fn a_push_that_is_answered_late_is_not_sent_again() {
+    let mut phone = Phone::new(vec![]);
+    let push = pushed(phone.offline(0, Important, 1));
+    let expired = phone.engine.expire(seconds(120));
+    assert_eq!(expired.unanswered[0].outcome, Outcome::Failed);
+    let other = PushId {
+        nonce: push.nonce ^ 1,
+        ..push
+    };
+    let from_elsewhere =
+        phone
+            .engine
+            .answered(seconds(121), &push.to_string(), "x.test", Answer::Result);
+    assert_eq!(from_elsewhere, None);
+    assert_eq!(phone.answer_at(121_000, other, Answer::Result), None);
+    assert_eq!(phone.answer_at(121_000, push, refused("gone")), None);
+    let report = phone.answer_at(121_000, push, Answer::Result).unwrap();
+    assert_eq!(report.outcome, Outcome::Delivered);
+    assert_eq!((phone.engine.waiting(), phone.at(1_000_000)), (0, None));
+}
+
+/// Several devices of one push service.
+struct Fleet {
+    engine: Engine<u64>,
+    registrations: Vec<Registration<'static>>,
+}
+
+const NODES: [&str; 12] = [
+    "push.test<0",
+    "push.test<1",
+    "push.test<2",
+    "push.test<3",
+    "push.test<4",
+    "push.test<5",
+    "push.test<6",
+    "push.test<7",
+    "push.test<8",
+    "push.test<9",
+    "push.test<10",
+    "push.test<11",
+];
+
+impl Fleet {
+    fn new(options: Options) -> Self {
+        let registration = |identifier| Registration {
+            identifier,
+            ..PHONE
+        };
+        Self {
+            engine: Engine::with_key(options, crate::stanza::Key::known(1)),
+            registrations: NODES.into_iter().map(registration).collect(),
+        }
+    }
+
+    /// A message for each device; returns the pushes that leave.
+    fn offline(&mut self, now: Duration, id: u64) -> Vec<PushId> {
+        let account = Account {
+            user: USER,
+            registrations: &self.registrations,
+            sessions: &[],
+        };
+        let facts = facts(Important, id);
+        let decisions = self
+            .engine
+            .offline(now, &account, &facts, StanzaId(id))
+            .into_iter();
+        let mut pushes = Vec::new();
+        for decision in decisions {
+            match decision.verdict {
+                Verdict::Push(push) => pushes.push(push),
+                Verdict::Hold(ticket) => self.engine.hold(now, ticket, Some(id)),
+                Verdict::Silent(silence) => panic!("{silence:?}"),
+            }
+        }
+        pushes
+    }
+
+    fn answer(&mut self, now: Duration, push: PushId, answer: Answer<'_>) -> Report {
+        self.engine
+            .answered(now, &push.to_string(), "push.test", answer)
+            .unwrap()
+    }
+
+    /// The pushes that leave when all deadlines up to `now` are served.
+    fn serve(&mut self, now: Duration) -> Vec<PushId> {
+        let mut pushes = Vec::new();
+        while self.engine.deadline().is_some_and(|due| due <= now) {
+            for due in self.engine.expire(now).due {
+                let registration = |one: &&Registration<'_>| one.identifier == &*due.identifier;
+                let found = self.registrations.iter().find(registration).unwrap();
+                let account = Account {
+                    user: USER,
+                    registrations: &[*found],
+                    sessions: &[],
+                };
+                let released = self.engine.release(now, &account, 0);
+                pushes.extend(released.map(|released| released.id));
+            }
+        }
+        pushes
+    }
+
+    /// All devices are owed a push, and the service is out.
+    fn out(options: Options) -> Self {
+        let mut fleet = Self::new(options);
+        let pushes = fleet.offline(Duration::ZERO, 1);
+        assert_eq!(pushes.len(), NODES.len());
+        let reports: Vec<_> = pushes
+            .into_iter()
+            .map(|push| fleet.answer(Duration::ZERO, push, WAIT))
+            .collect();
+        let changes: Vec<_> = reports
+            .iter()
+            .filter_map(|report| report.service.clone())
+            .collect();
+        assert_eq!(changes.len(), 1, "said once");
+        assert_eq!(
+            (changes[0].back, changes[0].failures, &*changes[0].jid),
+            (false, 5, "push.test")
+        );
+        assert_eq!(fleet.engine.services_out(), ["push.test"]);
+        fleet
+    }
+}
+
+#[test]
+fn a_service_that_fails_is_probed_by_one_push_at_a_time() {
+    let mut fleet = Fleet::out(Options::default());
+    let probe = fleet.serve(seconds(10));
+    assert_eq!(probe.len(), 1);
+    assert_eq!(
+        fleet.offline(seconds(11), 2),
+        [],
+        "all others are only owed it"
+    );
+    assert_eq!(
+        fleet.serve(seconds(60)),
+        [],
+        "no other one before it is answered"
+    );
+    fleet.answer(seconds(60), probe[0], WAIT);
+    let second = fleet.serve(seconds(76));
+    assert_eq!(second.len(), 1);
+    assert_ne!(
+        second[0].device, probe[0].device,
+        "not always the same device"
+    );
+    fleet.answer(seconds(76), second[0], WAIT);
+    assert_eq!(fleet.serve(seconds(76 + 19)), [], "the pauses grow");
+    assert_eq!(fleet.serve(seconds(76 + 31)).len(), 1);
+}
+
+#[test]
+fn a_sign_of_life_sends_the_probe_at_once() {
+    let mut fleet = Fleet::out(Options::default());
+    fleet.engine.alive(seconds(1), "other.test", true);
+    assert_eq!(fleet.serve(seconds(1)), []);
+    fleet.engine.alive(seconds(1), "push.test", true);
+    let probe = fleet.serve(seconds(1));
+    assert_eq!(probe.len(), 1);
+    fleet.answer(seconds(1), probe[0], WAIT);
+    // Stanzas may come by the thousand; they are a sign every five seconds.
+    for _ in 0..10 {
+        fleet.engine.alive(seconds(2), "push.test", false);
+        fleet.engine.alive(seconds(2), "user@push.test", false);
+    }
+    assert_eq!(fleet.serve(seconds(5)), []);
+    assert_eq!(fleet.serve(seconds(6)).len(), 1);
+}
+
+#[test]
+fn what_is_owed_goes_out_at_a_bounded_rate() {
+    let mut fleet = Fleet::out(Options {
+        recovery_rate: 20,
+        ..Options::default()
+    });
+    let probe = fleet.serve(seconds(10));
+    let report = fleet.answer(seconds(10), probe[0], Answer::Result);
+    let change = report.service.unwrap();
+    assert_eq!((change.back, change.owed), (true, NODES.len() - 1));
+    assert_eq!(fleet.engine.services_out(), [""; 0]);
+    let mut counts = Vec::new();
+    for tenth in 0..7 {
+        let now = seconds(10) + Duration::from_millis(tenth * 100);
+        let pushes = fleet.serve(now);
+        counts.push(pushes.len());
+        for push in pushes {
+            fleet.answer(now, push, Answer::Result);
+        }
+    }
+    assert_eq!(counts, [2, 2, 2, 2, 2, 1, 0]);
+    assert_eq!((fleet.engine.waiting(), fleet.engine.services()), (0, 0));
+}
+
+#[test]
+fn a_permanent_error_shows_that_the_service_works() {
+    let mut fleet = Fleet::out(Options::default());
+    let probe = fleet.serve(seconds(10));
+    let report = fleet.answer(seconds(10), probe[0], refused("gone"));
+    assert_eq!((report.outcome, report.errors), (Outcome::Refused, 1));
+    assert!(report.service.unwrap().back);
+}
+
+#[test]
+fn pushes_under_way_are_bounded_and_what_exceeds_the_bound_is_owed() {
+    let mut fleet = Fleet::new(Options {
+        max_in_flight: 3,
+        ..Options::default()
+    });
+    let mut pushes = fleet.offline(Duration::ZERO, 1);
+    let mut count = 0;
+    for tenth in 0..20 {
+        assert!(pushes.len() <= 3 && fleet.engine.in_flight() <= 3);
+        count += pushes.len();
+        let now = Duration::from_millis(tenth * 100);
+        for push in pushes {
+            fleet.answer(now, push, Answer::Result);
+        }
+        pushes = fleet.serve(now);
+    }
+    assert_eq!((count, fleet.engine.waiting()), (NODES.len(), 0));
+}
+
+#[test]
+fn without_a_limit_of_failures_each_device_is_on_its_own() {
+    let mut fleet = Fleet::new(Options {
+        max_failures: 0,
+        ..Options::default()
+    });
+    for push in fleet.offline(Duration::ZERO, 1) {
+        assert_eq!(fleet.answer(Duration::ZERO, push, WAIT).service, None);
+    }
+    assert_eq!(fleet.serve(Duration::from_millis(7500)).len(), NODES.len());
+}
+
+#[test]
+fn a_service_that_nobody_could_reach_for_thirty_days_is_given_up() {
+    let day = Duration::from_hours(24);
+    let mut fleet = Fleet::out(Options {
+        retry_age: 100 * day,
+        ..Options::default()
+    });
+    let mut now = Duration::ZERO;
+    while now < 30 * day {
+        now = fleet.engine.deadline().unwrap().max(now) + Duration::from_secs(1);
+        for push in fleet.serve(now) {
+            let report = fleet.answer(now, push, WAIT);
+            assert_eq!(report.outcome == Outcome::Suspended, now >= 30 * day);
+        }
+    }
+    let expired = fleet.engine.expire(now + seconds(1));
+    assert_eq!(expired.due, []);
+    assert!(!expired.given_up.is_empty());
+}
+
+#[test]
+fn errors_that_blame_the_registration_suspend_it() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_errors: 2,
+        ..Options::default()
+    });
+    let mut refuse = |id, answer| {
+        let push = pushed(phone.offline(0, Important, id));
+        phone.answer(push, answer).unwrap().outcome
+    };
+    assert_eq!(refuse(1, refused("gone")), Outcome::Refused);
+    assert_eq!(refuse(2, refused("forbidden")), Outcome::Suspended);
+    assert_eq!(refuse(3, refused("item-not-found")), Outcome::Removed);
+    assert_eq!(refuse(4, refused("gone")), Outcome::Removed);
+}
+
+#[test]
+fn a_suspended_registration_gets_one_push_after_its_pause() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.suspend(ms(0), USER, ID, seconds(1000));
+    phone.registration.suspended = Some(seconds(1000));
+    for (id, importance) in [(1, Unimportant), (2, Important), (3, Urgent)] {
+        let verdict = phone.offline(1000, importance, id);
+        assert!(matches!(verdict, Verdict::Hold(_)));
+    }
+    assert_eq!(phone.at(999_999), None);
+    phone.registration.suspended = Some(Duration::ZERO);
+    let (trial, _) = phone.at(1_000_000).unwrap();
+    let report = phone.answer_at(1_000_000, trial, Answer::Result).unwrap();
+    assert_eq!(report.outcome, Outcome::Revived);
+    phone.registration.suspended = None;
+    pushed(phone.offline(1_000_001, Important, 4));
+}
+
+#[test]
+fn a_trial_that_fails_suspends_again_and_a_passing_failure_is_tried_again() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.suspend(ms(0), USER, ID, seconds(1000));
+    phone.registration.suspended = Some(Duration::ZERO);
+    let (trial, stanza) = phone.at(1_000_000).unwrap();
+    assert_eq!(stanza, None, "nothing was missed");
+    let report = phone.answer_at(1_000_000, trial, WAIT).unwrap();
+    assert_eq!(report.outcome, Outcome::Failed);
+    let (trial, _) = phone.at(1_010_000).unwrap();
+    let report = phone
+        .answer_at(1_010_000, trial, refused("forbidden"))
+        .unwrap();
+    assert_eq!(report.outcome, Outcome::Suspended);
+}
+
+#[test]
+fn a_suspension_that_only_the_record_knows_of_counts() {
+    let mut phone = Phone::new(vec![]);
+    phone.registration.suspended = Some(seconds(100));
+    assert!(matches!(phone.offline(0, Important, 1), Verdict::Hold(_)));
+    assert_eq!(phone.at(99_999), None);
+    phone.registration.suspended = Some(Duration::ZERO);
+    assert_eq!(phone.at(100_000).unwrap().1, Some(1));
+}
+
+#[test]
+fn what_is_owed_outlives_the_engine() {
+    let mut phone = owed(Important);
+    let (owed, failing) = phone.engine.owed(seconds(1));
+    assert_eq!((owed.len(), failing.len()), (1, 1));
+    assert_eq!(owed[0].importance, Important);
+    assert_eq!(owed[0].age, seconds(1));
+
+    phone.engine = Engine::default();
+    phone.engine.restore_service(seconds(100), &failing[0]);
+    phone.engine.restore(seconds(100), &owed[0], 0);
+    assert_eq!(
+        phone.at(110_000).map(|(_, stanza)| stanza),
+        Some(None),
+        "without its stanza"
+    );
+    assert_eq!(phone.engine.owed(seconds(200)).1[0].age, seconds(101));
+}
+
+#[test]
+fn what_is_too_old_is_not_restored_and_the_rest_not_all_at_once() {
+    let device = |number: usize| Due {
+        user: USER.into(),
+        identifier: format!("push.test<{number}").into(),
+    };
+    let owed = |number, age| Owed {
+        device: device(number),
+        importance: Important,
+        age,
+        due_in: Duration::ZERO,
+        suspended: false,
+    };
+    let mut engine = Engine::<u64>::default();
+    let now = Duration::from_hours(48);
+    engine.restore(now, &owed(0, Duration::from_hours(25)), 0);
+    assert_eq!(engine.waiting(), 0);
+    for number in 0..200 {
+        engine.restore(now, &owed(number, Duration::ZERO), number);
+    }
+    assert_eq!(engine.expire(now).due.len(), 50);
+    assert_eq!(engine.expire(now + seconds(1)).due.len(), 50);
+}
+
+#[test]
+fn a_turn_that_cannot_be_taken_comes_again() {
+    let mut phone = owed(Important);
+    assert_eq!(phone.engine.expire(seconds(10)).due.len(), 1);
+    phone.engine.postpone(seconds(10), USER, ID);
+    assert!(phone.at(20_000).is_some());
+}
+
+#[test]
+fn devices_that_are_owed_something_are_forgotten_last() {
+    let mut engine = Engine::<u64>::default();
+    fn account<'a>(registrations: &'a [Registration<'a>]) -> Account<'a> {
+        Account {
+            user: USER,
+            registrations,
+            sessions: &[],
+        }
+    }
+    let now = Duration::ZERO;
+    let decision = engine
+        .offline(now, &account(&[PHONE]), &facts(Important, 1), StanzaId(1))
+        .remove(0);
+    let Verdict::Push(push) = decision.verdict else {
+        panic!("{decision:?}");
+    };
+    engine.answered(now, &push.to_string(), "push.test", WAIT);
+    for number in 0..=MAX_DEVICES.get() {
+        let identifier = format!("push.test<{number}");
+        let other = Registration {
+            identifier: &identifier,
+            ..PHONE
+        };
+        let id = engine.ping(now, &account(&[other]), 0).unwrap();
+        engine.answered(now, &id.to_string(), "push.test", Answer::Result);
+    }
+    assert_eq!(engine.devices.len(), MAX_DEVICES.get());
+    assert_eq!(engine.waiting(), 1);
+}
