@@ -1,4 +1,4 @@
-//! A user's records, as they never should be in a store.
+//! What was owed before a restart, as it never should be in a store.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -523,7 +523,6 @@ fn a_turn_that_cannot_be_taken_comes_again() {
 
 #[test]
 fn devices_that_are_owed_something_are_forgotten_last() {
-    let mut engine = Engine::<u64>::default();
     fn account<'a>(registrations: &'a [Registration<'a>]) -> Account<'a> {
         Account {
             user: USER,
@@ -531,6 +530,7 @@ fn devices_that_are_owed_something_are_forgotten_last() {
             sessions: &[],
         }
     }
+    let mut engine = Engine::<u64>::default();
     let now = Duration::ZERO;
     let decision = engine
         .offline(now, &account(&[PHONE]), &facts(Important, 1), StanzaId(1))
