@@ -45,6 +45,9 @@ local transient = {
 	{ "wait", "undefined-condition" };
 };
 
+-- With these the node is dead for good.
+local final = { ["item-not-found"] = true; ["gone"] = true };
+
 local call = st.stanza("propose", { xmlns = "urn:xmpp:jingle-message:0"; id = "c1" });
 
 local function describe_all(version)
@@ -59,7 +62,10 @@ local function describe_all(version)
 				push_answer_timeout = 1;
 				push_coalesce_window = 0;
 				push_max_errors = max_errors;
+				push_max_failures = 0;
 				push_max_per_minute = 0;
+				push_retry_max = 3600;
+				push_retry_min = 3600;
 			};
 			config = [[Component "local.test" "spec_push_service"]];
 		});
@@ -94,22 +100,35 @@ local function describe_all(version)
 		return jid, registration;
 	end
 
-	-- Sends messages, and returns when the answers to all pushes have arrived.
-	local function message(jid, count)
+	local function send(count, message)
 		for _ = 1, count or 1 do
-			sender:message({ to = jid; body = "Wake up" });
+			sender:message(message);
 		end
 		sender:ping();
 		push:ping();
 		push:ping();
 	end
 
+	-- Sends messages, and returns when the answers to all pushes have arrived.
+	local function message(jid, count)
+		send(count, { to = jid; body = "Wake up" });
+	end
+
+	-- The same with calls, which do not wait for the next attempt where a push is owed.
+	local function ring(jid, count)
+		send(count, { to = jid; call });
+	end
+
 	local function errors(jid, registration)
 		return devices.push_errors(server, jid, registration.identifier);
 	end
 
+	local function record_of(jid, registration)
+		return (devices.stored(server, jid) or {})[registration.identifier];
+	end
+
 	local function is_registered(jid, registration)
-		return (devices.stored(server, jid) or {})[registration.identifier] ~= nil;
+		return record_of(jid, registration) ~= nil;
 	end
 
 	local function refuse(publish, service)
@@ -120,27 +139,33 @@ local function describe_all(version)
 		for _, error in ipairs(permanent) do
 			local type, condition = table.unpack(error);
 
-			it(("counts, and the last of several in a row ends the registration: %s of type %s"):format(condition, type),
-				function ()
-					local jid, registration = absent_user();
-					push.answer = push_service.error(type, condition);
-					for count = 1, max_errors - 1 do
-						message(jid);
-						assert.equal(count, errors(jid, registration));
-						assert.is_true(is_registered(jid, registration));
-					end
-					local mark = server:log_mark();
+			it(("counts, and the last of several in a row %s the registration: %s of type %s")
+				:format(final[condition] and "ends" or "suspends", condition, type), function ()
+				local jid, registration = absent_user();
+				push.answer = push_service.error(type, condition);
+				for count = 1, max_errors - 1 do
 					message(jid);
-					assert.is_false(is_registered(jid, registration));
+					assert.equal(count, errors(jid, registration));
+					assert.is_nil(record_of(jid, registration).suspended);
+				end
+				local mark = server:log_mark();
+				message(jid);
+				local record = record_of(jid, registration);
+				if final[condition] then
+					assert.is_nil(record);
 					assert.is_nil(errors(jid, registration));
-					local warnings = inspect.logged(server, "warn", mark);
-					assert.equal(1, #warnings);
-					assert.truthy(warnings[1]:find(condition, 1, true) and warnings[1]:find("push.test", 1, true));
+				else
+					assert.equal(condition, record.suspended.condition);
+				end
+				local warnings = inspect.logged(server, "warn", mark);
+				assert.equal(1, #warnings);
+				assert.truthy(warnings[1]:find(condition, 1, true) and warnings[1]:find("push.test", 1, true));
 
-					push:clear();
-					message(jid);
-					assert.same({}, push.received);
-				end);
+				push:clear();
+				message(jid);
+				ring(jid);
+				assert.same({}, push.received);
+			end);
 		end
 
 		it("is forgiven with the next success", function ()
@@ -264,11 +289,13 @@ local function describe_all(version)
 			it(("never counts: %s of type %s"):format(condition, type), function ()
 				local jid, registration = absent_user();
 				push.answer = push_service.error(type, condition);
-				message(jid, max_errors + 1);
+				ring(jid, max_errors + 1);
 				assert.equal(max_errors + 1, #push.received);
 				assert.equal(0, errors(jid, registration));
-				assert.is_true(is_registered(jid, registration));
+				assert.is_nil(record_of(jid, registration).suspended);
 				assert.equal(0, inspect.in_flight(server));
+				message(jid);
+				assert.equal(max_errors + 1, #push.received);
 			end);
 		end
 
@@ -277,33 +304,35 @@ local function describe_all(version)
 			push.answer = refuse;
 			message(jid, max_errors - 1);
 			push.answer = push_service.error("wait", "resource-constraint");
-			message(jid, 2);
+			ring(jid, 2);
 			assert.equal(max_errors - 1, errors(jid, registration));
 			push.answer = refuse;
-			message(jid);
+			ring(jid);
 			assert.is_false(is_registered(jid, registration));
 		end);
 
 		it("is it when the push service is not connected", function ()
 			local jid, registration = absent_user();
 			push:disconnect();
-			for _ = 1, max_errors + 1 do sender:message({ to = jid; body = "Wake up" }); end
+			for _ = 1, max_errors + 1 do sender:message({ to = jid; call }); end
 			sender:ping();
 			assert.equal(0, inspect.in_flight(server));
 			assert.equal(0, errors(jid, registration));
+			assert.is_nil(record_of(jid, registration).suspended);
 			push:reconnect();
-			message(jid);
+			ring(jid);
 			assert.equal(1, #push.received);
 		end);
 
 		it("is it when there is no such server", function ()
 			local jid, registration = absent_user("localhost");
 			local mark = server:log_mark();
-			message(jid, max_errors + 1);
+			ring(jid, max_errors + 1);
 			inspect.wait_all_answered(server);
-			assert.truthy(server:log_since(mark):find("localhost cannot take a push", 1, true));
+			local failed = ("A push for %s to %s failed: "):format(jid:match("^[^@]+"), registration.identifier);
+			assert.truthy(server:log_since(mark):find(failed, 1, true));
 			assert.equal(0, errors(jid, registration));
-			assert.is_true(is_registered(jid, registration));
+			assert.is_nil(record_of(jid, registration).suspended);
 		end);
 
 		it("is it when there is no answer", function ()
