@@ -183,11 +183,11 @@ impl<S> Engine<S> {
             }
         } else {
             device.errors = device.errors.saturating_add(1);
-            match (answer.is_final(), device.errors >= max_errors) {
+            let is_last = push.trial || device.errors >= max_errors;
+            match (is_last, answer.is_final()) {
                 (true, true) => Outcome::Removed,
-                (false, true) => Outcome::Suspended,
-                _ if push.trial => Outcome::Suspended,
-                _ => Outcome::Refused,
+                (true, false) => Outcome::Suspended,
+                (false, _) => Outcome::Refused,
             }
         };
         let errors = device.errors;
