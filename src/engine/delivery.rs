@@ -266,6 +266,7 @@ impl<S> Engine<S> {
     pub(super) fn failed(&mut self, now: Duration, id: PushId) -> Option<Report> {
         let service = self.in_flight.get(&id)?.service;
         let change = self.service_failed(now, service, id);
+        let is_left_alone = change.is_some();
         let push = self.take_in_flight(id)?;
         let errors = self.devices.peek(&id.device).map_or(0, |one| one.errors);
         let report = self.due(id.device).map(|device| Report {
@@ -281,8 +282,30 @@ impl<S> Engine<S> {
             service: change,
         });
         self.owe(now, id, push);
+        if is_left_alone {
+            self.await_service(now, service);
+        }
         self.wake(service, now);
         report
+    }
+
+    /// A service is left alone from now on: those who wait for another attempt of their own wait for
+    /// its recovery with the others.
+    fn await_service(&mut self, now: Duration, service: ServiceKey) {
+        let waits = |waiting: &Waiting<S>| {
+            waiting.cause == Cause::Debt
+                && matches!(waiting.until, Until::Time(_))
+                && waiting.late.is_some_and(|late| late.service == service)
+        };
+        let devices = self.devices.iter();
+        let keys: Vec<_> = devices
+            .filter(|(_, device)| device.waiting.as_ref().is_some_and(waits))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            let until = self.until_service(now, service, key);
+            self.set_until(now, key, until, Cause::Debt);
+        }
     }
 
     fn owe(&mut self, now: Duration, id: PushId, push: InFlight<S>) {
