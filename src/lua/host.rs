@@ -285,6 +285,7 @@ impl Host {
             delay,
         ) = released
         else {
+            lua.expire_registry_values();
             return Ok(delayed(released.1, None));
         };
         let original: Option<Table> = stanza
@@ -387,6 +388,8 @@ impl Host {
             let report = state.engine.answered(now, &id, &from, answer);
             (report, state.next_delay(now))
         };
+        // Whatever the push was kept for can be collected: there may be no deadline for long.
+        lua.expire_registry_values();
         let Some(report) = report else {
             return Ok((None, delay, None));
         };
