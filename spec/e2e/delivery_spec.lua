@@ -278,6 +278,33 @@ local function describe_all(version)
 			end
 		end);
 
+		it("keeps its message no longer than until it is answered", function ()
+			local phone = phones.away(push);
+			server:eval([[
+				local kept = setmetatable({}, { __mode = "k" });
+				rawset(_G, "spec_kept", kept);
+				rawset(_G, "spec_keep", function (event) kept[event.original_stanza] = true; end);
+				hosts["home.test"].events.add_handler("cloud_notify/push", spec_keep);
+			]]);
+			finally(function ()
+				server:eval([[hosts["home.test"].events.remove_handler("cloud_notify/push", spec_keep);]]);
+			end);
+			local function is_kept()
+				return server:eval([[
+					collectgarbage();
+					collectgarbage();
+					return next(spec_kept) ~= nil;
+				]]);
+			end
+			push.answer = push_service.never;
+			text(phone);
+			local publish = push:wait(1);
+			assert.is_true(is_kept());
+			push_service.result(publish, push);
+			push:ping();
+			assert.is_false(is_kept());
+		end);
+
 		-- Never earlier, whatever the machine does besides.
 		it("is tried again after times that grow", function ()
 			configure({ push_retry_min = 0.2 });
