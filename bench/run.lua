@@ -28,8 +28,8 @@ local options = quick and {
 	segments = 2; segment_seconds = 3; load = 0.15;
 } or {
 	quick = false;
-	rounds = 15; scale = 1;
-	pushes = 20000; users = 8; warm = 6000; registered = 10000; requests = { "enable_plain", "enable" };
+	rounds = 9; scale = 1;
+	pushes = 20000; users = 8; warm = 20000; registered = 10000; requests = { "enable_plain", "enable" };
 	outstanding = 30000; segment = 2500;
 	segments = 6; segment_seconds = 8; load = 0.3;
 };

@@ -243,6 +243,12 @@ local function resume(session)
 	fire_event("smacks-hibernation-end", { origin = session; resumed = session; queue = {} });
 end
 
+-- The user's phone shows up for a moment: nothing is owed to it any more
+local function come_back(username)
+	local phone = attach({ username = username }, 1);
+	fire_event("smacks-hibernation-end", { origin = phone; resumed = phone; queue = {} });
+end
+
 -- The module under test
 
 local contender; -- "ours", "upstream" or "none"
@@ -368,7 +374,11 @@ offline_scenario("offline_1", 1);
 offline_scenario("offline_5", 5);
 offline_scenario("push_result", 1, { answer = "result" });
 offline_scenario("push_error", 1, { answer = "error" });
-offline_scenario("push_unanswered", 1, { settle = 1.2; options = { push_answer_timeout = 1 } });
+offline_scenario("push_unanswered", 1, {
+	settle = 1.2;
+	options = { push_answer_timeout = 1 };
+	finish = function (i) come_back(users[1][i]); end;
+});
 
 local function hibernated_session(i)
 	return attach(log_in(users[1][i], "phone"), 1);
@@ -608,6 +618,7 @@ function bench.push(count, answer, user_count)
 	local cpu = 0;
 	local event = { origin = remote };
 	for first = 1, count, answers_at_once do
+		for i = 1, answer and 0 or user_count do come_back(users[1][i]); end
 		local last = math.min(count, first + answers_at_once - 1);
 		for i = first, last do
 			renew(pool[i - first + 1], users[1][i % user_count + 1]);
