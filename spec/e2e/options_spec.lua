@@ -16,6 +16,12 @@ local defaults = {
 	push_notification_with_body = false;
 	push_notification_with_sender = false;
 	push_notify_on = "all";
+	push_max_failures = 5;
+	push_max_in_flight = 4096;
+	push_recovery_rate = 50;
+	push_retry_age = 24 * 3600;
+	push_retry_max = 30 * 60;
+	push_retry_min = 5;
 };
 
 local good_values = {
@@ -29,6 +35,12 @@ local good_values = {
 	push_notification_with_body = { true; false };
 	push_notification_with_sender = { true; false };
 	push_notify_on = { "all"; "messages"; "important" };
+	push_max_failures = { 0; 1; "20" };
+	push_max_in_flight = { 1; 100000; "5" };
+	push_recovery_rate = { 1; 1000; "10" };
+	push_retry_age = { 0; 1.5; 30 * 86400 };
+	push_retry_max = { 0.1; 60; "7200" };
+	push_retry_min = { 0.1; 1; "30" };
 };
 
 local bad_values = {
@@ -42,6 +54,12 @@ local bad_values = {
 	push_notification_with_body = { "maybe"; 7; {} };
 	push_notification_with_sender = { "name"; 0.5; {} };
 	push_notify_on = { "calls"; ""; true; 1; {} };
+	push_max_failures = { -1; 1.5; "few"; true; {} };
+	push_max_in_flight = { 0; -1; 2.5; "all"; {} };
+	push_recovery_rate = { 0; -50; 0.5; "slow"; {} };
+	push_retry_age = { -1; "a day"; true; {} };
+	push_retry_max = { 0; -1; "long"; {} };
+	push_retry_min = { 0; -5; "soon"; false; {} };
 };
 
 -- A number may be written as a string.
