@@ -127,9 +127,16 @@ end
 -- Registrations: user -> identifier -> record, as they are in the store
 
 local store = module:open_store();
-local accounts = cache.new(max_cached_users);
 local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
 local no_records = {};
+
+-- A user who has not been seen for long is let go of
+local accounts = cache.new(max_cached_users, function (_, records)
+	for identifier in pairs(records) do
+		if push_errors[identifier] == 0 then push_errors[identifier] = nil; end
+	end
+end);
+
 local store_fails = {}; -- "read" or "written" -> the user with whom it was noticed
 
 -- A store that fails does so for every stanza: one line until it works again for that user
@@ -453,7 +460,8 @@ end
 
 local function on_connection(event)
 	local session = event.session;
-	arm(engine:alive(session.direction == "incoming" and session.from_host or session.to_host, true));
+	local peer = session.direction == "incoming" and session.from_host or session.to_host;
+	if peer then arm(engine:alive(peer, true)); end
 end
 
 on_sign_of_life, on_component = guarded(on_sign_of_life), guarded(on_component);

@@ -133,6 +133,27 @@ local function describe_all(version)
 		end);
 	end);
 
+	it("users who have not been seen for long are let go of, and read again when they are needed", function ()
+		local push = push_service.connect(server, "push.test", "secret");
+		local rosa = client.connect(server, devices.new_user(server));
+		local jid = devices.new_user(server);
+		local phone = client.connect(server, jid, { resource = "phone" });
+		devices.enable(phone, { jid = "push.test"; node = "n1" });
+		phone:close();
+		assert.same({ "n1" }, devices.woken(push, rosa, jid));
+		assert.equal(0, devices.push_errors(server, jid, "push.test<n1"));
+		local kept = inspect.eval(server, [[
+			local accounts = upvalue("accounts");
+			accounts:resize(1);
+			accounts:set("somebody", {});
+			accounts:resize(10000);
+			return accounts:count();
+		]]);
+		assert.equal(1, kept);
+		assert.is_nil(devices.push_errors(server, jid, "push.test<n1"));
+		assert.same({ "n1" }, devices.woken(push, rosa, jid));
+	end);
+
 	-- Mod_smacks itself leaves something behind for each connection that breaks, so here
 	-- only its events are fired.
 	describe("a session that hibernates again and again", function ()
