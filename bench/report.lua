@@ -6,8 +6,12 @@ local json = require "util.json";
 
 local report = {};
 
+local lines = {};
+
 local function line(...)
-	print((...):format(select(2, ...)));
+	local text = (...):format(select(2, ...));
+	print(text);
+	lines[#lines+1] = text;
 end
 
 local function number(value)
@@ -129,10 +133,16 @@ function report.print(results)
 	print_outside(results.outside);
 end
 
-function report.write(results, path)
+local function write_file(path, text)
 	local file = assert(io.open(path, "w"));
-	assert(file:write(json.encode(results), "\n"));
+	assert(file:write(text, "\n"));
 	assert(file:close());
+end
+
+-- The numbers, and what was printed.
+function report.write(results, directory)
+	write_file(directory .. "/results.json", json.encode(results));
+	write_file(directory .. "/results.txt", (table.concat(lines, "\n"):gsub("[ \t]+\n", "\n")));
 end
 
 return report;

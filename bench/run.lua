@@ -1,5 +1,5 @@
 -- make bench: what this module costs, beside upstream's and none at all, in real servers.
--- QUICK=1: the same with fewer repetitions, in under two minutes.
+-- QUICK=1: the same with fewer repetitions, in about two minutes.
 --
 -- Fails where memory grows; never because of a time, which depends on the machine.
 
@@ -75,7 +75,7 @@ results.outside = outside.run(options);
 report.print(results);
 lfs.mkdir((directory:match("^[^/]+")));
 lfs.mkdir(directory);
-report.write(results, directory .. "/results.json");
+report.write(results, directory);
 
 local failed = false;
 for _, result in ipairs(results.growth) do
