@@ -552,8 +552,9 @@ local function on_report(report, service, condition, description)
 	local user, identifier, errors = report.user, report.identifier, report.errors;
 	local outcome = report.outcome;
 	condition = condition or "no answer";
-	if push_errors[identifier] then push_errors[identifier] = errors; end
 	on_service(report.service, condition);
+	if not user then return; end -- The registration has ended meanwhile
+	if push_errors[identifier] then push_errors[identifier] = errors; end
 	if outcome == "refused" then
 		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s, error %d of %d",
 			service, user, condition, errors, options.push_max_errors);
@@ -716,8 +717,8 @@ local function on_answer(event)
 		error_type, condition, error_text = stanza:get_error();
 	end
 	local outcome, delay, report = engine:answered(attr.id, attr.from, attr.type == "error", error_type, condition);
-	if not outcome then return; end
 	arm(delay);
+	if not outcome then return; end
 	if report then on_report(report, attr.from, report.condition, error_text and error_text:sub(1, max_logged_text)); end
 	if error_text then -- It may name the token
 		module:log("debug", "%s says: %s", attr.from, error_text:sub(1, max_logged_text));

@@ -114,8 +114,9 @@ pub enum Outcome {
 pub struct Report {
     /// The push.
     pub push: PushId,
-    /// Whose device it is.
-    pub device: Due,
+    /// Whose device it is. None if its registration has ended meanwhile: then the report is about the
+    /// push service only.
+    pub device: Option<Due>,
     /// Permanent errors in a row.
     pub errors: u32,
     /// Those before this answer.
@@ -124,6 +125,19 @@ pub struct Report {
     pub outcome: Outcome,
     /// The push service has begun or ceased to fail with this.
     pub service: Option<ServiceChange>,
+}
+
+impl Report {
+    fn of_service(push: PushId, outcome: Outcome, change: ServiceChange) -> Self {
+        Self {
+            push,
+            device: None,
+            errors: 0,
+            errors_before: 0,
+            outcome,
+            service: Some(change),
+        }
+    }
 }
 
 /// A push that waits for its answer.
@@ -171,7 +185,9 @@ impl<S> Engine<S> {
         self.drop_standing_by(id);
         self.wake(service, now);
         let max_errors = self.options.max_errors;
-        let device = self.devices.get_mut(&id.device)?;
+        let Some(device) = self.devices.get_mut(&id.device) else {
+            return change.map(|change| Report::of_service(id, Outcome::Delivered, change));
+        };
         let errors_before = device.errors;
         device.failures = 0;
         let outcome = if answer == Answer::Result {
@@ -196,7 +212,7 @@ impl<S> Engine<S> {
         }
         Some(Report {
             push: id,
-            device: self.due(id.device)?,
+            device: self.due(id.device),
             errors,
             errors_before,
             outcome,
@@ -237,7 +253,7 @@ impl<S> Engine<S> {
         let errors_before = std::mem::take(&mut device.errors);
         Some(Report {
             push: id,
-            device: self.due(id.device)?,
+            device: self.due(id.device),
             errors: 0,
             errors_before,
             outcome: Outcome::Delivered,
@@ -268,19 +284,21 @@ impl<S> Engine<S> {
         let change = self.service_failed(now, service, id);
         let is_left_alone = change.is_some();
         let push = self.take_in_flight(id)?;
-        let errors = self.devices.peek(&id.device).map_or(0, |one| one.errors);
-        let report = self.due(id.device).map(|device| Report {
-            push: id,
-            device,
-            errors,
-            errors_before: errors,
-            outcome: if self.services.is_dead(service, now) {
-                Outcome::Suspended
-            } else {
-                Outcome::Failed
-            },
-            service: change,
-        });
+        let report = match self.devices.peek(&id.device) {
+            Some(device) => Some(Report {
+                push: id,
+                device: Some(Due::of(device)),
+                errors: device.errors,
+                errors_before: device.errors,
+                outcome: if self.services.is_dead(service, now) {
+                    Outcome::Suspended
+                } else {
+                    Outcome::Failed
+                },
+                service: change,
+            }),
+            None => change.map(|change| Report::of_service(id, Outcome::Failed, change)),
+        };
         self.owe(now, id, push);
         if is_left_alone {
             self.await_service(now, service);

@@ -773,8 +773,8 @@ mod answers {
         let push = pushed(phone.offline(0, Important, 7));
         let report = phone.answer(push, gone).unwrap();
         assert_eq!((report.outcome, report.errors), (Outcome::Removed, 3));
-        assert_eq!(&*report.device.user, USER);
-        assert_eq!(&*report.device.identifier, ID);
+        assert_eq!(&*report.device.as_ref().unwrap().user, USER);
+        assert_eq!(&*report.device.unwrap().identifier, ID);
     }
 
     #[test]

@@ -739,9 +739,13 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     }
 }
 
-/// `{ user, identifier, outcome, errors, service = { jid, back, failures, owed } }`
+/// `{ user, identifier, outcome, errors, service = { jid, back, failures, owed } }`, without user and
+/// identifier if the registration has ended meanwhile.
 fn report_table(lua: &Lua, report: &Report) -> Result<Table> {
-    let table = device_table(lua, &report.device)?;
+    let table = match &report.device {
+        Some(device) => device_table(lua, device)?,
+        None => lua.create_table()?,
+    };
     table.raw_set("outcome", outcome_name(report.outcome))?;
     table.raw_set("errors", report.errors)?;
     if let Some(ServiceChange {

@@ -486,7 +486,11 @@ impl World {
     }
 
     fn report(&mut self, device: usize, report: &Report) {
-        assert_eq!(&*report.device.identifier, DEVICES[device]);
+        let Some(reported) = &report.device else {
+            assert!(report.service.is_some(), "there is something to report");
+            return;
+        };
+        assert_eq!(&*reported.identifier, DEVICES[device]);
         match report.outcome {
             Outcome::Removed => self.disable(device),
             Outcome::Suspended => {
@@ -566,7 +570,7 @@ impl World {
                 self.given_up.push(report.push);
                 self.report(device, &report);
             }
-            // Those that were given up for registrations that have ended are not reported.
+            // Those that were given up for registrations that have ended need not be reported.
             let engine = &self.engine;
             self.in_flight
                 .retain(|id| engine.is_in_flight(&id.to_string()));

@@ -551,3 +551,32 @@ fn devices_that_are_owed_something_are_forgotten_last() {
     assert_eq!(engine.devices.len(), MAX_DEVICES.get());
     assert_eq!(engine.waiting(), 1);
 }
+
+#[test]
+fn a_push_service_is_reported_also_where_the_registration_has_ended_meanwhile() {
+    let mut fleet = Fleet::new(Options {
+        max_failures: 1,
+        recovery_rate: 1000,
+        ..Options::default()
+    });
+    let pushes = fleet.offline(Duration::ZERO, 1);
+    let identifier =
+        |fleet: &Fleet, push: PushId| fleet.engine.due(push.device).unwrap().identifier;
+    let first = identifier(&fleet, pushes[0]);
+    fleet.engine.forget(USER, &first);
+    let report = fleet.answer(Duration::ZERO, pushes[0], WAIT);
+    assert_eq!((report.device, report.outcome), (None, Outcome::Failed));
+    assert!(!report.service.unwrap().back);
+    for push in &pushes[1..] {
+        fleet.answer(Duration::ZERO, *push, WAIT);
+    }
+
+    let probe = fleet.serve(seconds(10));
+    assert_eq!(probe.len(), 1);
+    let probed = identifier(&fleet, probe[0]);
+    fleet.engine.forget(USER, &probed);
+    let report = fleet.answer(seconds(10), probe[0], Answer::Result);
+    assert_eq!(report.device, None);
+    assert!(report.service.unwrap().back);
+    assert_eq!(fleet.serve(seconds(20)).len(), NODES.len() - 2);
+}
