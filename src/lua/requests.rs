@@ -1,8 +1,10 @@
 //! Registering: what clients and push services ask for, and what it means for a
 //! user's records. Rare, so through handles.
 
+use std::collections::HashSet;
+
 use minidom::Element;
-use mlua::{Lua, Result, Table, Value};
+use mlua::{Lua, LuaString, Result, Table, Value};
 
 use super::dom;
 use crate::engine::registering::{self, Record};
@@ -99,11 +101,26 @@ pub fn matching(
     Ok(identifiers(&records, found))
 }
 
-/// `surplus(records, push_max_devices)`: the identifiers of the oldest that are too many.
-pub fn surplus(_: &Lua, (records, max_devices): (Table, usize)) -> Result<Vec<String>> {
-    let records = read(&records);
-    let found = registering::surplus(&records, max_devices);
-    Ok(identifiers(&records, found))
+/// `surplus(records, push_max_devices)`: if there are too many, the identifiers of those that cannot be
+/// read and of the oldest.
+pub fn surplus(_: &Lua, (records, max_devices): (Table, usize)) -> Result<Vec<LuaString>> {
+    let all: Vec<_> = records
+        .pairs::<LuaString, Value>()
+        .filter_map(|pair| Some(pair.ok()?.0))
+        .collect();
+    if all.len() <= max_devices {
+        return Ok(Vec::new());
+    }
+    let readable = read(&records);
+    let mut kept: HashSet<_> = readable.iter().map(|one| &*one.identifier).collect();
+    for place in registering::surplus(&readable, max_devices) {
+        kept.remove(&*readable[place].identifier);
+    }
+    let is_kept = |identifier: &LuaString| {
+        let identifier = identifier.to_str();
+        identifier.is_ok_and(|identifier| kept.contains(&*identifier))
+    };
+    Ok(all.into_iter().filter(|one| !is_kept(one)).collect())
 }
 
 /// `owned_by(records, client id, resource, even suspended)`: the identifier of the client's
