@@ -505,31 +505,32 @@ end
 
 -- Reports of pushes
 
+-- Returns whether the registration has been suspended, or had to go
 local function suspend(user, identifier, condition, description, errors)
 	local records = load_records(user);
 	local record = records and records[identifier];
-	if not record then return; end
-	local suspended, wait = native.suspend(record, condition, description, os_time());
+	if not record then return false; end
+	local suspended, wait_or_since = native.suspend(record, condition, description, os_time());
 	local service = record.jid;
 	if not suspended then
-		if remove_registrations(user, { identifier }) then
-			module:log("warn", "Removed a push registration of %s at %s, suspended since %s: the last trial failed with %s. "
-				.. "That device gets no more pushes until its app registers again",
-				user, service, os_date("!%Y-%m-%d", record.suspended.since), condition);
-		end
-		return;
+		if not remove_registrations(user, { identifier }) then return false; end
+		module:log("warn", "Removed a push registration of %s at %s, suspended since %s: the last trial failed with %s. "
+			.. "That device gets no more pushes until its app registers again",
+			user, service, os_date("!%Y-%m-%d", wait_or_since), condition);
+		return true;
 	end
 	local changed = {};
 	for key, other in pairs(records) do changed[key] = other; end
 	changed[identifier] = {};
 	for key, value in pairs(record) do changed[identifier][key] = value; end
 	changed[identifier].suspended = suspended;
-	if not save_records(user, changed) then return; end
+	if not save_records(user, changed) then return false; end
 	detach_all(user, identifier);
-	arm(engine:suspend(user, identifier, wait));
+	arm(engine:suspend(user, identifier, wait_or_since));
 	module:log("warn", "Suspended a push registration of %s at %s after %d errors in a row, the last one: %s -- "
 		.. "trial %d is in %d hours, or its app registers again", user, service, errors, condition,
-		suspended.trials + 1, wait / 3600);
+		suspended.trials + 1, wait_or_since / 3600);
+	return true;
 end
 
 -- A trial has succeeded: the registration is in force again
@@ -570,6 +571,15 @@ local function on_report(report, service, condition, description)
 	end
 end
 
+on_report = guarded(on_report);
+
+local give_up = guarded(function (user, identifier)
+	local description = "Nobody could reach the push service for 30 days";
+	if not suspend(user, identifier, "remote-server-timeout", description, 0) then
+		arm(engine:postpone(user, identifier));
+	end
+end);
+
 serve_deadlines = guarded(function ()
 	deadline_timer = nil;
 	local delay, due, unanswered, given_up = engine:expire();
@@ -578,8 +588,7 @@ serve_deadlines = guarded(function ()
 		on_report(report);
 	end
 	for _, device in pairs(given_up) do
-		suspend(device.user, device.identifier, "remote-server-timeout",
-			"Nobody could reach the push service for 30 days", 0);
+		give_up(device.user, device.identifier);
 	end
 	for _, device in pairs(due) do
 		release(device.user, device.identifier);

@@ -135,11 +135,12 @@ pub fn owned_by(
 }
 
 /// `suspend(record, condition, text, now)`: what the record has to say of its suspension, and seconds
-/// until the next trial; nil if the registration has to go.
+/// until the next trial; nil if the registration has to go, and since when it was suspended. `text` may
+/// have been cut in the middle of a character.
 pub fn suspend(
     lua: &Lua,
-    (record, condition, text, now): (Table, Option<String>, Option<String>, i64),
-) -> Result<(Option<Table>, Option<u64>)> {
+    (record, condition, text, now): (Table, Option<String>, Option<LuaString>, i64),
+) -> Result<(Option<Table>, i64)> {
     let previous = match record.raw_get("suspended") {
         Ok(Value::Table(table)) => Some(Suspension {
             since: integer(&table, "since"),
@@ -149,15 +150,21 @@ pub fn suspend(
         _ => None,
     };
     let Some(suspension) = Suspension::after(previous, now) else {
-        return Ok((None, None));
+        let since = previous.map_or(now, |previous| previous.since);
+        return Ok((None, since.clamp(0, now.max(0))));
     };
+    let text = text.map(|text| text.to_string_lossy());
+    let text = text
+        .as_deref()
+        .map(|text| text.trim_end_matches('\u{fffd}'));
     let table = lua.create_table()?;
     table.set("since", suspension.since)?;
     table.set("trials", suspension.trials)?;
     table.set("until", suspension.until)?;
     table.set("condition", condition)?;
     table.set("text", text)?;
-    Ok((Some(table), Some(suspension.remaining(now))))
+    let wait = i64::try_from(suspension.remaining(now)).unwrap_or(i64::MAX);
+    Ok((Some(table), wait))
 }
 
 fn identifiers(records: &[Record], places: impl IntoIterator<Item = usize>) -> Vec<String> {
