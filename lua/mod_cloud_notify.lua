@@ -866,7 +866,11 @@ local function save_owed()
 end
 
 local function restore_owed()
-	local ok, owed = pcall(owed_store.get, owed_store, nil);
+	local ok, owed, err = pcall(owed_store.get, owed_store, nil);
+	if not ok or err then
+		module:log("error", "Cannot read from the store which devices are owed a push, they will get none: %s",
+			tostring(err or owed));
+	end
 	if not ok or type(owed) ~= "table" then return; end
 	local removed;
 	ok, removed = pcall(owed_store.set, owed_store, nil, nil);
@@ -881,7 +885,7 @@ local function restore_owed()
 end
 
 configure();
-restore_owed();
+guarded(restore_owed)();
 
 for _, service in pairs(engine:out()) do watch(service); end
 

@@ -670,12 +670,13 @@ impl<S> Engine<S> {
             return;
         }
         let turn = u32::try_from(place).unwrap_or(u32::MAX) / self.options.recovery_rate.max(1);
-        let due = now + owed.due_in.max(Duration::from_secs(turn.into()));
-        let cause = if owed.suspended {
-            Cause::Suspension
+        let (cause, longest) = if owed.suspended {
+            (Cause::Suspension, suspension::LONGEST)
         } else {
-            Cause::Debt
+            (Cause::Debt, self.options.retry_max)
         };
+        let due_in = owed.due_in.min(longest);
+        let due = now + due_in.max(Duration::from_secs(turn.into()));
         let device = self.device(key, user, identifier);
         if device.waiting.is_none() {
             let came = now.saturating_sub(owed.age);

@@ -3,8 +3,16 @@
 //! XEP-0357 section 7.1 allows to try again after a day. It is kept in the user's record, so times
 //! are those of the wall clock.
 
+use std::time::Duration;
+
 /// A day, in seconds.
 const DAY: i64 = 24 * 3600;
+
+/// How often the pause before a trial is doubled.
+const DOUBLINGS: u32 = 4;
+
+/// The longest pause.
+pub(super) const LONGEST: Duration = Duration::from_hours(24 << DOUBLINGS);
 
 /// After so many seconds of trials that have failed the registration goes.
 const REMOVED_AFTER: i64 = 30 * DAY;
@@ -31,7 +39,7 @@ impl Suspension {
         if now.saturating_sub(since) >= REMOVED_AFTER {
             return None;
         }
-        let pause = DAY.saturating_mul(1 << trials.min(4));
+        let pause = DAY.saturating_mul(1 << trials.min(DOUBLINGS));
         Some(Self {
             since,
             trials,
@@ -42,7 +50,7 @@ impl Suspension {
     /// Seconds until the next trial. However the clock is set, it is not further away than the pauses
     /// that [`Self::after`] makes.
     pub fn remaining(self, now: i64) -> u64 {
-        let longest = DAY.saturating_mul(1 << self.trials.min(4));
+        let longest = DAY.saturating_mul(1 << self.trials.min(DOUBLINGS));
         let remaining = self.until.saturating_sub(now).clamp(0, longest);
         remaining.unsigned_abs()
     }

@@ -30,6 +30,9 @@ use crate::wire::publish::{Header, Summary, xml_text};
 /// How many devices are taken over from a store.
 const MAX_RESTORED: usize = 131_072;
 
+/// The longest time that a store may name.
+const MAX_TIME: Duration = Duration::from_hours(1000 * 24);
+
 /// `open(host, stanza metatable, st.deserialize)`: the engine of this host, with all that it
 /// knows from before if there has been one.
 pub fn open(lua: &Lua, (name, metatable, deserialize): (String, Table, Function)) -> Result<Host> {
@@ -529,10 +532,17 @@ impl Host {
     fn restore(_: &Lua, this: &Self, (all, elapsed): (Table, u64)) -> Result<(usize, Option<f64>)> {
         let now = now();
         let elapsed = Duration::from_secs(elapsed);
-        let seconds = |table: &Table, name: &str| match table.raw_get(name) {
-            Ok(Value::Integer(seconds)) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
-            Ok(Value::Number(seconds)) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
-            _ => Duration::ZERO,
+        let seconds = |table: &Table, name: &str| {
+            match table.raw_get(name) {
+                Ok(Value::Integer(seconds)) => {
+                    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+                }
+                Ok(Value::Number(seconds)) => {
+                    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+                }
+                _ => Duration::ZERO,
+            }
+            .min(MAX_TIME)
         };
         let list = |name: &str| {
             let list: Option<Table> = all.raw_get(name).ok();

@@ -1,9 +1,12 @@
 -- A storage driver that is the internal one until it is told to fail: the shared
--- table "failing" has, per method ("get", "set"), "error" or "raise".
+-- table "failing" has "error" or "raise" per method ("get", "set"), or per store and method
+-- ("cloud_notify/get"). What the option spec_failing has is there from the start.
 
 local storagemanager = require "core.storagemanager";
 
 local failing = module:shared("failing");
+
+for name, how in pairs(module:get_option("spec_failing") or {}) do failing[name] = how; end
 
 local real_driver = storagemanager.load_driver(module.host, "internal");
 
@@ -12,12 +15,13 @@ local function fail(how)
 	return nil, "the disk is on fire";
 end
 
-local function wrap(real_store)
+local function wrap(real_store, store)
 	return setmetatable({}, { __index = function (_, name)
 		local method = real_store[name];
 		if type(method) ~= "function" then return method; end
 		return function (_, ...)
-			if failing[name] then return fail(failing[name]); end
+			local how = failing[name] or failing[store .. "/" .. name];
+			if how then return fail(how); end
 			return method(real_store, ...);
 		end
 	end });
@@ -28,7 +32,7 @@ local driver = {};
 function driver:open(name, kind) -- luacheck: ignore 212/self
 	local real_store, err = real_driver:open(name, kind);
 	if not real_store then return nil, err; end
-	return wrap(real_store);
+	return wrap(real_store, name);
 end
 
 function driver:purge(user) -- luacheck: ignore 212/self

@@ -580,3 +580,22 @@ fn a_push_service_is_reported_also_where_the_registration_has_ended_meanwhile() 
     assert!(report.service.unwrap().back);
     assert_eq!(fleet.serve(seconds(20)).len(), NODES.len() - 2);
 }
+
+#[test]
+fn what_a_store_says_makes_nobody_wait_longer_than_any_pause() {
+    for (suspended, longest) in [(false, 30 * 60), (true, 16 * 24 * 3600)] {
+        let mut phone = Phone::new(vec![]);
+        let owed = Owed {
+            device: Due {
+                user: USER.into(),
+                identifier: ID.into(),
+            },
+            importance: Important,
+            age: Duration::ZERO,
+            due_in: Duration::from_hours(24_000),
+            suspended,
+        };
+        phone.engine.restore(Duration::ZERO, &owed, 0);
+        assert_eq!(phone.engine.deadline(), Some(seconds(longest)));
+    }
+}
