@@ -16,7 +16,8 @@ local values = {
 };
 
 local fields = {
-	"jid"; "node"; "include_payload"; "options"; "timestamp"; "sequence"; "client_id"; "resource"; "language"; "encryption";
+	"jid"; "node"; "include_payload"; "options"; "timestamp"; "sequence"; "client_id"; "resource"; "language";
+	"encryption";
 	"suspended";
 };
 
@@ -368,7 +369,8 @@ local function describe_all(version)
 		it("lists with holes, and of other things", function ()
 			local jid, other = user_with_good(), user_with_good();
 			local entry = [[{ user = %q; identifier = "push.test<good"; important = true; age = 1; due_in = 0 }]];
-			load_with(("{ saved = %d; devices = { 1, true, %s, {}, \"x\", { {} }, %s, [100] = {}, x = {} }; services = { 1, {}, \"\" } }")
+			load_with(("{ saved = %d; devices = { 1, true, %s, {}, \"x\", { {} }, %s, [100] = {}, x = {} };"
+				.. " services = { 1, {}, \"\" } }")
 				:format(os.time(), entry:format(jid:match("^[^@]+")), entry:format(other:match("^[^@]+"))));
 			push:wait(2);
 			inspect.wait_all_answered(server);
@@ -382,7 +384,8 @@ local function describe_all(version)
 				local datamanager = require "util.datamanager";
 				local file = assert(io.open(datamanager.getpath(nil, "home.test", "cloud_notify_owed", "dat", true), "w"));
 				assert(file:write("return { saved = ", ("%d"):format(os.time()), "; devices = {\n"));
-				assert(file:write(("{ user = %q; identifier = \"push.test<good\"; important = true; age = 1; due_in = 0 };\n"):format(user)));
+				assert(file:write(("{ user = %q; identifier = \"push.test<good\"; important = true; "
+					.. "age = 1; due_in = 0 };\n"):format(user)));
 				for i = 1, 200000 do
 					assert(file:write(("{ user = \"u%d\"; identifier = \"push.test<n\"; age = 1; due_in = 0 };\n"):format(i)));
 				end

@@ -386,9 +386,10 @@ describe("a million hostile stanzas", function ()
 		local count_before, resident_before = read_all(native.times(100000));
 		local count, size = read_all(native.times(1000000));
 		local growth = ("%.0f KiB more in Lua, %.0f KiB more in all"):format(count - count_before, size - resident_before);
-		-- A byte for each stanza would be a megabyte. (What is resident depends on malloc's mood.)
+		-- A byte for each stanza would be a megabyte. Malloc may keep twice the largest block that was
+		-- ever freed, which is of 8 MiB here; what is lost in smaller pieces, memcheck sees.
 		assert.is_true(count - count_before < 64, growth);
-		assert.is_true(size - resident_before < 4096, growth);
+		assert.is_true(size - resident_before < 24 * 1024, growth);
 		works(engine);
 	end);
 end);
