@@ -559,6 +559,7 @@ local function describe_all(version)
 			}) do
 				push.answer = answer;
 				message(jid, secrets.body);
+				phone_of(server, jid):close(); -- Now it is owed nothing
 			end
 			assert.same({}, devices.identifiers(server, jid));
 			push.answer = push_service.result;
