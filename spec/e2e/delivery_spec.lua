@@ -697,6 +697,25 @@ local function describe_all(version)
 			end);
 		end
 
+		it("is probed at a sign of life, although an old record has its address as the client wrote it", function ()
+			configure(fragile);
+			local jid = devices.new_user(server);
+			server:eval([[
+				local user = ...;
+				local records = { ["Push.Test<old"] = { jid = "Push.Test"; node = "old"; timestamp = os.time() } };
+				assert(require "core.storagemanager".open("home.test", "cloud_notify"):set(user, records));
+			]], jid:match("^[^@]+"));
+			push.answer = unavailable;
+			text({ jid = jid });
+			push:wait(1);
+			push.answer = push_service.result;
+			push:disconnect();
+			push:reconnect();
+			push:wait(2);
+			wait_in_flight(0);
+			assert.same({}, out());
+		end);
+
 		it("is not probed because of answers, nor of what others send", function ()
 			outage(3);
 			push:clear();

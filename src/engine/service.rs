@@ -331,7 +331,7 @@ impl Services {
                 .retain(|_, service| service.in_flight > 0 || !service.queue.is_empty());
         }
         self.known.entry(key).or_insert_with(|| Service {
-            jid: jid.into(),
+            jid: super::normalised(jid).into(),
             ..Service::default()
         })
     }
