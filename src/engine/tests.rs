@@ -854,6 +854,68 @@ mod answers {
     }
 }
 
+mod services {
+    use super::*;
+
+    #[test]
+    fn one_that_is_back_wakes_also_those_that_had_failed_before_it_was_left_alone() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_failures: 3,
+            retry_min: Duration::from_hours(1),
+            ..Options::default()
+        });
+        for (place, user) in ["anna", "rosa", "bert"].into_iter().enumerate() {
+            let account = Account {
+                user,
+                registrations: &[PHONE],
+                sessions: &[],
+            };
+            let id = StanzaId(u64::try_from(place).unwrap());
+            let facts = facts(Important, id.0);
+            let verdict = phone
+                .engine
+                .offline(ms(0), &account, &facts, id)
+                .remove(0)
+                .verdict;
+            let report = phone
+                .answer(pushed(verdict), refused("service-unavailable"))
+                .unwrap();
+            assert_eq!(report.service.is_some(), user == "bert");
+        }
+        assert_eq!(phone.engine.expire(ms(1000)).due, []);
+        phone.engine.alive(ms(1000), "push.test", true);
+        let due = phone.engine.expire(ms(1000)).due;
+        assert_eq!(due.len(), 1, "a probe");
+        let account = Account {
+            user: &due[0].user,
+            registrations: &[PHONE],
+            sessions: &[],
+        };
+        let probe = phone.engine.release(ms(1000), &account, 0).unwrap().id;
+        phone.answer_at(1000, probe, Answer::Result).unwrap();
+        assert_eq!(phone.engine.expire(ms(2000)).due.len(), 2);
+    }
+
+    #[test]
+    fn a_trial_says_that_a_node_is_dead_whatever_was_said_before() {
+        for (condition, outcome) in [
+            ("item-not-found", Outcome::Removed),
+            ("gone", Outcome::Removed),
+            ("forbidden", Outcome::Suspended),
+        ] {
+            let mut phone = Phone::new(vec![]);
+            phone.registration.suspended = Some(Duration::ZERO);
+            assert!(matches!(phone.offline(0, Important, 1), Verdict::Hold(_)));
+            let (trial, _) = phone.at(0).unwrap();
+            assert_eq!(
+                phone.answer(trial, refused(condition)).unwrap().outcome,
+                outcome
+            );
+        }
+    }
+}
+
 mod twins {
     use super::*;
 
