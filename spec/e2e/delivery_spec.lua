@@ -910,6 +910,33 @@ local function describe_all(version)
 			assert.equal(important, phones.await(phone, 2)[2]);
 		end);
 
+		it("has a session that came during the trial", function ()
+			local phone = suspended(phones.away(push, { resource = "phone" }));
+			push.answer = push_service.never;
+			try(phone);
+			local publish = push:wait(1);
+			local again = phones.login(phone, { resource = "phone" });
+			assert.same({}, devices.attached(again));
+			push_service.result(publish, push);
+			push:ping();
+			assert.is_nil(record_of(phone).suspended);
+			assert.equal(phone.identifier, devices.attached(again).identifier);
+		end);
+
+		it("has no trial while its client is online, but with the next message after that", function ()
+			local phone = suspended(phones.away(push, { resource = "phone" }));
+			local again = phones.login(phone, { resource = "phone" });
+			try(phone);
+			wait_waiting(0);
+			assert.same({}, phones.pushed(phone, rosa));
+			assert.truthy(record_of(phone).suspended);
+			again:close();
+			text(phone);
+			assert.same({ important }, phones.await(phone, 1));
+			push:ping();
+			assert.is_nil(record_of(phone).suspended);
+		end);
+
 		it("waits for its next trial the longer the more have failed", function ()
 			local phone = suspended(phones.away(push));
 			local since = record_of(phone).suspended.since;
