@@ -15,7 +15,7 @@ local jid = prosody_require "util.jid";
 local st = prosody_require "util.stanza";
 local timer = prosody_require "util.timer";
 
-local os_date, os_time = os.date, os.time;
+local math_max, os_date, os_time = math.max, os.date, os.time;
 local next, pairs, pcall, tostring, type, xpcall = next, pairs, pcall, tostring, type, xpcall;
 local traceback = debug.traceback;
 
@@ -441,7 +441,11 @@ local signs_of_life = {
 	"presence/bare"; "presence/full"; "presence/host";
 };
 
-local out = {}; -- JID of a push service that is left alone -> its host
+local min_out = 4096; -- as many as the engine remembers where nobody waits for them
+local max_out = min_out; -- then the forgotten ones are looked for
+
+local out, out_count = {}, 0; -- JID of a push service that is left alone -> its host
+local out_hosts = {}; -- host -> how many of them are there
 
 local function on_sign_of_life(event)
 	local attr = event.stanza.attr;
@@ -466,28 +470,44 @@ end
 
 on_sign_of_life, on_component = guarded(on_sign_of_life), guarded(on_component);
 
-local function watch(service)
-	local service_host = jid.host(service);
-	if not service_host or out[service] then return; end
-	if not next(out) then
-		for _, event in pairs(signs_of_life) do module:hook(event, on_sign_of_life, 1000); end
-	end
-	out[service] = service_host;
-	local component = hosts[service_host];
-	if component then module:hook_object_event(component.events, "component-authenticated", on_component); end
-end
-
 local function stop_watching(service)
 	local service_host = out[service];
 	if not service_host then return; end
-	out[service] = nil;
-	for _, other in pairs(out) do
-		if other == service_host then service_host = nil; end
-	end
+	out[service], out_count = nil, out_count - 1;
+	local others = out_hosts[service_host] - 1;
+	out_hosts[service_host] = others > 0 and others or nil;
 	local component = hosts[service_host];
-	if component then module:unhook_object_event(component.events, "component-authenticated", on_component); end
-	if not next(out) then
+	if component and others == 0 then
+		module:unhook_object_event(component.events, "component-authenticated", on_component);
+	end
+	if out_count == 0 then
 		for _, event in pairs(signs_of_life) do module:unhook(event, on_sign_of_life); end
+	end
+end
+
+-- The engine may have forgotten some that nobody waits for
+local function stop_watching_forgotten()
+	local known = {};
+	for _, service in pairs(engine:out()) do known[service] = true; end
+	for service in pairs(out) do
+		if not known[service] then stop_watching(service); end
+	end
+	max_out = math_max(min_out, 2 * out_count);
+end
+
+local function watch(service)
+	local service_host = jid.host(service);
+	if not service_host or out[service] then return; end
+	if out_count >= max_out then stop_watching_forgotten(); end
+	if out_count == 0 then
+		for _, event in pairs(signs_of_life) do module:hook(event, on_sign_of_life, 1000); end
+	end
+	out[service], out_count = service_host, out_count + 1;
+	local others = out_hosts[service_host] or 0;
+	out_hosts[service_host] = others + 1;
+	local component = hosts[service_host];
+	if component and others == 0 then
+		module:hook_object_event(component.events, "component-authenticated", on_component);
 	end
 end
 
