@@ -2,6 +2,7 @@
 
 local installed_source = require "spec.support.init";
 
+local clock = require "spec.support.clock";
 local lfs = require "lfs";
 local loop = require "spec.support.loop";
 local process = require "spec.support.process";
@@ -192,10 +193,14 @@ local function launch(server)
 	local config = write_config(server);
 
 	local mark = server:log_mark();
-	server.process = process.spawn({
+	local command = {
 		"lua" .. server.options.lua; "spec/support/launch.lua";
 		paths.script; paths.source; paths.plugins; server.data; "--config"; config; "-F";
-	}, server.directory .. "/console.log");
+	};
+	if server.options.own_clock then
+		command = clock.command(server.directory .. "/clock", command);
+	end
+	server.process = process.spawn(command, server.directory .. "/console.log");
 
 	local control_port = loop.wait_for(function ()
 		return server:log_since(mark):match("Activated service 'spec_control' on ([^\n]*)\n")
@@ -213,7 +218,7 @@ local function launch(server)
 end
 
 -- options: version = "0.12" | "13.0", lua, hosts, modules, without, options, config,
--- components, plugin_paths, community, upstream, s2s, data.
+-- components, plugin_paths, community, upstream, s2s, data, own_clock.
 function prosody.start(options)
 	local server = setmetatable({ options = {}; directory = make_directory() }, server_mt);
 	server:change({
@@ -380,6 +385,11 @@ function methods:open_control()
 	end
 
 	self.control = assert(loop.connect(self.ports.control, on_data, function () end));
+end
+
+-- Sets the clock of a server with a clock of its own: seconds from the right time.
+function methods:set_clock(seconds)
+	clock.set(self.directory .. "/clock", seconds);
 end
 
 -- Runs Lua code inside Prosody and returns its results, which must be plain data.
