@@ -270,6 +270,7 @@ local function detach(session)
 	session.push_identifier = nil;
 	session.push_settings = nil;
 	session.first_hibernated_push = nil;
+	session.unread_queue = nil;
 	end_extension(session);
 end
 
@@ -357,6 +358,15 @@ local function ask_listeners(user, stanza, important, details)
 	return engine:discreet(stanza, details.record, important);
 end
 
+local take_answer;
+
+-- Pushes have parts in common, which are safe where they are only written to a stream. A module may do
+-- anything with them.
+local function is_handled_here(address)
+	local here = hosts[address] or address:find("[@/]") and hosts[jid.host(address)];
+	return here and not (here.modules and here.modules.component);
+end
+
 -- Details are for listeners, where there are any
 local publish = guarded(function (user, stanza, identifier, important, details)
 	local id = stanza.attr.id;
@@ -373,10 +383,12 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 		important and "important" or "unimportant", user, identifier, id);
 	push_errors[identifier] = push_errors[identifier] or 0;
 	if important then device_was_called(user, identifier); end
+	local service = stanza.attr.to;
+	if is_handled_here(service) then stanza = st.clone(stanza); end
 	local ok, err = pcall(module.send, module, stanza);
 	if not ok then
-		module:log("error", "Error in sending a push for %s to %s: %s", user, stanza.attr.to, err);
-		arm(engine:vetoed(id));
+		module:log("error", "Error in sending a push for %s to %s: %s", user, service, err);
+		take_answer(id, service, true, "wait", "internal-server-error");
 	end
 end);
 
@@ -737,6 +749,13 @@ end
 
 -- Answers of the push services
 
+function take_answer(id, service, is_error, error_type, condition, description)
+	local outcome, delay, report = engine:answered(id, service, is_error, error_type, condition);
+	arm(delay);
+	if report then on_report(report, service, report.condition, description); end
+	return outcome;
+end
+
 local function on_answer(event)
 	local stanza = event.stanza;
 	local attr = stanza.attr;
@@ -744,13 +763,11 @@ local function on_answer(event)
 	local error_type, condition, error_text;
 	if attr.type == "error" then
 		error_type, condition, error_text = stanza:get_error();
+		error_text = error_text and error_text:sub(1, max_logged_text);
 	end
-	local outcome, delay, report = engine:answered(attr.id, attr.from, attr.type == "error", error_type, condition);
-	arm(delay);
-	if not outcome then return; end
-	if report then on_report(report, attr.from, report.condition, error_text and error_text:sub(1, max_logged_text)); end
+	if not take_answer(attr.id, attr.from, attr.type == "error", error_type, condition, error_text) then return; end
 	if error_text then -- It may name the token
-		module:log("debug", "%s says: %s", attr.from, error_text:sub(1, max_logged_text));
+		module:log("debug", "%s says: %s", attr.from, error_text);
 	end
 	return true;
 end

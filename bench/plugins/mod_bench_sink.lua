@@ -1,8 +1,9 @@
 -- A push service inside the server: it swallows what is published to it, and keeps
--- what it needs for an answer if it is told to.
+-- what it needs for an answer if it is told to. It stands for an external component.
 
 local sink = { pushes = 0; keep = false; kept = {} };
 module.sink = sink;
+prosody.hosts[module.host].modules.component = module;
 
 module:hook("iq/host", function (event)
 	sink.pushes = sink.pushes + 1;

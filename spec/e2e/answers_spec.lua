@@ -462,6 +462,19 @@ local function describe_all(version)
 			assert.equal(0, errors(jid, registration));
 		end);
 
+		it("may change what it gets, which is nobody else's", function ()
+			server:eval([[module("local.test", "spec_push_service"):shared("answer").change = true;]]);
+			local jid, registration = absent_user("local.test");
+			message(jid, 2);
+			assert.equal(2, received(registration.node));
+			server:eval([[module("local.test", "spec_push_service"):shared("answer").change = nil;]]);
+			jid = absent_user();
+			message(jid);
+			local publish = push:wait(1);
+			assert.equal("New Message!", publish.form["last-message-body"]);
+			assert.is_nil(publish.stanza.tags[1].tags[1].tags[1].attr.id);
+		end);
+
 		it("may end a registration in the middle of the pushes for one message", function ()
 			local jid = devices.new_user(server);
 			local registered = {};

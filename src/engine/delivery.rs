@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::device::DeviceKey;
-use super::service::{ServiceChange, ServiceKey};
+use super::service::{Failure, ServiceChange, ServiceKey};
 use super::timers::Timer;
 use super::waiting::{Cause, Ids, Kept, Until, Waiting};
 use super::{Due, Engine};
@@ -145,6 +145,10 @@ pub(super) struct InFlight<S> {
     pub service: ServiceKey,
     /// That of its device; none if an earlier attempt at the same has been answered meanwhile.
     pub epoch: Option<u64>,
+    /// That of its device.
+    pub generation: u64,
+    /// When that came which it is for.
+    pub since: Duration,
     pub sent: Duration,
     pub deadline: Duration,
     /// It has taken a token from the device's bucket.
@@ -178,9 +182,16 @@ impl<S> Engine<S> {
             return None;
         }
         if answer != Answer::Result && !answer.is_permanent() {
-            return self.failed(now, id);
+            let reached = !matches!(
+                answer,
+                Answer::Error {
+                    condition: Some("remote-server-not-found" | "remote-server-timeout"),
+                    ..
+                }
+            );
+            return self.failed(now, id, reached);
         }
-        let change = self.services.works(service);
+        let change = self.services.works(service, now);
         let push = self.take_in_flight(id)?;
         self.drop_standing_by(id);
         self.wake(service, now);
@@ -190,16 +201,19 @@ impl<S> Engine<S> {
         };
         let errors_before = device.errors;
         device.failures = 0;
-        let outcome = if answer == Answer::Result {
+        // Since the push has left, the registration has been made anew: it says nothing of that.
+        let is_old = push.generation != device.generation;
+        let outcome = if answer == Answer::Result || is_old {
             device.errors = 0;
-            if push.trial {
+            if push.trial && !is_old {
                 Outcome::Revived
             } else {
                 Outcome::Delivered
             }
         } else {
             device.errors = device.errors.saturating_add(1);
-            let is_last = push.trial || device.errors >= max_errors;
+            // Others that were under way when it was suspended are no trials.
+            let is_last = push.trial || device.errors >= max_errors && !device.is_suspended();
             match (is_last, answer.is_final()) {
                 (true, true) => Outcome::Removed,
                 (true, false) => Outcome::Suspended,
@@ -243,10 +257,11 @@ impl<S> Engine<S> {
         {
             push.epoch.take_if(|_| push.ids == late.ids);
         }
-        if waiting.cause == Cause::Debt && (waiting.is_served_by(&late) || waiting.is_empty()) {
+        let is_served = waiting.cause == Cause::Debt && waiting.is_served_by(&late);
+        if is_served || late.trial || waiting.is_empty() {
             self.drop_waiting(id.device);
         }
-        let change = self.services.works(service);
+        let change = self.services.works(service, now);
         self.wake(service, now);
         let device = self.devices.get_mut(&id.device)?;
         device.failures = 0;
@@ -256,7 +271,11 @@ impl<S> Engine<S> {
             device: self.due(id.device),
             errors: 0,
             errors_before,
-            outcome: Outcome::Delivered,
+            outcome: if late.trial {
+                Outcome::Revived
+            } else {
+                Outcome::Delivered
+            },
             service: change,
         })
     }
@@ -278,10 +297,11 @@ impl<S> Engine<S> {
         }
     }
 
-    /// A push was not taken, or not answered in time: the device is owed it.
-    pub(super) fn failed(&mut self, now: Duration, id: PushId) -> Option<Report> {
+    /// A push was not taken, or not answered in time: the device is owed it. `reached`: the push service
+    /// itself says so.
+    pub(super) fn failed(&mut self, now: Duration, id: PushId, reached: bool) -> Option<Report> {
         let service = self.in_flight.get(&id)?.service;
-        let change = self.service_failed(now, service, id);
+        let change = self.service_failed(now, id, reached);
         let is_left_alone = change.is_some();
         let push = self.take_in_flight(id)?;
         let report = match self.devices.peek(&id.device) {
@@ -310,19 +330,20 @@ impl<S> Engine<S> {
     /// A service is left alone from now on: those who wait for another attempt of their own wait for
     /// its recovery with the others.
     fn await_service(&mut self, now: Duration, service: ServiceKey) {
-        let waits = |waiting: &Waiting<S>| {
-            waiting.cause == Cause::Debt
-                && matches!(waiting.until, Until::Time(_))
-                && waiting.late.is_some_and(|late| late.service == service)
-        };
-        let devices = self.devices.iter();
-        let keys: Vec<_> = devices
-            .filter(|(_, device)| device.waiting.as_ref().is_some_and(waits))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in keys {
-            let until = self.until_service(now, service, key);
-            self.set_until(now, key, until, Cause::Debt);
+        for key in self.services.take_retrying(service) {
+            let device = self.devices.peek(&key);
+            let waits = |waiting: &Waiting<S>| {
+                waiting.cause == Cause::Debt
+                    && matches!(waiting.until, Until::Time(_))
+                    && waiting.late.is_some_and(|late| late.service == service)
+            };
+            if device
+                .and_then(|one| one.waiting.as_ref())
+                .is_some_and(waits)
+            {
+                let until = self.until_service(now, service, key);
+                self.set_until(now, key, until, Cause::Debt);
+            }
         }
     }
 
@@ -334,24 +355,30 @@ impl<S> Engine<S> {
         if push.epoch.is_some_and(|epoch| epoch != device.epoch) {
             return self.drop_standing_by(id);
         }
-        device.failures = device.failures.saturating_add(1);
+        device.fail(now, push.sent);
         let failures = device.failures;
         if push.epoch.is_some() {
             device.pushed.remove(push.ids);
             let waiting = device
                 .waiting
-                .get_or_insert_with(|| Waiting::new(push.sent, Until::Answer(id), Cause::Debt));
+                .get_or_insert_with(|| Waiting::new(push.since, Until::Answer(id), Cause::Debt));
             waiting.late = Some(push.attempt(id));
-            waiting.add(push.sent, push.ids, push.importance, push.stanza);
+            waiting.add(push.since, push.ids, push.importance, push.stanza);
         } else if device.waiting.as_ref().is_none_or(Waiting::is_empty) {
             return self.drop_standing_by(id);
         }
         let until = if self.services.is_out(push.service) {
             self.until_service(now, push.service, id.device)
         } else {
+            self.services.retries(push.service, id.device);
             Until::Time(now + self.backoff(failures))
         };
-        self.set_until(now, id.device, until, Cause::Debt);
+        let cause = if push.trial {
+            Cause::Suspension
+        } else {
+            Cause::Debt
+        };
+        self.set_until(now, id.device, until, cause);
     }
 
     /// The time until another attempt: exponential, with jitter.
@@ -363,13 +390,19 @@ impl<S> Engine<S> {
     fn service_failed(
         &mut self,
         now: Duration,
-        service: ServiceKey,
         id: PushId,
+        reached: bool,
     ) -> Option<ServiceChange> {
         let jitter = self.jitter();
-        let (options, was_probe) = (&self.options, self.services.is_probe(service, id));
+        let push = self.in_flight.get(&id)?;
+        let failure = Failure {
+            push: id,
+            sent: push.sent,
+            reached,
+        };
+        let options = &self.options;
         self.services
-            .failed(service, now, was_probe, options, |attempt| {
+            .failed(push.service, now, failure, options, |attempt| {
                 options.backoff(attempt, jitter)
             })
     }
@@ -401,6 +434,7 @@ pub(super) struct Attempt {
     pub ids: Ids,
     pub importance: Importance,
     pub content: bool,
+    pub trial: bool,
 }
 
 impl<S> InFlight<S> {
@@ -412,6 +446,7 @@ impl<S> InFlight<S> {
             ids: self.ids,
             importance: self.importance,
             content: self.content,
+            trial: self.trial,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::delivery::PushId;
 use super::rate::Bucket;
-use super::waiting::{Ids, Waiting};
+use super::waiting::{Cause, Ids, Waiting};
 use crate::stanza::{Importance, StanzaId};
 
 /// How many stanzas a device is known to have been pushed for. A stanza that is older was met
@@ -30,12 +30,16 @@ pub(super) struct Device<S> {
     pub identifier: Box<str>,
     /// Another one each time that the device is back: what was pushed before is received then.
     pub epoch: u64,
+    /// Another one each time that the registration is enabled.
+    pub generation: u64,
     /// Pushes that wait for an answer.
     pub in_flight: u32,
     /// Permanent errors in a row.
     pub errors: u32,
-    /// Transient failures in a row.
+    /// Transient failures in a row: attempts, however many pushes failed together.
     pub failures: u32,
+    /// When the last of them was.
+    pub failed_at: Duration,
     pub pushed: Pushed,
     pub spoke: Option<Spoke>,
     pub bucket: Bucket,
@@ -56,9 +60,11 @@ impl<S> Device<S> {
             user: user.into(),
             identifier: identifier.into(),
             epoch,
+            generation: epoch,
             in_flight: 0,
             errors: 0,
             failures: 0,
+            failed_at: Duration::ZERO,
             pushed: Pushed::default(),
             spoke: None,
             bucket: Bucket::default(),
@@ -69,6 +75,20 @@ impl<S> Device<S> {
     /// Whether to forget it would lose a push.
     pub fn is_busy(&self) -> bool {
         self.in_flight > 0 || self.waiting.is_some()
+    }
+
+    /// Notes that an attempt has failed whose push was sent at `sent`.
+    pub fn fail(&mut self, now: Duration, sent: Duration) {
+        if self.failures == 0 || sent > self.failed_at {
+            self.failures = self.failures.saturating_add(1);
+            self.failed_at = now;
+        }
+    }
+
+    /// Whether the registration is suspended and waits for its trial.
+    pub fn is_suspended(&self) -> bool {
+        let waiting = self.waiting.as_ref();
+        waiting.is_some_and(|one| one.cause == Cause::Suspension && !one.is_standing_by())
     }
 
     /// Whether the device has been pushed for this stanza, or will be.
@@ -109,7 +129,8 @@ impl<S> Device<S> {
     }
 }
 
-/// What a device was pushed for, the latest [`MAX_PUSHED`] stanzas: most have one identity.
+/// What a device was pushed for, the latest [`MAX_PUSHED`] stanzas at least. Most have one identity, and
+/// none has more than two.
 #[derive(Debug, Default)]
 pub(super) struct Pushed(VecDeque<StanzaId>);
 
@@ -121,7 +142,10 @@ impl Pushed {
 
     pub fn add(&mut self, ids: Ids) {
         for id in ids.into_iter().flatten() {
-            if self.0.len() == MAX_PUSHED {
+            if self.contains(id) {
+                continue;
+            }
+            if self.0.len() == 2 * MAX_PUSHED {
                 self.0.pop_front();
             }
             self.0.push_back(id);

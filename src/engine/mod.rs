@@ -516,14 +516,18 @@ impl<S> Engine<S> {
             self.drop_waiting(key);
             return None;
         }
-        if registration.suspended.is_some_and(|wait| !wait.is_zero()) {
-            let until = now + registration.suspended.unwrap_or_default();
-            self.set_until(now, key, Until::Time(until), Cause::Suspension);
-            return None;
+        if let Some(wait) = registration.suspended {
+            // One trial at a time.
+            let is_under_way = device.in_flight > 0;
+            if is_under_way || !wait.is_zero() {
+                let wait = wait.max(self.options.retry_min);
+                self.set_until(now, key, Until::Time(now + wait), Cause::Suspension);
+                return None;
+            }
         }
         if !self.services.admits(service, now, &self.options) {
             let until = self.until_service(now, service, key);
-            self.set_until(now, key, until, Cause::Debt);
+            self.set_until(now, key, until, cause.max(Cause::Debt));
             return None;
         }
         let device = self.devices.get_mut(&key)?;
@@ -532,13 +536,17 @@ impl<S> Engine<S> {
             stanza,
             ids,
             importance,
+            since,
         } = waiting.take_most_important(now)?;
         device.pushed.add(ids);
         let metered = cause == Cause::Rate;
         if metered {
             device.bucket.spend(now, self.options.max_per_minute);
         }
-        let push = self.push(now, registration, ids, importance, metered);
+        let push = InFlight {
+            since,
+            ..self.push(now, registration, ids, importance, metered)
+        };
         let id = self.send(key, registration.jid, push);
         if let Some(device) = self.devices.get_mut(&key) {
             waiting.until = Until::Answer(id);
@@ -567,7 +575,8 @@ impl<S> Engine<S> {
     /// for it has been received, and need not be pushed any more.
     pub fn back(&mut self, user: &str, identifier: &str) {
         let key = self.device_key(user, identifier);
-        let epoch = self.unique("epoch");
+        self.count += 1;
+        let epoch = self.count;
         if let Some(device) = self.devices.get_mut(&key) {
             device.spoke = None;
             device.failures = 0;
@@ -581,8 +590,11 @@ impl<S> Engine<S> {
     pub fn enabled(&mut self, user: &str, identifier: &str) {
         self.back(user, identifier);
         let key = self.device_key(user, identifier);
+        self.count += 1;
+        let generation = self.count;
         if let Some(device) = self.devices.get_mut(&key) {
             device.errors = 0;
+            device.generation = generation;
         }
     }
 
@@ -632,8 +644,14 @@ impl<S> Engine<S> {
     /// A sign of life: `from` is a push service that a stanza has come from, or `connected`, a host
     /// to which there is a connection now. What is owed there may go out.
     pub fn alive(&mut self, now: Duration, from: &str, connected: bool) {
-        let pause = self.options.retry_min;
-        for service in self.services.alive(now, from, connected, pause) {
+        let there = if connected {
+            self.services.connected(now, from)
+        } else {
+            let service = self.service_key(from);
+            self.services.spoke(service, now, self.options.retry_min);
+            vec![service]
+        };
+        for service in there {
             self.wake(service, now);
         }
     }
@@ -722,8 +740,14 @@ impl<S> Engine<S> {
         let mut expired = Expired::default();
         while let Some(timer) = self.timers.pop(now) {
             match timer {
-                Timer::Answer(id) => expired.unanswered.extend(self.failed(now, id)),
-                Timer::Waiting(key) => expired.due.extend(self.due(key)),
+                Timer::Answer(id) => expired.unanswered.extend(self.failed(now, id, false)),
+                Timer::Waiting(key) => {
+                    let device = self.devices.peek(&key);
+                    let waiting = device.and_then(|device| device.waiting.as_ref());
+                    if waiting.is_some_and(|waiting| waiting.is_due(now)) {
+                        expired.due.extend(self.due(key));
+                    }
+                }
                 Timer::Probe(service) => {
                     if let Some(key) = self.services.take_probe(service, now) {
                         expired.due.extend(self.turn(now, key));
@@ -747,6 +771,17 @@ impl<S> Engine<S> {
                 }
             }
         }
+        let Expired {
+            unanswered,
+            given_up,
+            ..
+        } = &mut expired;
+        // A timeout has said so of some already.
+        given_up.retain(|due| {
+            !unanswered.iter().any(|report| {
+                report.outcome == Outcome::Suspended && report.device.as_ref() == Some(due)
+            })
+        });
         expired
     }
 
@@ -754,6 +789,8 @@ impl<S> Engine<S> {
     fn turn(&mut self, now: Duration, key: DeviceKey) -> Option<Due> {
         let device = self.devices.peek_mut(&key)?;
         device.waiting.as_mut()?.until = Until::Time(now);
+        // Should it not take its turn, it has another one.
+        self.timers.set(now + NO_ROOM, Timer::Waiting(key));
         self.due(key)
     }
 
@@ -849,14 +886,14 @@ impl<S> Engine<S> {
                 cause,
             })
         };
-        if let Some(pause) = registration.suspended {
-            return wait(Some(now + pause), Cause::Suspension);
-        }
-        // A call does not wait for the next attempt, unless nobody could take it.
+        // A call does not wait for the next attempt, unless there is no use in one.
         if let Some(owed) = device.waiting.as_ref().filter(|waiting| waiting.is_owed())
-            && importance < Importance::Urgent
+            && (importance < Importance::Urgent || registration.suspended.is_some())
         {
             return wait(Some(now), owed.cause);
+        }
+        if let Some(pause) = registration.suspended {
+            return wait(Some(now + pause), Cause::Suspension);
         }
         if !self.services.admits(service, now, &self.options) {
             return wait(None, Cause::Debt);
@@ -934,6 +971,8 @@ impl<S> Engine<S> {
         InFlight {
             service: self.service_key(registration.jid),
             epoch: None,
+            generation: 0,
+            since: now,
             sent: now,
             deadline: now + self.options.answer_timeout,
             metered,
@@ -957,6 +996,7 @@ impl<S> Engine<S> {
         if let Some(device) = self.devices.get_mut(&key) {
             device.in_flight += 1;
             push.epoch = Some(device.epoch);
+            push.generation = device.generation;
         }
         self.services.sent(push.service, jid, push.sent, id);
         self.timers.set(push.deadline, Timer::Answer(id));
@@ -1050,7 +1090,8 @@ impl<S> Engine<S> {
         if self.devices.len() == MAX_DEVICES.get() && !self.devices.contains(&key) {
             self.make_room();
         }
-        let epoch = self.unique("epoch");
+        self.count += 1;
+        let epoch = self.count;
         self.devices
             .get_or_insert_mut(key, || Device::new(user, identifier, epoch))
     }

@@ -4,7 +4,7 @@
 //! probes whether it is back; all others are owed. Once it answers, the owed ones go out at a
 //! bounded rate.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::delivery::PushId;
@@ -16,6 +16,9 @@ const MAX_IN_FLIGHT: usize = 65_536;
 
 /// How many services are remembered, while there is a reason to.
 const MAX_SERVICES: usize = 4096;
+
+/// How many devices are remembered that wait for another attempt of their own.
+const MAX_RETRYING: usize = 4096;
 
 /// The time between two helpings of owed pushes.
 pub(super) const HELPING: Duration = Duration::from_millis(100);
@@ -59,6 +62,10 @@ struct Service {
     failures: u32,
     /// When the first of them came.
     failing_since: Option<Duration>,
+    /// The last of them.
+    last_failure: Option<(Duration, DeviceKey)>,
+    /// When it has answered last.
+    worked: Option<Duration>,
     in_flight: usize,
     /// The circuit is open: when the next probe may be sent.
     probe_at: Option<Duration>,
@@ -68,7 +75,18 @@ struct Service {
     rounds: u32,
     /// The devices that wait, in their order.
     queue: BTreeMap<u64, DeviceKey>,
+    /// Devices that wait for another attempt of their own since it has worked last, or some of them.
+    retrying: BTreeSet<DeviceKey>,
     is_helping: bool,
+}
+
+/// A push that a service could not take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failure {
+    pub push: PushId,
+    pub sent: Duration,
+    /// The service itself has said so.
+    pub reached: bool,
 }
 
 /// All push services that there is something to be known of.
@@ -122,10 +140,13 @@ impl Services {
     }
 
     /// It has answered, whatever it said: it works.
-    pub fn works(&mut self, key: ServiceKey) -> Option<ServiceChange> {
+    pub fn works(&mut self, key: ServiceKey, now: Duration) -> Option<ServiceChange> {
         let service = self.known.get_mut(&key)?;
         let failures = std::mem::take(&mut service.failures);
         service.failing_since = None;
+        service.last_failure = None;
+        service.worked = Some(now);
+        service.retrying.clear();
         service.rounds = 0;
         let change = service.probe_at.take().map(|_| ServiceChange {
             jid: service.jid.clone(),
@@ -142,20 +163,36 @@ impl Services {
         &mut self,
         key: ServiceKey,
         now: Duration,
-        was_probe: bool,
+        failure: Failure,
         options: &Options,
         backoff: impl FnOnce(u32) -> Duration,
     ) -> Option<ServiceChange> {
         let service = self.known.get_mut(&key)?;
-        service.failures = service.failures.saturating_add(1);
+        // It has answered since.
+        if service.worked.is_some_and(|worked| failure.sent < worked) {
+            return None;
+        }
+        let device = failure.push.device;
+        let last = service.last_failure.replace((now, device));
+        // Nobody has tried for long, so nobody knows how it was meanwhile.
+        if last.is_some_and(|(at, _)| at + options.retry_age < now) {
+            service.failing_since = None;
+        }
         service.failing_since.get_or_insert(now);
-        if service.probe_at.is_some() {
-            if was_probe {
+        // What it says to one device again and again is that device's matter.
+        let is_repeated = failure.reached && last.is_some_and(|(_, other)| other == device);
+        if let Some(probe_at) = &mut service.probe_at {
+            service.failures = service.failures.saturating_add(1);
+            if service.probe == Some(failure.push) {
                 service.rounds = service.rounds.saturating_add(1);
-                service.probe_at = Some(now + backoff(service.rounds));
+                *probe_at = now + backoff(service.rounds);
             }
             return None;
         }
+        if is_repeated {
+            return None;
+        }
+        service.failures = service.failures.saturating_add(1);
         if options.max_failures == 0 || service.failures < options.max_failures {
             return None;
         }
@@ -169,10 +206,21 @@ impl Services {
         })
     }
 
-    /// Whether this push is the probe of its service.
-    pub fn is_probe(&self, key: ServiceKey, id: PushId) -> bool {
-        let service = self.known.get(&key);
-        service.is_some_and(|service| service.probe == Some(id))
+    /// A device waits for another attempt of its own.
+    pub fn retries(&mut self, key: ServiceKey, device: DeviceKey) {
+        if let Some(service) = self.known.get_mut(&key)
+            && service.retrying.len() < MAX_RETRYING
+        {
+            service.retrying.insert(device);
+        }
+    }
+
+    /// Those who wait for another attempt of their own, as far as they are remembered.
+    pub fn take_retrying(&mut self, key: ServiceKey) -> BTreeSet<DeviceKey> {
+        let service = self.known.get_mut(&key);
+        service.map_or_else(BTreeSet::new, |service| {
+            std::mem::take(&mut service.retrying)
+        })
     }
 
     pub fn is_out(&self, key: ServiceKey) -> bool {
@@ -192,8 +240,8 @@ impl Services {
     /// A device waits from now on for a service with something under way, or out; returns its place
     /// in the queue.
     pub fn queue(&mut self, key: ServiceKey, device: DeviceKey) -> Option<u64> {
-        self.places += 1;
         let service = self.known.get_mut(&key)?;
+        self.places += 1;
         service.queue.insert(self.places, device);
         Some(self.places)
     }
@@ -209,6 +257,7 @@ impl Services {
     /// What has to happen next for those who wait.
     pub fn next(&mut self, key: ServiceKey, now: Duration) -> Next {
         let is_dead = self.is_dead(key, now);
+        self.forget_if_idle(key);
         let Some(service) = self.known.get_mut(&key) else {
             return Next::Nothing;
         };
@@ -229,8 +278,8 @@ impl Services {
         }
     }
 
-    /// The device whose push will probe the service, if it is time. It is the last one in the queue
-    /// after that: a probe shall not depend on one registration.
+    /// The device whose push will probe the service, if it is time. Should that fail, it is the last one in
+    /// the queue: a probe shall not depend on one registration.
     pub fn take_probe(&mut self, key: ServiceKey, now: Duration) -> Option<DeviceKey> {
         let service = self.known.get_mut(&key)?;
         if service.probe.is_some() || service.probe_at.is_none_or(|probe_at| probe_at > now) {
@@ -269,29 +318,28 @@ impl Services {
         self.known.get(&key).is_some_and(|one| one.is_helping)
     }
 
-    /// A sign of life from a JID or a whole host: the services there that are left alone may be
-    /// probed. A stanza is a weaker sign than a connection: not more often than every `pause`.
-    pub fn alive(
-        &mut self,
-        now: Duration,
-        from: &str,
-        connected: bool,
-        pause: Duration,
-    ) -> Vec<ServiceKey> {
-        let mut alive = Vec::new();
+    /// A stanza has come from a service: if it is left alone, it may be probed, but not more often than
+    /// every `pause`.
+    pub fn spoke(&mut self, key: ServiceKey, now: Duration, pause: Duration) {
+        if let Some(service) = self.known.get_mut(&key)
+            && let Some(probe_at) = &mut service.probe_at
+        {
+            *probe_at = now.max(service.last_probe + pause).min(*probe_at);
+        }
+    }
+
+    /// There is a connection with a host: the services there that are left alone may be probed at once.
+    pub fn connected(&mut self, now: Duration, host: &str) -> Vec<ServiceKey> {
+        let mut there = Vec::new();
         for (key, service) in &mut self.known {
-            let is_from = &*service.jid == from || connected && host_of(&service.jid) == from;
-            if let Some(probe_at) = service.probe_at.as_mut().filter(|_| is_from) {
-                let earliest = if connected {
-                    now
-                } else {
-                    now.max(service.last_probe + pause)
-                };
-                *probe_at = earliest.min(*probe_at);
-                alive.push(*key);
+            if let Some(probe_at) = &mut service.probe_at
+                && host_of(&service.jid) == host
+            {
+                *probe_at = now.min(*probe_at);
+                there.push(*key);
             }
         }
-        alive
+        there
     }
 
     /// The services that are failing.

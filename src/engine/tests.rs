@@ -966,11 +966,11 @@ mod memory {
             max_per_minute: 0,
             ..Options::default()
         });
-        for id in 0..700 {
+        for id in 0..1400 {
             pushed(phone.offline(0, Important, id));
         }
         pushed(phone.offline(0, Important, 0));
-        let last = phone.offline(0, Important, 699);
+        let last = phone.offline(0, Important, 1399);
         assert_eq!(last, Verdict::Silent(Silence::AlreadyPushed));
     }
 }

@@ -82,6 +82,8 @@ pub(super) struct Chosen<S> {
     pub stanza: Option<S>,
     pub ids: Ids,
     pub importance: Importance,
+    /// When it came.
+    pub since: Duration,
 }
 
 /// The stanzas that wait for a device's next push.
@@ -116,10 +118,10 @@ impl<S> Waiting<S> {
         }
     }
 
-    /// Adds a stanza; without one the push will only speak for it.
-    pub fn add(&mut self, now: Duration, ids: Ids, importance: Importance, kept: Option<Kept<S>>) {
-        self.latest = self.latest.max(now);
-        if self.ids.len() < MAX_IDS {
+    /// Adds a stanza; without one the push will only speak for it. `came` is when it came, however often it was tried since.
+    pub fn add(&mut self, came: Duration, ids: Ids, importance: Importance, kept: Option<Kept<S>>) {
+        self.latest = self.latest.max(came);
+        if self.ids.len() < MAX_IDS && !self.ids.contains(&ids) {
             self.ids.push(ids);
         }
         let dropped = match kept {
@@ -129,7 +131,7 @@ impl<S> Waiting<S> {
                     kept,
                     ids,
                     importance,
-                    since: now,
+                    since: came,
                 });
                 self.drop_least_important()
             }
@@ -195,6 +197,7 @@ impl<S> Waiting<S> {
                 stanza: None,
                 ids,
                 importance: importance.min(Importance::Important),
+                since: self.latest,
             });
         };
         let Candidate {
@@ -212,6 +215,7 @@ impl<S> Waiting<S> {
             } else {
                 importance
             },
+            since,
         })
     }
 

@@ -1,7 +1,7 @@
 -- A push service inside the server, which answers before module:send() returns.
 -- The shared table "answer" has the type and condition of the error that it gives,
--- if any, or "never", or what it raises; what it gets is counted in "received", node
--- by node.
+-- if any, or "never", or what it raises, or that it changes what it gets, as mod_pubsub
+-- does; what it gets is counted in "received", node by node.
 
 local st = require "util.stanza";
 
@@ -14,6 +14,10 @@ module:hook("iq/host", function (event)
 	if not pubsub then return; end
 	local node = pubsub:get_child("publish").attr.node;
 	received[node] = (received[node] or 0) + 1;
+	if answer.change then
+		pubsub.tags[1].tags[1].attr.id = "changed";
+		pubsub.tags[1].tags[1].tags[1].tags = {};
+	end
 	if answer.raise then
 		error(answer.raise, 0);
 	elseif answer.never then
