@@ -303,10 +303,17 @@ local function attach_owners(user, records, identifier)
 	end
 end
 
+-- What is in memory changes only with what is in the store
+local function copy(original)
+	local copied = {};
+	for key, value in pairs(original) do copied[key] = value; end
+	return copied;
+end
+
 local function remove_registrations(user, identifiers)
-	local records, remaining = load_records(user), {};
+	local records = load_records(user);
 	if not records then return false; end
-	for identifier, record in pairs(records) do remaining[identifier] = record; end
+	local remaining = copy(records);
 	for _, identifier in pairs(identifiers) do remaining[identifier] = nil; end
 	if not save_records(user, remaining) then return false; end
 	for _, identifier in pairs(identifiers) do forget_registration(user, identifier); end
@@ -551,10 +558,8 @@ local function suspend(user, identifier, condition, description, errors)
 			user, service, os_date("!%Y-%m-%d", wait_or_since), condition);
 		return true;
 	end
-	local changed = {};
-	for key, other in pairs(records) do changed[key] = other; end
-	changed[identifier] = {};
-	for key, value in pairs(record) do changed[identifier][key] = value; end
+	local changed = copy(records);
+	changed[identifier] = copy(record);
 	changed[identifier].suspended = suspended;
 	if not save_records(user, changed) then return false; end
 	detach_all(user, identifier);
@@ -570,11 +575,9 @@ local function revive(user, identifier)
 	local records = load_records(user);
 	local record = records and records[identifier];
 	if not record then return; end
-	local changed, revived = {}, {};
-	for key, other in pairs(records) do changed[key] = other; end
-	for key, value in pairs(record) do revived[key] = value; end
-	revived.suspended = nil;
-	changed[identifier] = revived;
+	local changed = copy(records);
+	changed[identifier] = copy(record);
+	changed[identifier].suspended = nil;
 	if save_records(user, changed) then
 		attach_owners(user, changed, identifier);
 		module:log("info", "%s takes pushes for %s again: the registration is in force", record.jid, user);
@@ -820,11 +823,11 @@ local function on_enable(event)
 		return true; -- The handler has replied
 	end
 	local records = load_records(user);
-	local changed, displaced = {}, {};
+	local changed, displaced = nil, {};
 	if records then
 		displaced, record.timestamp, record.sequence =
 			native.admit(records, address.jid, address.node, options.push_max_devices, os_time());
-		for key, other in pairs(records) do changed[key] = other; end
+		changed = copy(records);
 		for _, key in pairs(displaced) do changed[key] = nil; end
 		changed[identifier] = record;
 	end

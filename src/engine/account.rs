@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Account<'a> {
     /// The user name (the localpart).
     pub user: &'a str,
-    /// All registrations that are in force.
+    /// All registrations, suspended ones among them.
     pub registrations: &'a [Registration<'a>],
     /// All sessions of the user, whatever they are attached to.
     pub sessions: &'a [Session<'a>],

@@ -11,8 +11,9 @@
 //! 3. says when a listener has vetoed a push ([`Engine::vetoed`]), when a device is back
 //!    ([`Engine::back`]), when a registration is suspended ([`Engine::suspend`]) or has ended
 //!    ([`Engine::forget`]), and when a push service gives a sign of life ([`Engine::alive`]);
-//! 4. calls [`Engine::expire`] at the time that [`Engine::deadline`] names, and
-//!    [`Engine::release`] for each device that it returns;
+//! 4. calls [`Engine::expire`] at the time that [`Engine::deadline`] names, and carries out what it
+//!    returns: [`Engine::release`] for each device whose turn it is ([`Engine::postpone`] if its
+//!    registration cannot be read), and what each [`Report`] says;
 //! 5. takes what is owed ([`Engine::owed`]) before it ends, and gives it to the next engine
 //!    ([`Engine::restore`]).
 //!

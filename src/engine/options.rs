@@ -39,7 +39,7 @@ impl NotifyOn {
 /// The administrator's choices, as far as they concern the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// `push_max_errors`: permanent errors in a row that end a registration.
+    /// `push_max_errors`: permanent errors in a row that suspend a registration.
     pub max_errors: u32,
     /// `push_coalesce_window`: for how long an important push of rule (a) speaks for what follows.
     pub coalesce_window: Duration,

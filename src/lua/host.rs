@@ -614,18 +614,18 @@ impl Host {
         listened: bool,
     ) -> Result<Published> {
         let important = decided.importance >= Importance::Important;
+        let usual = self.state.borrow()?.disclosure.important_body.clone();
+        let summary = Summary {
+            body: match &decided.body {
+                Body::Usual => usual.as_deref().filter(|_| important),
+                Body::Own(body) => Some(&**body),
+            },
+            sender: decided.sender.as_deref(),
+        };
         let tells_nothing = decided.body == Body::Usual && decided.sender.is_none();
         let pubsub = if tells_nothing && !listened {
             self.shared_pubsub(lua, decided, record, important)?
         } else {
-            let usual = self.state.borrow()?.disclosure.important_body.clone();
-            let summary = Summary {
-                body: match &decided.body {
-                    Body::Usual => usual.as_deref().filter(|_| important),
-                    Body::Own(body) => Some(&**body),
-                },
-                sender: decided.sender.as_deref(),
-            };
             let item = writer::item(lua, &self.metatable, &summary)?;
             let options = self.options(lua, record)?;
             writer::pubsub(lua, &self.metatable, &decided.node, item, options)?
@@ -639,16 +639,11 @@ impl Host {
         let stanza = writer::iq(lua, &self.metatable, &header, pubsub)?;
         let details = listened
             .then(|| {
-                let usual = self.state.borrow()?.disclosure.important_body.clone();
                 let details = lua.create_table_with_capacity(0, 4)?;
                 details.raw_set("record", record)?;
                 details.raw_set("original", original)?;
-                let body = match &decided.body {
-                    Body::Usual => usual.as_deref().filter(|_| important),
-                    Body::Own(body) => Some(&**body),
-                };
-                details.raw_set("body", body)?;
-                details.raw_set("sender", decided.sender.as_deref())?;
+                details.raw_set("body", summary.body)?;
+                details.raw_set("sender", summary.sender)?;
                 Ok::<_, mlua::Error>(details)
             })
             .transpose()?;
