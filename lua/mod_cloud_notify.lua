@@ -433,7 +433,7 @@ local release = guarded(function (user, identifier)
 		if attached == identifier then record = settings; end
 	end
 	if record then
-		publish_now(user, engine:release(user, identifier, record, sessions));
+		publish_now(user, engine:release(user, identifier, record, sessions, has_listeners()));
 	elseif records then
 		engine:forget(user, identifier);
 	else
@@ -745,7 +745,7 @@ local function on_ping(event)
 	local user = event.user;
 	for identifier, record in pairs(event.push_services or get_records(user) or no_records) do
 		if type(record) == "table" then
-			publish_now(user, engine:ping(user, identifier, record));
+			publish_now(user, engine:ping(user, identifier, record, has_listeners()));
 		end
 	end
 end

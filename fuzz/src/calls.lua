@@ -151,8 +151,9 @@ function calls.record(records)
 		local sessions = { phone = session; other = record };
 		go_through(engine, readers, session, sessions, { greeting(), composing(), composing() });
 		go_through(engine, readers, record, records, { greeting() });
-		for _, method in ipairs({ "release", "ping" }) do
-			local _, stanza, name, important, details = ask(engine[method], engine, user, identifier, record, sessions);
+		for method, arguments in pairs({ release = { sessions; true }; ping = { true } }) do
+			local _, stanza, name, important, details = ask(engine[method], engine, user, identifier, record,
+				table.unpack(arguments));
 			if stanza then check_push(engine, stanza, name, important, details); end
 		end
 		local suspended, wait = ask(native.suspend, record, "gone", nil, now);
@@ -172,7 +173,8 @@ function calls.stanza(stanza)
 	meet(engine, readers, { ["push.test<n1"] = record }, nil, stanza);
 	for _, queue in ipairs({ { stanza, stanza }, stanza }) do
 		go_through(engine, readers, session, { phone = session; twin = { push_identifier = "push.test<n1" } }, queue);
-		local _, push, name, important, details = engine:release(user, "push.test<n1", record, { phone = session });
+		local _, push, name, important, details = engine:release(user, "push.test<n1", record,
+			{ phone = session }, true);
 		if push then check_push(engine, push, name, important, details); end
 	end
 	local address, _, condition = ask(native.enable, stanza, own);

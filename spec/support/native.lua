@@ -71,12 +71,14 @@ local function with_outcome(engine)
 	function methods.read(_, user, session, sessions, queue)
 		if read(user, session, sessions, queue) then engine:settle(queue); end
 	end
-	function methods.release(_, ...)
-		local delay, stanza, identifier, important, details = engine:release(...);
+	function methods.release(_, user, identifier, record, sessions)
+		local delay, stanza, important, details;
+		delay, stanza, identifier, important, details = engine:release(user, identifier, record, sessions, true);
 		return as_table(stanza, identifier, important, details), delay;
 	end
-	function methods.ping(_, ...)
-		local delay, stanza, identifier, important, details = engine:ping(...);
+	function methods.ping(_, user, identifier, record)
+		local delay, stanza, important, details;
+		delay, stanza, identifier, important, details = engine:ping(user, identifier, record, true);
 		return as_table(stanza, identifier, important, details), delay;
 	end
 	return setmetatable(methods, {

@@ -248,12 +248,12 @@ impl Host {
         )
     }
 
-    /// `release(user, identifier, record, sessions)`: seconds to the next deadline, and what waited
+    /// `release(user, identifier, record, sessions, listened)`: seconds to the next deadline, and what waited
     /// for a device that `expire` has named: a push, its original, or nothing.
     fn release(
         lua: &Lua,
         this: &Self,
-        (user, identifier, record, sessions): (String, LuaString, Table, Value),
+        (user, identifier, record, sessions, listened): (String, LuaString, Table, Value, bool),
     ) -> Result<Delayed> {
         let jid = format!("{user}@{}", this.name);
         let name = identifier.to_str()?.to_owned();
@@ -318,18 +318,25 @@ impl Host {
         };
         let published = decided
             .map(|decided| {
-                this.compose(lua, &decided, identifier, &record, original.as_ref(), true)
+                this.compose(
+                    lua,
+                    &decided,
+                    identifier,
+                    &record,
+                    original.as_ref(),
+                    listened,
+                )
             })
             .transpose()?;
         Ok(delayed(delay, published))
     }
 
-    /// `ping(user, identifier, record)`: seconds to the next deadline, and a push without a stanza
+    /// `ping(user, identifier, record, listened)`: seconds to the next deadline, and a push without a stanza
     /// unless the push service could not take it now.
     fn ping(
         lua: &Lua,
         this: &Self,
-        (user, identifier, record): (String, LuaString, Table),
+        (user, identifier, record, listened): (String, LuaString, Table, bool),
     ) -> Result<Delayed> {
         let name = identifier.to_str()?.to_owned();
         let (decided, delay) = {
@@ -356,7 +363,7 @@ impl Host {
             (decided, state.next_delay(now))
         };
         let published = decided
-            .map(|decided| this.compose(lua, &decided, identifier, &record, None, true))
+            .map(|decided| this.compose(lua, &decided, identifier, &record, None, listened))
             .transpose()?;
         Ok(delayed(delay, published))
     }
