@@ -159,7 +159,8 @@ pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<Sta
         if child.is("delay", ns::DELAY) && child.attr(Attr::From) == Some(account) {
             stamp = child.attr(Attr::Stamp).map(str::to_owned);
         } else {
-            (child.name(), child.ns(), child.text()).hash(&mut content);
+            (child.name(), child.ns()).hash(&mut content);
+            child.each_text(|piece| piece.hash(&mut content));
         }
         None::<()>
     });
