@@ -85,12 +85,12 @@ describe("a request to enable push", function ()
 
 	it("is refused when it is too deep or too large to be read", function ()
 		local levels = 100;
-		assert_refused("bad-request", enable("jid='push.test'",
+		assert_refused("policy-violation", enable("jid='push.test'",
 			("<x xmlns='urn:x'>"):rep(levels) .. ("</x>"):rep(levels)));
-		assert_refused("bad-request", enable("jid='push.test'", "<x xmlns='urn:x'>" .. ("<y/>"):rep(5000) .. "</x>"));
+		assert_refused("policy-violation", enable("jid='push.test'", "<x xmlns='urn:x'>" .. ("<y/>"):rep(5000) .. "</x>"));
 		local cyclic = st.stanza("enable", { xmlns = "urn:xmpp:push:0"; jid = "push.test" });
 		cyclic[1], cyclic.tags[1] = cyclic, cyclic;
-		assert_refused("bad-request", library.enable(cyclic, own));
+		assert_refused("policy-violation", library.enable(cyclic, own));
 	end);
 
 	it("is refused when it is no element", function ()

@@ -6,6 +6,7 @@ use minidom::rxml::{Namespace, NcName};
 use mlua::{Table, Value};
 
 use crate::wire::publish::is_xml_text;
+use crate::wire::request::RequestError;
 
 /// The largest tree, in elements, and the deepest.
 const MAX_ELEMENTS: usize = 4096;
@@ -13,13 +14,40 @@ const MAX_DEPTH: usize = 16;
 
 /// The element that `table` is. `None` if it is none that XML could say, or too large or deep.
 pub fn element(table: &Table) -> Option<Element> {
-    let mut left = MAX_ELEMENTS;
-    parse(table, "jabber:client", MAX_DEPTH, &mut left)
+    read(table).ok()
 }
 
-fn parse(table: &Table, ns: &str, depth: usize, left: &mut usize) -> Option<Element> {
-    *left = left.checked_sub(1)?;
-    let depth = depth.checked_sub(1)?;
+/// The same, with what is wrong with it.
+pub fn read(table: &Table) -> Result<Element, RequestError> {
+    let mut room = Room {
+        elements: MAX_ELEMENTS,
+        is_exceeded: false,
+    };
+    parse(table, "jabber:client", MAX_DEPTH, &mut room).ok_or(if room.is_exceeded {
+        RequestError::TooLarge
+    } else {
+        RequestError::Unreadable
+    })
+}
+
+struct Room {
+    elements: usize,
+    is_exceeded: bool,
+}
+
+impl Room {
+    /// Room for what is one level further down, if there is any.
+    fn take(&mut self, depth: usize) -> Option<usize> {
+        let room = self.elements.checked_sub(1).zip(depth.checked_sub(1));
+        self.is_exceeded |= room.is_none();
+        let (elements, depth) = room?;
+        self.elements = elements;
+        Some(depth)
+    }
+}
+
+fn parse(table: &Table, ns: &str, depth: usize, room: &mut Room) -> Option<Element> {
+    let depth = room.take(depth)?;
     let name = NcName::try_from(table.raw_get::<String>("name").ok()?).ok()?;
     let attr: Table = table.raw_get("attr").ok()?;
     let ns = attr
@@ -42,7 +70,7 @@ fn parse(table: &Table, ns: &str, depth: usize, left: &mut usize) -> Option<Elem
     for child in table.sequence_values::<Value>() {
         match child.ok()? {
             Value::Table(child) => {
-                element.append_child(parse(&child, &ns, depth, left)?);
+                element.append_child(parse(&child, &ns, depth, room)?);
             }
             Value::String(text) => {
                 let text = text.to_str().ok()?;

@@ -22,17 +22,13 @@ type Answer = (
 
 /// `enable(<enable/>, own full JID)`: `{ identifier, jid, node }`.
 pub fn enable(lua: &Lua, (element, own): (Table, String)) -> Result<Answer> {
-    let address = dom::element(&element)
-        .ok_or(RequestError::Unreadable)
-        .and_then(|element| request::enable(&element, &own));
+    let address = dom::read(&element).and_then(|element| request::enable(&element, &own));
     answer(lua, address)
 }
 
 /// `disable(<disable/>)`: `{ identifier, jid, node }`.
 pub fn disable(lua: &Lua, element: Table) -> Result<Answer> {
-    let address = dom::element(&element)
-        .ok_or(RequestError::Unreadable)
-        .and_then(|element| request::disable(&element));
+    let address = dom::read(&element).and_then(|element| request::disable(&element));
     answer(lua, address)
 }
 

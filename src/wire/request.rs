@@ -51,6 +51,9 @@ pub enum RequestError {
         "An extension is larger than {MAX_EXTENSION} bytes, or there are more than {MAX_ELEMENTS}"
     )]
     ExtensionTooLarge,
+    /// Too many elements, or too deep, to be read at all.
+    #[error("The request is too large, or has elements too deep in others")]
+    TooLarge,
     /// Not an element that can be read at all.
     #[error("The request cannot be read")]
     Unreadable,
@@ -64,7 +67,7 @@ impl RequestError {
                 DefinedCondition::BadRequest
             }
             Self::MalformedJid => DefinedCondition::JidMalformed,
-            Self::NodeTooLong | Self::FormTooLarge | Self::ExtensionTooLarge => {
+            Self::NodeTooLong | Self::FormTooLarge | Self::ExtensionTooLarge | Self::TooLarge => {
                 DefinedCondition::PolicyViolation
             }
         };
