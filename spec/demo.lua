@@ -30,9 +30,11 @@ local password = "secret";
 local max_errors = 3;
 local max_ack_delay = 1;
 local window = 1;
+local retry_min = 1;
 local options = {
 	push_coalesce_window = window;
 	push_max_errors = max_errors;
+	push_retry_min = retry_min;
 	smacks_max_ack_delay = max_ack_delay;
 };
 
@@ -559,7 +561,8 @@ local scenes = {
 		owner = "Hanna";
 		judge = "the rule for errors says";
 		law = [[what may pass (a push service that cannot be reached, or does not answer) never counts
-			towards push_max_errors.]];
+			towards push_max_errors. The device is owed one push for all that it has missed, and
+			gets it by an attempt after the push service is back (push_retry_min = 1).]];
 		play = function (scene)
 			local phone = scene:log_in("phone");
 			phone:register();
@@ -572,6 +575,8 @@ local scenes = {
 			scene:expect_registrations(1);
 			scene.push:reconnect();
 			tell_push("is back");
+			scene:expect_push(phone, { important = true });
+			scene:expect_silence(quiet_time);
 			scene:write("Better now?");
 			scene:expect_push(phone, { important = true; at_once = true });
 			scene:expect_silence();

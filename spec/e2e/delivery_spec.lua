@@ -1033,7 +1033,7 @@ local function describe_all(version)
 				rosa:message({ to = jid; body = "SECRETBODY" });
 				rosa:ping();
 			end
-			push.answer = push_service.error("wait", "resource-constraint", "About SECRETNODE: SECRETBODY");
+			push.answer = push_service.error("wait", "remote-server-timeout", "About SECRETNODE: SECRETBODY");
 			say();
 			loop.wait_for(function () return out()[1]; end, nil, "the push service to be left alone");
 			push.answer = push_service.result;
@@ -1056,7 +1056,7 @@ local function describe_all(version)
 			assert.same({}, devices.identifiers(server, jid));
 			local lines = inspect.log_above_debug(server, mark);
 			for _, step in ipairs({
-				"push%.test failed to take 3 pushes in a row, the last one: resource%-constraint";
+				"push%.test failed to take 3 pushes in a row, the last one: remote%-server%-timeout";
 				"push%.test takes pushes again, %d+ devices are owed one";
 				"push%.test refused a push for %w+: forbidden, error 1 of 3";
 				"Suspended a push registration of %w+ at push%.test after 3 errors in a row, the last one: forbidden";
