@@ -383,13 +383,18 @@ describe("a million hostile stanzas", function ()
 			return collectgarbage("count"), resident();
 		end
 
-		local count_before, resident_before = read_all(native.times(100000));
-		local count, size = read_all(native.times(1000000));
-		local growth = ("%.0f KiB more in Lua, %.0f KiB more in all"):format(count - count_before, size - resident_before);
 		-- A byte for each stanza would be a megabyte. Malloc may keep twice the largest block that was
-		-- ever freed, which is of 8 MiB here; what is lost in smaller pieces, memcheck sees.
-		assert.is_true(count - count_before < 64, growth);
-		assert.is_true(size - resident_before < 24 * 1024, growth);
+		-- ever freed, which is of 8 MiB here, but not again and again; a leak goes on.
+		local count_before, resident_before = read_all(native.times(100000));
+		local lua_growth, growth;
+		for _ = 1, 3 do
+			local count, size = read_all(native.times(1000000));
+			lua_growth, growth = count - count_before, size - resident_before;
+			if lua_growth < 64 and growth < 24 * 1024 then break; end
+			count_before, resident_before = count, size;
+		end
+		local grown = ("%.0f KiB more in Lua, %.0f KiB more in all"):format(lua_growth, growth);
+		assert.is_true(lua_growth < 64 and growth < 24 * 1024, grown);
 		works(engine);
 	end);
 end);
