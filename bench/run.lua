@@ -23,7 +23,7 @@ local directory = quick and "build/bench" or "docs/performance";
 local options = quick and {
 	quick = true;
 	rounds = 2; scale = 0.2;
-	pushes = 2000; users = 2; warm = 1500; registered = 500; requests = { "enable_plain" };
+	pushes = 2000; users = 2; warm = 6000; registered = 500; requests = { "enable_plain" };
 	outstanding = 1000; segment = 500;
 	segments = 2; segment_seconds = 3; load = 0.15;
 } or {
