@@ -94,19 +94,19 @@ local known_options = {
 	push_answer_timeout = { default = 120, number(1), "a number of seconds, at least 1" };
 	push_coalesce_window = { default = 1, number(0), "a number of seconds" };
 	push_max_devices = { default = 5, number(1, true), "a whole number, at least 1" };
-	push_max_failures = { default = 5, number(0, true), "a whole number, 0 for no limit" };
-	push_max_in_flight = { default = 4096, number(1, true), "a whole number, at least 1" };
 	push_max_errors = { default = 16, number(1, true), "a whole number, at least 1" };
+	push_max_failures = { default = 5, number(0, true), "a whole number, 0 for no limit" };
 	push_max_hibernation_timeout = { default = 72*3600, number(1), "a number of seconds, at least 1" };
+	push_max_in_flight = { default = 4096, number(1, true), "a whole number, at least 1" };
 	push_max_per_minute = { default = 60, number(0, true), "a whole number, 0 for no limit" };
 	push_notification_important_body = { default = "New Message!", text, "a string" };
 	push_notification_with_body = { default = false, boolean, "true or false" };
 	push_notification_with_sender = { default = false, boolean, "true or false" };
+	push_notify_on = { default = "all", one_of("all", "messages", "important"), "'all', 'messages' or 'important'" };
 	push_recovery_rate = { default = 50, number(1, true), "a whole number, at least 1" };
 	push_retry_age = { default = 24*3600, number(0), "a number of seconds" };
 	push_retry_max = { default = 30*60, number(0.1), "a number of seconds, at least 0.1" };
 	push_retry_min = { default = 5, number(0.1), "a number of seconds, at least 0.1" };
-	push_notify_on = { default = "all", one_of("all", "messages", "important"), "'all', 'messages' or 'important'" };
 };
 
 local options = {};

@@ -645,11 +645,12 @@ impl<S> Engine<S> {
     /// A sign of life: `from` is a push service that a stanza has come from, or `connected`, a host
     /// to which there is a connection now. What is owed there may go out.
     pub fn alive(&mut self, now: Duration, from: &str, connected: bool) {
+        let pause = self.options.retry_min;
         let there = if connected {
-            self.services.connected(now, from)
+            self.services.connected(now, from, pause)
         } else {
             let service = self.service_key(from);
-            self.services.spoke(service, now, self.options.retry_min);
+            self.services.spoke(service, now, pause);
             vec![service]
         };
         for service in there {

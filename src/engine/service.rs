@@ -328,14 +328,17 @@ impl Services {
         }
     }
 
-    /// There is a connection with a host: the services there that are left alone may be probed at once.
-    pub fn connected(&mut self, now: Duration, host: &str) -> Vec<ServiceKey> {
+    /// There is a connection with a host: the services there that are left alone may be probed at once. A
+    /// probe that has been under way for `pause` was lost with the connection before; a younger one may
+    /// have caused this.
+    pub fn connected(&mut self, now: Duration, host: &str, pause: Duration) -> Vec<ServiceKey> {
         let mut there = Vec::new();
         for (key, service) in &mut self.known {
             if let Some(probe_at) = &mut service.probe_at
                 && host_of(&service.jid) == host
             {
                 *probe_at = now.min(*probe_at);
+                service.probe.take_if(|_| service.last_probe + pause <= now);
                 there.push(*key);
             }
         }

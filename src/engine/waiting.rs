@@ -1,5 +1,5 @@
-//! What waits for a device's next push: for the end of a window, for a token, or because
-//! the push service could not take it.
+//! What waits for a device's next push: for the end of a window, for a token, because the push service
+//! could not take it, or for the trial of a suspended registration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,8 @@ impl<S> Waiting<S> {
         }
     }
 
-    /// Adds a stanza; without one the push will only speak for it. `came` is when it came, however often it was tried since.
+    /// Adds a stanza; without one the push will only speak for it. `came` is when it came, however
+    /// often it was tried since.
     pub fn add(&mut self, came: Duration, ids: Ids, importance: Importance, kept: Option<Kept<S>>) {
         self.latest = self.latest.max(came);
         if self.ids.len() < MAX_IDS && !self.ids.contains(&ids) {
@@ -231,7 +232,7 @@ impl<S> Waiting<S> {
         self.until == Until::Answer(id)
     }
 
-    /// Whether the device is owed these, whatever has become of them.
+    /// Whether an attempt has to succeed before anything else is pushed.
     pub fn is_owed(&self) -> bool {
         self.cause >= Cause::Debt && !self.is_standing_by()
     }

@@ -325,6 +325,35 @@ fn a_sign_of_life_sends_the_probe_at_once() {
 }
 
 #[test]
+fn a_probe_that_was_lost_with_its_connection_is_replaced() {
+    let mut fleet = Fleet::out(Options::default());
+    let lost = fleet.serve(seconds(10));
+    assert_eq!(lost.len(), 1);
+    fleet.engine.alive(seconds(11), "push.test", true);
+    assert_eq!(
+        fleet.serve(seconds(11)),
+        [],
+        "this one may have opened the connection"
+    );
+    fleet.engine.alive(seconds(15), "push.test", true);
+    let probe = fleet.serve(seconds(15));
+    assert_eq!(probe.len(), 1);
+    assert!(
+        fleet
+            .answer(seconds(15), probe[0], Answer::Result)
+            .service
+            .unwrap()
+            .back
+    );
+    fleet.serve(seconds(130));
+    assert_eq!(
+        fleet.engine.services_out(),
+        [""; 0],
+        "the lost one says nothing"
+    );
+}
+
+#[test]
 fn what_is_owed_goes_out_at_a_bounded_rate() {
     let mut fleet = Fleet::out(Options {
         recovery_rate: 20,
