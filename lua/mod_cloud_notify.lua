@@ -460,46 +460,27 @@ local signs_of_life = {
 	"presence/bare"; "presence/full"; "presence/host";
 };
 
-local min_out = 4096; -- as many as the engine remembers where nobody waits for them
-local max_out = min_out; -- then the forgotten ones are looked for
+local min_watched = 4096; -- as many as the engine remembers where nobody waits for them
+local max_watched = min_watched; -- then the forgotten ones are looked for
 
-local out, out_count = {}, 0; -- JID of a push service that is left alone -> its host
-local out_hosts = {}; -- host -> how many of them are there
+local watched, watched_count = {}, 0; -- JIDs of the push services whose signs of life are waited for
+
+local on_service;
 
 local function on_sign_of_life(event)
 	local attr = event.stanza.attr;
-	if out[attr.from] and attr.type ~= "result" and attr.type ~= "error" then
-		arm(engine:alive(attr.from, false));
-	end
+	if not watched[attr.from] or attr.type == "result" or attr.type == "error" then return; end
+	local delay, service = engine:heard(attr.from);
+	arm(delay);
+	on_service(service);
 end
 
-local function on_component(event)
-	arm(engine:alive(event.session.host, true));
-end
-
-local function on_host_activated(activated)
-	arm(engine:alive(activated, true));
-end
-
-local function on_connection(event)
-	local session = event.session;
-	local peer = session.direction == "incoming" and session.from_host or session.to_host;
-	if peer then arm(engine:alive(peer, true)); end
-end
-
-on_sign_of_life, on_component = guarded(on_sign_of_life), guarded(on_component);
+on_sign_of_life = guarded(on_sign_of_life);
 
 local function stop_watching(service)
-	local service_host = out[service];
-	if not service_host then return; end
-	out[service], out_count = nil, out_count - 1;
-	local others = out_hosts[service_host] - 1;
-	out_hosts[service_host] = others > 0 and others or nil;
-	local component = hosts[service_host];
-	if component and others == 0 then
-		module:unhook_object_event(component.events, "component-authenticated", on_component);
-	end
-	if out_count == 0 then
+	if not watched[service] then return; end
+	watched[service], watched_count = nil, watched_count - 1;
+	if watched_count == 0 then
 		for _, event in pairs(signs_of_life) do module:unhook(event, on_sign_of_life); end
 	end
 end
@@ -507,39 +488,77 @@ end
 -- The engine may have forgotten some that nobody waits for
 local function stop_watching_forgotten()
 	local known = {};
-	for _, service in pairs(engine:out()) do known[service] = true; end
-	for service in pairs(out) do
+	for _, service in pairs(engine:watched()) do known[service] = true; end
+	for service in pairs(watched) do
 		if not known[service] then stop_watching(service); end
 	end
-	max_out = math_max(min_out, 2 * out_count);
+	max_watched = math_max(min_watched, 2 * watched_count);
 end
 
 local function watch(service)
-	local service_host = jid.host(service);
-	if not service_host or out[service] then return; end
-	if out_count >= max_out then stop_watching_forgotten(); end
-	if out_count == 0 then
+	if watched[service] then return; end
+	if watched_count >= max_watched then stop_watching_forgotten(); end
+	if watched_count == 0 then
 		for _, event in pairs(signs_of_life) do module:hook(event, on_sign_of_life, 1000); end
 	end
-	out[service], out_count = service_host, out_count + 1;
-	local others = out_hosts[service_host] or 0;
-	out_hosts[service_host] = others + 1;
-	local component = hosts[service_host];
-	if component and others == 0 then
-		module:hook_object_event(component.events, "component-authenticated", on_component);
-	end
+	watched[service], watched_count = true, watched_count + 1;
 end
 
-local function on_service(service, condition)
+function on_service(service, condition)
 	if not service then return; end
-	if service.back then
+	if service.state == "well" then
 		stop_watching(service.jid);
+	elseif service.state == "back" then
 		module:log("info", "%s takes pushes again, %d devices are owed one", service.jid, service.owed);
 	else
 		watch(service.jid);
+	end
+	if service.state == "out" then
 		module:log("warn", "%s failed to take %d pushes in a row, the last one: %s -- what it should get is kept until it "
 			.. "is back; it is tried again now and then", service.jid, service.failures, condition);
 	end
+end
+
+local function on_connected(connected_host)
+	local delay, services = engine:connected(connected_host);
+	arm(delay);
+	for _, service in pairs(services) do on_service(service); end
+end
+
+local on_report;
+
+-- External components (XEP-0114)
+
+local function on_component_authenticated(event)
+	on_connected(event.session.host);
+end
+
+local function on_component_disconnected(event)
+	local session = event.session;
+	if session.type ~= "component" then return; end -- It has never been the component
+	local delay, reports = engine:disconnected(session.host);
+	arm(delay);
+	for _, report in pairs(reports) do
+		on_report(report, session.host, "remote-server-timeout");
+	end
+end
+
+on_component_authenticated = guarded(on_component_authenticated);
+on_component_disconnected = guarded(on_component_disconnected);
+
+local function on_host_activated(activated)
+	local activated_host = hosts[activated];
+	if activated_host.type == "component" then
+		module:hook_object_event(activated_host.events, "component-authenticated", on_component_authenticated);
+		module:hook_object_event(activated_host.events, "component-disconnected", on_component_disconnected);
+	end
+	on_connected(activated);
+end
+
+local function on_s2s_established(event)
+	local session = event.session;
+	local peer = session.direction == "incoming" and session.from_host or session.to_host;
+	if peer then on_connected(peer); end
 end
 
 -- Reports of pushes
@@ -584,7 +603,7 @@ local function revive(user, identifier)
 	end
 end
 
-local function on_report(report, service, condition, description)
+function on_report(report, service, condition, description)
 	local user, identifier, errors = report.user, report.identifier, report.errors;
 	local outcome = report.outcome;
 	condition = condition or "no answer";
@@ -927,7 +946,8 @@ end
 configure();
 guarded(restore_owed)();
 
-for _, service in pairs(engine:out()) do watch(service); end
+for _, service in pairs(engine:watched()) do watch(service); end
+for name in pairs(hosts) do guarded(on_host_activated)(name); end
 
 module:hook("account-disco-info", on_disco_info);
 module:hook("iq-set/self/" .. xmlns_push .. ":enable", guarded_request(on_enable));
@@ -943,8 +963,8 @@ module:hook("archive-message-added", on_archived);
 module:hook("message/offline/handle", guarded(on_offline), 1);
 module:hook("message/bare/groupchat", guarded(on_offline), 1);
 module:hook("cloud-notify-ping", guarded(on_ping));
-module:hook("s2sin-established", guarded(on_connection));
-module:hook("s2sout-established", guarded(on_connection));
+module:hook("s2sin-established", guarded(on_s2s_established));
+module:hook("s2sout-established", guarded(on_s2s_established));
 module:hook_global("host-activated", guarded(on_host_activated));
 module:hook_global("server-stopped", guarded(save_owed));
 module:hook_global("user-deleted", guarded(on_user_deleted));

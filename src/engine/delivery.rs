@@ -5,10 +5,11 @@ use std::hash::BuildHasher;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::device::DeviceKey;
-use super::service::{Failure, ServiceChange, ServiceKey};
+use super::device::{DeviceKey, Failing};
+use super::pushed::Ids;
+use super::service::{Failure, ServiceChange, ServiceKey, Sign};
 use super::timers::Timer;
-use super::waiting::{Cause, Ids, Kept, Until, Waiting};
+use super::waiting::{Cause, Kept, Until, Waiting};
 use super::{Due, Engine};
 use crate::stanza::Importance;
 
@@ -57,25 +58,33 @@ pub enum Answer<'a> {
     },
 }
 
+/// Whose fault it is that a push was not taken. None of them counts towards removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// There is no way to the service.
+    Route,
+    /// The service does not answer.
+    Silence,
+    /// The service speaks of itself.
+    Service,
+    /// The service speaks of this registration.
+    Device,
+}
+
 impl Answer<'_> {
-    /// Whether the fault lies with the registration. Whatever may pass does not count.
-    fn is_permanent(self) -> bool {
-        match self {
-            Self::Result => false,
-            Self::Error { kind, condition } => {
-                matches!(kind, Some("auth" | "cancel" | "continue" | "modify"))
-                    && !matches!(
-                        condition,
-                        Some(
-                            "internal-server-error"
-                                | "recipient-unavailable"
-                                | "remote-server-not-found"
-                                | "remote-server-timeout"
-                                | "resource-constraint"
-                                | "service-unavailable"
-                        )
-                    )
-            }
+    /// Whose fault it is; none for a result and for an error that blames the registration for good.
+    fn fault(self) -> Option<Fault> {
+        let Self::Error { kind, condition } = self else {
+            return None;
+        };
+        match condition {
+            Some("remote-server-not-found" | "remote-server-timeout") => Some(Fault::Route),
+            Some("internal-server-error" | "service-unavailable") => Some(Fault::Service),
+            Some("recipient-unavailable" | "resource-constraint") => Some(Fault::Device),
+            _ => match kind {
+                Some("auth" | "cancel" | "continue" | "modify") => None,
+                _ => Some(Fault::Device),
+            },
         }
     }
 
@@ -123,27 +132,14 @@ pub struct Report {
     pub errors_before: u32,
     /// What has become of the push.
     pub outcome: Outcome,
-    /// The push service has begun or ceased to fail with this.
+    /// What has become of the push service with this.
     pub service: Option<ServiceChange>,
-}
-
-impl Report {
-    fn of_service(push: PushId, outcome: Outcome, change: ServiceChange) -> Self {
-        Self {
-            push,
-            device: None,
-            errors: 0,
-            errors_before: 0,
-            outcome,
-            service: Some(change),
-        }
-    }
 }
 
 /// A push that waits for its answer.
 pub(super) struct InFlight<S> {
     pub service: ServiceKey,
-    /// That of its device; none if an earlier attempt at the same has been answered meanwhile.
+    /// That of its device; none if another push has woken that meanwhile.
     pub epoch: Option<u64>,
     /// That of its device.
     pub generation: u64,
@@ -151,8 +147,8 @@ pub(super) struct InFlight<S> {
     pub since: Duration,
     pub sent: Duration,
     pub deadline: Duration,
-    /// It has taken a token from the device's bucket.
-    pub metered: bool,
+    /// Stands for its user.
+    pub user: u64,
     /// It carries content, so that it speaks for nothing else.
     pub content: bool,
     /// The registration is suspended, and this is to find out whether it works again.
@@ -181,26 +177,35 @@ impl<S> Engine<S> {
         if push.service != service {
             return None;
         }
-        if answer != Answer::Result && !answer.is_permanent() {
-            let reached = !matches!(
-                answer,
-                Answer::Error {
-                    condition: Some("remote-server-not-found" | "remote-server-timeout"),
-                    ..
-                }
-            );
-            return self.failed(now, id, reached);
+        if let Some(fault) = answer.fault() {
+            return self.failed(now, id, fault);
         }
-        let change = self.services.works(service, now);
-        let push = self.take_in_flight(id)?;
+        let change = self
+            .services
+            .alive(service, now, Sign::Settled, Duration::ZERO);
+        let push = self.take_in_flight(now, id)?;
         self.drop_standing_by(id);
+        if answer == Answer::Result {
+            self.device_has_been_woken(now, id, &push);
+        } else {
+            self.nobody_was_woken(id);
+        }
         self.wake(service, now);
+        let change = change.or_else(|| self.services.watch(service));
+        let report = |errors, errors_before, outcome, device| Report {
+            push: id,
+            device,
+            errors,
+            errors_before,
+            outcome,
+            service: change,
+        };
         let max_errors = self.options.max_errors;
-        let Some(device) = self.devices.get_mut(&id.device) else {
-            return change.map(|change| Report::of_service(id, Outcome::Delivered, change));
+        let Some(device) = self.devices.get_mut(id.device) else {
+            return Some(report(0, 0, Outcome::Delivered, None));
         };
         let errors_before = device.errors;
-        device.failures = 0;
+        device.failing = Failing::default();
         // Since the push has left, the registration has been made anew: it says nothing of that.
         let is_old = push.generation != device.generation;
         let outcome = if answer == Answer::Result || is_old {
@@ -220,18 +225,8 @@ impl<S> Engine<S> {
                 (false, _) => Outcome::Refused,
             }
         };
-        let errors = device.errors;
-        if answer == Answer::Result {
-            self.device_has_been_woken(now, id, &push);
-        }
-        Some(Report {
-            push: id,
-            device: self.due(id.device),
-            errors,
-            errors_before,
-            outcome,
-            service: change,
-        })
+        let due = Some(Due::of(device));
+        Some(report(device.errors, errors_before, outcome, due))
     }
 
     /// A push that has been given up is answered after all: the device need not be woken again.
@@ -242,30 +237,34 @@ impl<S> Engine<S> {
         service: ServiceKey,
         answer: Answer<'_>,
     ) -> Option<Report> {
-        let device = self.devices.get_mut(&id.device)?;
+        let device = self.devices.get_mut(id.device)?;
         let waiting = device.waiting.as_mut()?;
-        let late = waiting.late.take_if(|late| late.id == id)?;
-        if late.service != service || answer != Answer::Result {
-            waiting.late = Some(late);
+        let late = waiting.late.filter(|late| late.id == id)?;
+        if late.service != service {
             return None;
         }
+        if answer != Answer::Result {
+            // It has been given up, but whoever answers is alive.
+            self.alive(now, service, Sign::Heard);
+            return None;
+        }
+        waiting.late = None;
         // What it was for is served; what came later waits on.
         waiting.remove(late.ids);
         device.pushed.add(late.ids);
+        let is_served = waiting.cause == Cause::Debt && waiting.is_served_by(&late);
         if let Until::Answer(second) = waiting.until
             && let Some(push) = self.in_flight.get_mut(&second)
         {
             push.epoch.take_if(|_| push.ids == late.ids);
         }
-        let is_served = waiting.cause == Cause::Debt && waiting.is_served_by(&late);
-        if is_served || late.trial || waiting.is_empty() {
+        let is_over = is_served || late.trial || waiting.is_empty();
+        device.failing = Failing::default();
+        let errors_before = std::mem::take(&mut device.errors);
+        if is_over {
             self.drop_waiting(id.device);
         }
-        let change = self.services.works(service, now);
-        self.wake(service, now);
-        let device = self.devices.get_mut(&id.device)?;
-        device.failures = 0;
-        let errors_before = std::mem::take(&mut device.errors);
+        let change = self.alive(now, service, Sign::Settled);
         Some(Report {
             push: id,
             device: self.due(id.device),
@@ -276,109 +275,142 @@ impl<S> Engine<S> {
             } else {
                 Outcome::Delivered
             },
-            service: change,
+            service: change.or_else(|| self.services.watch(service)),
         })
     }
 
-    /// A device that has just been woken is owed nothing that it learns of anyway; what only another
-    /// push would bring follows at once.
+    /// A device that has just been woken is owed nothing that it learns of anyway, also of what is still under
+    /// way; what only another push would bring follows at once.
     fn device_has_been_woken(&mut self, now: Duration, id: PushId, push: &InFlight<S>) {
         let key = id.device;
-        let Some(device) = self.devices.peek_mut(&key) else {
+        let Some(device) = self.devices.get_mut(key) else {
             return;
         };
-        let Some(waiting) = device.waiting.as_ref().filter(|one| one.is_owed()) else {
+        let attempt = push.attempt(id);
+        for other in &device.in_flight {
+            if let Some(other) = self.in_flight.get_mut(other)
+                && attempt.speaks_for(other.sent, other.importance)
+            {
+                other.epoch = None;
+            }
+        }
+        let Some(waiting) = &device.waiting else {
             return;
         };
-        if waiting.is_served_by(&push.attempt(id)) {
+        if waiting.cause >= Cause::Debt && waiting.is_served_by(&attempt) {
             self.drop_waiting(key);
-        } else {
+        } else if waiting.is_owed() {
             self.set_until(now, key, Until::Time(now), Cause::Debt);
         }
     }
 
-    /// A push was not taken, or not answered in time: the device is owed it. `reached`: the push service
-    /// itself says so.
-    pub(super) fn failed(&mut self, now: Duration, id: PushId, reached: bool) -> Option<Report> {
+    /// A push has not been taken: it does not speak for what follows.
+    pub(super) fn nobody_was_woken(&mut self, id: PushId) {
+        if let Some(device) = self.devices.get_mut(id.device) {
+            device.spoke.take_if(|spoke| spoke.by == id);
+        }
+    }
+
+    /// A push was not taken, or not answered in time: the device is owed it.
+    pub(super) fn failed(&mut self, now: Duration, id: PushId, fault: Fault) -> Option<Report> {
         let service = self.in_flight.get(&id)?.service;
-        let change = self.service_failed(now, id, reached);
-        let is_left_alone = change.is_some();
-        let push = self.take_in_flight(id)?;
-        let report = match self.devices.peek(&id.device) {
-            Some(device) => Some(Report {
-                push: id,
-                device: Some(Due::of(device)),
-                errors: device.errors,
-                errors_before: device.errors,
-                outcome: if self.services.is_dead(service, now) {
-                    Outcome::Suspended
-                } else {
-                    Outcome::Failed
-                },
-                service: change,
-            }),
-            None => change.map(|change| Report::of_service(id, Outcome::Failed, change)),
+        let change = if fault == Fault::Device {
+            self.alive(now, service, Sign::Heard)
+        } else {
+            self.service_failed(now, id, fault)
         };
-        self.owe(now, id, push);
-        if is_left_alone {
-            self.await_service(now, service);
-        }
+        let push = self.take_in_flight(now, id)?;
+        self.nobody_was_woken(id);
+        self.owe(now, id, push, fault);
         self.wake(service, now);
-        report
+        let is_dead = self.services.is_dead(service, now);
+        let device = self.devices.get(id.device);
+        Some(Report {
+            push: id,
+            device: device.map(Due::of),
+            errors: device.map_or(0, |device| device.errors),
+            errors_before: device.map_or(0, |device| device.errors),
+            outcome: if is_dead || device.is_some_and(|device| device.failing.is_dead(now)) {
+                Outcome::Suspended
+            } else {
+                Outcome::Failed
+            },
+            service: change.or_else(|| self.services.watch(service)),
+        })
     }
 
-    /// A service is left alone from now on: those who wait for another attempt of their own wait for
-    /// its recovery with the others.
-    fn await_service(&mut self, now: Duration, service: ServiceKey) {
-        for key in self.services.take_retrying(service) {
-            let device = self.devices.peek(&key);
-            let waits = |waiting: &Waiting<S>| {
-                waiting.cause == Cause::Debt
-                    && matches!(waiting.until, Until::Time(_))
-                    && waiting.late.is_some_and(|late| late.service == service)
-            };
-            if device
-                .and_then(|one| one.waiting.as_ref())
-                .is_some_and(waits)
-            {
-                let until = self.until_service(now, service, key);
-                self.set_until(now, key, until, Cause::Debt);
-            }
-        }
+    /// The connection of a component has ended: what it has not answered will not be answered.
+    pub fn disconnected(&mut self, now: Duration, host: &str) -> Vec<Report> {
+        let there = self.services.at_host(host);
+        let is_there = |push: &InFlight<S>| there.contains(&push.service);
+        let mut lost: Vec<_> = self
+            .in_flight
+            .iter()
+            .filter(|(_, push)| is_there(push))
+            .map(|(id, push)| (push.sent, *id))
+            .collect();
+        lost.sort_unstable();
+        lost.into_iter()
+            .filter_map(|(_, id)| self.failed(now, id, Fault::Route))
+            .collect()
     }
 
-    fn owe(&mut self, now: Duration, id: PushId, push: InFlight<S>) {
-        let Some(device) = self.devices.get_mut(&id.device) else {
+    fn owe(&mut self, now: Duration, id: PushId, push: InFlight<S>, fault: Fault) {
+        let retry_age = self.options.retry_age;
+        let Some(device) = self.devices.get_mut(id.device) else {
             return;
         };
         // It is back, and has received all.
         if push.epoch.is_some_and(|epoch| epoch != device.epoch) {
             return self.drop_standing_by(id);
         }
-        device.fail(now, push.sent);
-        let failures = device.failures;
         if push.epoch.is_some() {
+            device.failing.fail(now, push.sent, retry_age);
             device.pushed.remove(push.ids);
             let waiting = device
                 .waiting
                 .get_or_insert_with(|| Waiting::new(push.since, Until::Answer(id), Cause::Debt));
             waiting.late = Some(push.attempt(id));
             waiting.add(push.since, push.ids, push.importance, push.stanza);
-        } else if device.waiting.as_ref().is_none_or(Waiting::is_empty) {
+        } else if !device
+            .waiting
+            .as_ref()
+            .is_some_and(|one| one.is_standing_by_for(id) && !one.is_empty())
+        {
             return self.drop_standing_by(id);
         }
-        let until = if self.services.is_out(push.service) {
-            self.until_service(now, push.service, id.device)
-        } else {
-            self.services.retries(push.service, id.device);
-            Until::Time(now + self.backoff(failures))
-        };
+        let until = self.until_alive(now, push.service, id.device, fault);
         let cause = if push.trial {
             Cause::Suspension
         } else {
             Cause::Debt
         };
         self.set_until(now, id.device, until, cause);
+        self.measure(now, id.device);
+    }
+
+    /// Until when a device waits that has just failed, or may not try now.
+    pub(super) fn until_alive(
+        &mut self,
+        now: Duration,
+        service: ServiceKey,
+        key: DeviceKey,
+        fault: Fault,
+    ) -> Until {
+        let device = self.devices.get(key);
+        let failures = device.map_or(1, |device| device.failing.attempts.max(1));
+        let waiting = device.and_then(|device| device.waiting.as_ref());
+        let is_call = waiting.is_some_and(|one| one.importance() == Some(Importance::Urgent));
+        let again = now + self.backoff(failures);
+        let is_out = self.services.is_out(service);
+        match self.services.queue(service, key, is_call, failures, fault) {
+            Some(place) => Until::Service {
+                service,
+                place,
+                retry: (!is_out).then_some(again),
+            },
+            None => Until::Time(again),
+        }
     }
 
     /// The time until another attempt: exponential, with jitter.
@@ -387,18 +419,14 @@ impl<S> Engine<S> {
         self.options.backoff(attempt, jitter)
     }
 
-    fn service_failed(
-        &mut self,
-        now: Duration,
-        id: PushId,
-        reached: bool,
-    ) -> Option<ServiceChange> {
+    fn service_failed(&mut self, now: Duration, id: PushId, fault: Fault) -> Option<ServiceChange> {
         let jitter = self.jitter();
         let push = self.in_flight.get(&id)?;
         let failure = Failure {
             push: id,
+            user: push.user,
             sent: push.sent,
-            reached,
+            fault,
         };
         let options = &self.options;
         self.services
@@ -413,13 +441,25 @@ impl<S> Engine<S> {
         1.0 + (self.unique("jitter") >> 33) as f64 / f64::from(u32::MAX)
     }
 
-    /// The push is not awaited any more.
-    pub(super) fn take_in_flight(&mut self, id: PushId) -> Option<InFlight<S>> {
+    /// The push is not awaited any more. That makes room for another one.
+    pub(super) fn take_in_flight(&mut self, now: Duration, id: PushId) -> Option<InFlight<S>> {
         let push = self.in_flight.remove(&id)?;
         self.timers.unset(push.deadline, Timer::Answer(id));
         self.services.settled(push.service, id);
-        if let Some(device) = self.devices.peek_mut(&id.device) {
-            device.in_flight = device.in_flight.saturating_sub(1);
+        if let Some(count) = self.users_in_flight.get_mut(&push.user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users_in_flight.remove(&push.user);
+            }
+        }
+        if let Some(device) = self.devices.get_mut(id.device) {
+            device.in_flight.retain(|other| *other != id);
+            if let Some(waiting) = &device.waiting
+                && waiting.until == Until::Room
+            {
+                let cause = waiting.cause;
+                self.set_until(now, id.device, Until::Time(now), cause);
+            }
         }
         Some(push)
     }
@@ -435,6 +475,13 @@ pub(super) struct Attempt {
     pub importance: Importance,
     pub content: bool,
     pub trial: bool,
+}
+
+impl Attempt {
+    /// Whether a device that this push has woken learns of something that came, or was sent, at `at`, too.
+    pub fn speaks_for(&self, at: Duration, importance: Importance) -> bool {
+        !self.content && self.sent >= at && self.importance >= importance
+    }
 }
 
 impl<S> InFlight<S> {

@@ -1,16 +1,16 @@
 //! What the engine remembers of a device.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::delivery::PushId;
-use super::rate::Bucket;
-use super::waiting::{Cause, Ids, Waiting};
+use super::pushed::Pushed;
+use super::rate::Meter;
+use super::waiting::{Cause, Waiting};
 use crate::stanza::{Importance, StanzaId};
 
-/// How many stanzas a device is known to have been pushed for. A stanza that is older was met
-/// by all the rules long ago; `smacks_max_queue_size` is 500 by default.
-pub(super) const MAX_PUSHED: usize = 640;
+/// A device that failed for so long, in so many attempts, is given up.
+const DEAD_AFTER: Duration = Duration::from_hours(30 * 24);
+const DEAD_FAILURES: u32 = 16;
 
 /// Stands for one (user, identifier); a keyed hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,18 +32,17 @@ pub(super) struct Device<S> {
     pub epoch: u64,
     /// Another one each time that the registration is enabled.
     pub generation: u64,
-    /// Pushes that wait for an answer.
-    pub in_flight: u32,
+    /// Pushes that wait for an answer, in the order in which they left.
+    pub in_flight: Vec<PushId>,
     /// Permanent errors in a row.
     pub errors: u32,
-    /// Transient failures in a row: attempts, however many pushes failed together.
-    pub failures: u32,
-    /// When the last of them was.
-    pub failed_at: Duration,
+    pub failing: Failing,
     pub pushed: Pushed,
     pub spoke: Option<Spoke>,
-    pub bucket: Bucket,
+    pub meter: Meter,
     pub waiting: Option<Waiting<S>>,
+    /// When it was last asked for.
+    pub touched: Duration,
 }
 
 /// An important push of rule (a), which speaks for what follows shortly after.
@@ -54,6 +53,37 @@ pub(super) struct Spoke {
     pub by: PushId,
 }
 
+/// Transient failures in a row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Failing {
+    /// Attempts, however many pushes failed together.
+    pub attempts: u32,
+    /// When the first of them failed.
+    pub since: Duration,
+    /// When the last one did.
+    pub at: Duration,
+}
+
+impl Failing {
+    /// An attempt has failed whose push was sent at `sent`. After `pause` without one, nobody knows how it was
+    /// meanwhile.
+    pub fn fail(&mut self, now: Duration, sent: Duration, pause: Duration) {
+        if self.attempts > 0 && sent <= self.at {
+            return;
+        }
+        if self.attempts == 0 || self.at + pause < now {
+            self.since = now;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.at = now;
+    }
+
+    /// Whether it is time to give up.
+    pub fn is_dead(&self, now: Duration) -> bool {
+        self.attempts >= DEAD_FAILURES && now.saturating_sub(self.since) >= DEAD_AFTER
+    }
+}
+
 impl<S> Device<S> {
     pub fn new(user: &str, identifier: &str, epoch: u64) -> Self {
         Self {
@@ -61,28 +91,20 @@ impl<S> Device<S> {
             identifier: identifier.into(),
             epoch,
             generation: epoch,
-            in_flight: 0,
+            in_flight: Vec::new(),
             errors: 0,
-            failures: 0,
-            failed_at: Duration::ZERO,
+            failing: Failing::default(),
             pushed: Pushed::default(),
             spoke: None,
-            bucket: Bucket::default(),
+            meter: Meter::default(),
             waiting: None,
+            touched: Duration::ZERO,
         }
     }
 
     /// Whether to forget it would lose a push.
     pub fn is_busy(&self) -> bool {
-        self.in_flight > 0 || self.waiting.is_some()
-    }
-
-    /// Notes that an attempt has failed whose push was sent at `sent`.
-    pub fn fail(&mut self, now: Duration, sent: Duration) {
-        if self.failures == 0 || sent > self.failed_at {
-            self.failures = self.failures.saturating_add(1);
-            self.failed_at = now;
-        }
+        !self.in_flight.is_empty() || self.waiting.is_some()
     }
 
     /// Whether the registration is suspended and waits for its trial.
@@ -97,7 +119,7 @@ impl<S> Device<S> {
             || self
                 .waiting
                 .as_ref()
-                .is_some_and(|waiting| waiting.knows(id))
+                .is_some_and(|waiting| waiting.ids.contains(id))
     }
 
     /// The pace of rule (a).
@@ -127,36 +149,15 @@ impl<S> Device<S> {
     pub fn spoke_since(&self, since: Duration) -> bool {
         self.spoke.is_some_and(|spoke| spoke.at >= since)
     }
-}
 
-/// What a device was pushed for, the latest [`MAX_PUSHED`] stanzas at least. Most have one identity, and
-/// none has more than two.
-#[derive(Debug, Default)]
-pub(super) struct Pushed(VecDeque<StanzaId>);
-
-impl Pushed {
-    pub fn contains(&self, id: StanzaId) -> bool {
-        let (older, newer) = self.0.as_slices();
-        newer.contains(&id) || older.contains(&id)
-    }
-
-    pub fn add(&mut self, ids: Ids) {
-        for id in ids.into_iter().flatten() {
-            if self.contains(id) {
-                continue;
-            }
-            if self.0.len() == 2 * MAX_PUSHED {
-                self.0.pop_front();
-            }
-            self.0.push_back(id);
-        }
-    }
-
-    pub fn remove(&mut self, ids: Ids) {
-        self.0.retain(|id| !ids.contains(&Some(*id)));
-    }
-
-    pub fn extend(&mut self, all: impl IntoIterator<Item = Ids>) {
-        all.into_iter().for_each(|ids| self.add(ids));
+    /// How much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.user.len()
+            + self.identifier.len()
+            + self.in_flight.capacity() * size_of::<PushId>()
+            + self.pushed.bytes()
+            + self.meter.bytes()
+            + self.waiting.as_ref().map_or(0, Waiting::bytes)
     }
 }

@@ -46,7 +46,9 @@
 mod account;
 mod delivery;
 mod device;
+mod devices;
 mod options;
+mod pushed;
 mod rate;
 pub mod registering;
 mod rules;
@@ -58,35 +60,32 @@ mod waiting;
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use lru::LruCache;
 use xmpp_parsers::jid::Jid;
 
 pub use account::{Account, Connection, Registration, Session};
 pub use delivery::{Answer, Outcome, PushId, Report};
 pub use options::{NotifyOn, Options};
 pub use rules::{Rule, Silence};
-pub use service::{Failing, ServiceChange};
+pub use service::{FailingService, ServiceChange, ServiceState};
 
 use crate::stanza::{Facts, Importance, Key, StanzaId};
-use delivery::InFlight;
+use delivery::{Fault, InFlight};
 use device::{Device, DeviceKey, Pace};
-use service::{Next, ServiceKey, Services};
+use devices::Devices;
+use pushed::Ids;
+use service::{Next, ServiceKey, Services, Sign};
 use timers::{Timer, Timers};
-use waiting::{Cause, Chosen, Ids, Keeper, Until, Waiting};
+use waiting::{Cause, Chosen, Keeper, Until, Waiting};
 
-/// How many devices are remembered. The one not pushed to for the longest time is forgotten
-/// first, one that is owed a push last: what it loses is its error count and the knowledge of what it
-/// was pushed for.
-const MAX_DEVICES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(131_071);
+/// How many pushes may wait for an answer, of all devices together and of one user's. One of each device
+/// may always, and calls may take twice a user's share: whoever fills it delays nobody else.
+const MAX_IN_FLIGHT: usize = 65_536;
+const MAX_IN_FLIGHT_OF_USER: u32 = 256;
 
-/// How many devices are looked at to find one that may be forgotten.
-const MAX_SPARED: usize = 64;
-
-/// When those try again for whom there is no room at all.
-const NO_ROOM: Duration = Duration::from_secs(1);
+/// When a device has another turn that nobody has taken.
+const ANOTHER_TURN: Duration = Duration::from_secs(1);
 
 /// How many stanzas in queues of several sessions of one device are told apart.
 const MAX_TWINS: usize = 1024;
@@ -121,10 +120,16 @@ pub struct Ticket {
     device: DeviceKey,
     ids: Ids,
     importance: Importance,
-    service: ServiceKey,
-    /// None: the push service's recovery.
-    due: Option<Duration>,
+    wait: Wait,
     cause: Cause,
+}
+
+/// What a stanza has to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Until(Duration),
+    Room,
+    SignOfLife(ServiceKey),
 }
 
 impl Ticket {
@@ -138,6 +143,7 @@ impl Ticket {
         match self.cause {
             Cause::Window => "not important, waits for the end of push_coalesce_window",
             Cause::Rate => "more than push_max_per_minute, waits for its turn",
+            Cause::Room => "too many pushes wait for an answer, waits for one",
             Cause::Debt => "push service could not take the last one, waits for the next attempt",
             Cause::Suspension => "registration is suspended, waits for the next trial",
         }
@@ -176,6 +182,10 @@ pub struct Owed {
     pub age: Duration,
     /// Time until the next attempt.
     pub due_in: Duration,
+    /// Transient failures in a row.
+    pub failures: u32,
+    /// Time since the first of them.
+    pub failing_for: Duration,
     /// Whether the registration is suspended.
     pub suspended: bool,
 }
@@ -219,8 +229,10 @@ pub struct Engine<S> {
     options: Options,
     key: Key,
     count: u64,
-    devices: LruCache<DeviceKey, Device<S>>,
+    devices: Devices<S>,
     in_flight: HashMap<PushId, InFlight<S>>,
+    /// By user, as a keyed hash.
+    users_in_flight: HashMap<u64, u32>,
     services: Services,
     timers: Timers,
     keeper: Keeper,
@@ -248,11 +260,12 @@ impl<S> Engine<S> {
     pub fn with_key(options: Options, key: Key) -> Self {
         Self {
             options,
+            services: Services::new(key.clone()),
             key,
             count: 0,
-            devices: LruCache::sparse(MAX_DEVICES),
+            devices: Devices::default(),
             in_flight: HashMap::new(),
-            services: Services::default(),
+            users_in_flight: HashMap::new(),
             timers: Timers::default(),
             keeper: Keeper::default(),
             echo: None,
@@ -391,9 +404,7 @@ impl<S> Engine<S> {
             content,
             ..
         } = account.registrations[registration];
-        let device = self
-            .devices
-            .peek(&self.device_key(account.user, identifier));
+        let device = self.devices.get(self.device_key(account.user, identifier));
         !content && device.is_some_and(|device| device.is_spoken_for(now))
     }
 
@@ -405,13 +416,15 @@ impl<S> Engine<S> {
         stanzas: impl IntoIterator<Item = (StanzaId, Facts)>,
     ) {
         let key = self.device_key(user, identifier);
-        if let Some(device) = self.devices.get_mut(&key) {
-            let ids = |(id, facts)| recognised_by(id, &facts);
-            device.pushed.extend(stanzas.into_iter().map(ids));
+        if let Some(device) = self.devices.get_mut(key) {
+            for (id, facts) in stanzas {
+                device.pushed.add(recognised_by(id, &facts));
+            }
+            self.devices.measure(key);
         }
     }
 
-    /// A push without a stanza; none if the push service could not take it now.
+    /// A push without a stanza. If there cannot be one now, the device is owed it.
     pub fn ping(
         &mut self,
         now: Duration,
@@ -419,16 +432,31 @@ impl<S> Engine<S> {
         registration: usize,
     ) -> Option<PushId> {
         let registration = &account.registrations[registration];
-        let key = self.device_key(account.user, registration.identifier);
-        let service = self.service_key(registration.jid);
-        let admitted = self.services.admits(service, now, &self.options);
-        if !admitted || registration.suspended.is_some() {
+        if registration.suspended.is_some() {
             return None;
         }
-        self.device(key, account.user, registration.identifier);
-        let ids = [None, None];
-        let push = self.push(now, registration, ids, Importance::Unimportant, false);
-        Some(self.send(key, registration.jid, push))
+        let key = self.device_key(account.user, registration.identifier);
+        self.device(now, key, account.user, registration.identifier);
+        let (ids, importance) = ([None, None], Importance::Unimportant);
+        match self.obstacle(now, key, registration, account.user, importance) {
+            None => {
+                let push = self.push(now, account.user, registration, ids, importance);
+                let id = self.send(key, registration.jid, push);
+                self.measure(now, key);
+                Some(id)
+            }
+            Some((wait, cause)) => {
+                let ticket = Ticket {
+                    device: key,
+                    ids,
+                    importance,
+                    wait,
+                    cause,
+                };
+                self.hold(now, ticket, None);
+                None
+            }
+        }
     }
 
     /// Keeps the stanza of a push that has been decided on, as long as there is room, in case that it
@@ -447,11 +475,11 @@ impl<S> Engine<S> {
     )]
     pub fn hold(&mut self, now: Duration, ticket: Ticket, stanza: Option<S>) {
         let kept = stanza.and_then(|stanza| self.keeper.keep(stanza));
-        let Some(device) = self.devices.get_mut(&ticket.device) else {
+        let Some(device) = self.devices.get_mut(ticket.device) else {
             return;
         };
         if let Some(spoken_for) = device.waiting.take_if(|waiting| waiting.is_standing_by()) {
-            device.pushed.extend(spoken_for.ids);
+            device.pushed.append(spoken_for.ids);
         }
         // What waits for something that takes longer goes on waiting for it.
         let goes_on = device
@@ -462,14 +490,11 @@ impl<S> Engine<S> {
             .waiting
             .get_or_insert_with(|| Waiting::new(now, Until::Time(now), ticket.cause));
         waiting.add(now, ticket.ids, ticket.importance, kept);
-        if goes_on {
-            return;
+        if !goes_on {
+            let until = self.until(now, ticket.device, ticket.wait);
+            self.set_until(now, ticket.device, until, ticket.cause);
         }
-        let until = match ticket.due {
-            Some(due) => Until::Time(due),
-            None => self.until_service(now, ticket.service, ticket.device),
-        };
-        self.set_until(now, ticket.device, until, ticket.cause);
+        self.measure(now, ticket.device);
     }
 
     /// Publishes what waited for a device, unless the device has come back meanwhile or another
@@ -483,8 +508,9 @@ impl<S> Engine<S> {
         let registration = account.registrations[registration];
         let key = self.device_key(account.user, registration.identifier);
         let service = self.service_key(registration.jid);
-        let released = self.release_device(now, account, &registration, key, service);
+        let released = self.release_device(now, account, &registration, key);
         // It may have been this device's turn to probe the service.
+        self.services.turn_is_over(service);
         self.wake(service, now);
         released
     }
@@ -495,9 +521,8 @@ impl<S> Engine<S> {
         account: &Account<'_>,
         registration: &Registration<'_>,
         key: DeviceKey,
-        service: ServiceKey,
     ) -> Option<Released<S>> {
-        let device = self.devices.get_mut(&key)?;
+        let device = self.devices.get_mut(key)?;
         let waiting = device
             .waiting
             .as_ref()
@@ -519,37 +544,38 @@ impl<S> Engine<S> {
         }
         if let Some(wait) = registration.suspended {
             // One trial at a time.
-            let is_under_way = device.in_flight > 0;
+            let is_under_way = !device.in_flight.is_empty();
             if is_under_way || !wait.is_zero() {
                 let wait = wait.max(self.options.retry_min);
                 self.set_until(now, key, Until::Time(now + wait), Cause::Suspension);
                 return None;
             }
         }
-        if !self.services.admits(service, now, &self.options) {
-            let until = self.until_service(now, service, key);
-            self.set_until(now, key, until, cause.max(Cause::Debt));
+        let Some(importance) = waiting.importance() else {
+            self.drop_waiting(key);
+            return None;
+        };
+        if let Some((wait, obstacle)) =
+            self.obstacle(now, key, registration, account.user, importance)
+        {
+            let until = self.until(now, key, wait);
+            self.set_until(now, key, until, cause.max(obstacle));
             return None;
         }
-        let device = self.devices.get_mut(&key)?;
-        let mut waiting = device.waiting.take()?;
+        let mut waiting = self.leave_waiting(key)?;
         let Chosen {
             stanza,
             ids,
             importance,
             since,
         } = waiting.take_most_important(now)?;
-        device.pushed.add(ids);
-        let metered = cause == Cause::Rate;
-        if metered {
-            device.bucket.spend(now, self.options.max_per_minute);
-        }
         let push = InFlight {
             since,
-            ..self.push(now, registration, ids, importance, metered)
+            ..self.push(now, account.user, registration, ids, importance)
         };
         let id = self.send(key, registration.jid, push);
-        if let Some(device) = self.devices.get_mut(&key) {
+        if let Some(device) = self.devices.get_mut(key) {
+            device.pushed.add(ids);
             waiting.until = Until::Answer(id);
             device.waiting = Some(waiting);
         }
@@ -564,11 +590,12 @@ impl<S> Engine<S> {
     pub fn postpone(&mut self, now: Duration, user: &str, identifier: &str) {
         let key = self.device_key(user, identifier);
         let until = Until::Time(now + self.backoff(1));
-        if let Some(waiting) = self.devices.peek(&key).and_then(|one| one.waiting.as_ref())
+        if let Some(waiting) = self.devices.get(key).and_then(|one| one.waiting.as_ref())
             && waiting.is_due(now)
         {
-            let cause = waiting.cause;
+            let (cause, before) = (waiting.cause, waiting.until);
             self.set_until(now, key, until, cause);
+            self.pass_turn(now, before);
         }
     }
 
@@ -578,9 +605,9 @@ impl<S> Engine<S> {
         let key = self.device_key(user, identifier);
         self.count += 1;
         let epoch = self.count;
-        if let Some(device) = self.devices.get_mut(&key) {
+        if let Some(device) = self.devices.get_mut(key) {
             device.spoke = None;
-            device.failures = 0;
+            device.failing = device::Failing::default();
             device.epoch = epoch;
             self.drop_waiting(key);
         }
@@ -593,7 +620,7 @@ impl<S> Engine<S> {
         let key = self.device_key(user, identifier);
         self.count += 1;
         let generation = self.count;
-        if let Some(device) = self.devices.get_mut(&key) {
+        if let Some(device) = self.devices.get_mut(key) {
             device.errors = 0;
             device.generation = generation;
         }
@@ -601,17 +628,15 @@ impl<S> Engine<S> {
 
     /// A listener has vetoed this push: it never left, and speaks for nothing.
     pub fn vetoed(&mut self, now: Duration, id: PushId) {
-        let Some(push) = self.take_in_flight(id) else {
+        let Some(push) = self.take_in_flight(now, id) else {
             return;
         };
+        self.nobody_was_woken(id);
         self.wake(push.service, now);
-        let Some(device) = self.devices.get_mut(&id.device) else {
+        let Some(device) = self.devices.get_mut(id.device) else {
             return;
         };
-        device.spoke.take_if(|spoke| spoke.by == id);
-        if push.metered {
-            device.bucket.refund();
-        }
+        device.meter.refund();
         let Some(waiting) = device
             .waiting
             .as_ref()
@@ -632,7 +657,7 @@ impl<S> Engine<S> {
     /// is its trial.
     pub fn suspend(&mut self, now: Duration, user: &str, identifier: &str, wait: Duration) {
         let key = self.device_key(user, identifier);
-        let device = self.device(key, user, identifier);
+        let device = self.device(now, key, user, identifier);
         let until = Until::Time(now + wait);
         if device.waiting.is_none() {
             let mut waiting = Waiting::new(now, until, Cause::Suspension);
@@ -640,45 +665,79 @@ impl<S> Engine<S> {
             device.waiting = Some(waiting);
         }
         self.set_until(now, key, until, Cause::Suspension);
+        self.measure(now, key);
     }
 
-    /// A sign of life: `from` is a push service that a stanza has come from, or `connected`, a host
-    /// to which there is a connection now. What is owed there may go out.
-    pub fn alive(&mut self, now: Duration, from: &str, connected: bool) {
+    /// A sign of life: `from` is a push service that a stanza has come from. What is owed there goes out,
+    /// paced by `push_recovery_rate`.
+    pub fn heard(&mut self, now: Duration, from: &str) -> Option<ServiceChange> {
+        let service = self.service_key(from);
+        self.alive(now, service, Sign::Heard)
+    }
+
+    /// The same: there is a connection with `host` now.
+    pub fn connected(&mut self, now: Duration, host: &str) -> Vec<ServiceChange> {
+        let there = self.services.at_host(host).into_iter();
+        there
+            .filter_map(|service| self.alive(now, service, Sign::Connected))
+            .collect()
+    }
+
+    fn alive(&mut self, now: Duration, service: ServiceKey, sign: Sign) -> Option<ServiceChange> {
         let pause = self.options.retry_min;
-        let there = if connected {
-            self.services.connected(now, from, pause)
-        } else {
-            let service = self.service_key(from);
-            self.services.spoke(service, now, pause);
-            vec![service]
-        };
-        for service in there {
-            self.wake(service, now);
-        }
+        let change = self.services.alive(service, now, sign, pause);
+        self.wake(service, now);
+        change
     }
 
-    /// What all devices are owed, and the push services that are failing, for how long. What has just
-    /// been sent and is not answered yet is not among it.
-    pub fn owed(&self, now: Duration) -> (Vec<Owed>, Vec<Failing>) {
-        let owed = |device: &Device<S>| {
-            let waiting = device
-                .waiting
-                .as_ref()
-                .filter(|one| !one.is_standing_by())?;
-            Some(Owed {
-                device: Due::of(device),
-                importance: waiting.importance()?,
-                age: now.saturating_sub(waiting.latest),
-                due_in: match waiting.until {
-                    Until::Time(due) => due.saturating_sub(now),
-                    Until::Answer(_) | Until::Service(..) => Duration::ZERO,
+    /// What all devices are owed, and the push services that are failing, for how long. What has been
+    /// sent and is not answered is among it: nobody will be there to take the answer.
+    pub fn owed(&self, now: Duration) -> (Vec<Owed>, Vec<FailingService>) {
+        let owed = |(key, device): (DeviceKey, &Device<S>)| {
+            let waiting = device.waiting.as_ref();
+            let waiting = waiting.filter(|one| !one.is_standing_by());
+            let unanswered = self.unanswered(device);
+            let importance = waiting.and_then(Waiting::importance);
+            let importance = importance.max(unanswered.map(|(importance, _)| importance))?;
+            let latest = waiting.map(|one| one.latest);
+            let latest = latest.max(unanswered.map(|(_, since)| since))?;
+            let due_in = match waiting.map(|one| one.until) {
+                Some(Until::Time(due)) => due.saturating_sub(now),
+                Some(Until::Service { retry, .. }) => {
+                    retry.map_or(Duration::ZERO, |retry| retry.saturating_sub(now))
+                }
+                Some(_) => Duration::ZERO,
+                None => self.options.retry_min,
+            };
+            Some((
+                key,
+                Owed {
+                    device: Due::of(device),
+                    importance,
+                    age: now.saturating_sub(latest),
+                    due_in,
+                    failures: device.failing.attempts,
+                    failing_for: now.saturating_sub(device.failing.since),
+                    suspended: waiting.is_some_and(|one| one.cause == Cause::Suspension),
                 },
-                suspended: waiting.cause == Cause::Suspension,
-            })
+            ))
         };
-        let devices = self.devices.iter().filter_map(|(_, device)| owed(device));
-        (devices.collect(), self.services.failing(now))
+        let mut devices: Vec<_> = self.devices.iter().filter_map(owed).collect();
+        devices.sort_by_key(|(key, owed)| (owed.due_in, *key));
+        let devices = devices.into_iter().map(|(_, owed)| owed).collect();
+        (devices, self.services.failing(now))
+    }
+
+    /// How much that matters which was sent to a device and is not answered, and when it came.
+    fn unanswered(&self, device: &Device<S>) -> Option<(Importance, Duration)> {
+        let pushes = device
+            .in_flight
+            .iter()
+            .filter_map(|id| self.in_flight.get(id));
+        pushes
+            .filter(|push| push.epoch == Some(device.epoch))
+            .map(|push| (push.importance, push.since))
+            .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
     }
 
     /// A device was owed this before a restart. `place` is its place among the others: not all of
@@ -697,38 +756,55 @@ impl<S> Engine<S> {
         };
         let due_in = owed.due_in.min(longest);
         let due = now + due_in.max(Duration::from_secs(turn.into()));
-        let device = self.device(key, user, identifier);
-        if device.waiting.is_none() {
-            let came = now.saturating_sub(owed.age);
-            let mut waiting = Waiting::new(came, Until::Time(due), cause);
-            waiting.add(came, [None, None], owed.importance, None);
-            device.waiting = Some(waiting);
-            self.set_until(now, key, Until::Time(due), cause);
+        let device = self.device(now, key, user, identifier);
+        if device.waiting.is_some() {
+            return;
         }
+        device.failing = device::Failing {
+            attempts: owed.failures,
+            since: now.saturating_sub(owed.failing_for),
+            at: now,
+        };
+        let came = now.saturating_sub(owed.age);
+        let mut waiting = Waiting::new(came, Until::Time(due), cause);
+        waiting.add(came, [None, None], owed.importance, None);
+        device.waiting = Some(waiting);
+        let mut until = Until::Time(due);
+        if !owed.suspended {
+            let jid = registering::service_of(identifier);
+            let service = self.service_key(jid);
+            self.services.remember(service, jid);
+            until = match self.until_alive(now, service, key, Fault::Route) {
+                Until::Service { service, place, .. } => Until::Service {
+                    service,
+                    place,
+                    retry: Some(due),
+                },
+                _ => until,
+            };
+        }
+        self.set_until(now, key, until, cause);
+        self.measure(now, key);
     }
 
     /// A push service was failing before a restart.
-    pub fn restore_service(&mut self, now: Duration, failing: &Failing) {
+    pub fn restore_service(&mut self, now: Duration, failing: &FailingService) {
         let key = self.service_key(&failing.jid);
         self.services.restore(key, failing, now);
     }
 
     /// Forgets a registration that has ended.
-    pub fn forget(&mut self, user: &str, identifier: &str) {
+    pub fn forget(&mut self, now: Duration, user: &str, identifier: &str) {
         let key = self.device_key(user, identifier);
-        self.forget_device(key);
+        self.forget_device(now, key);
     }
 
     /// Forgets everything about a user.
-    pub fn forget_user(&mut self, user: &str) {
-        let devices: Vec<_> = self
-            .devices
-            .iter()
-            .filter(|(_, device)| &*device.user == user)
-            .map(|(key, _)| *key)
-            .collect();
+    pub fn forget_user(&mut self, now: Duration, user: &str) {
+        let own = |(key, device): (DeviceKey, &Device<S>)| (&*device.user == user).then_some(key);
+        let devices: Vec<_> = self.devices.iter().filter_map(own).collect();
         for key in devices {
-            self.forget_device(key);
+            self.forget_device(now, key);
         }
     }
 
@@ -742,19 +818,20 @@ impl<S> Engine<S> {
         let mut expired = Expired::default();
         while let Some(timer) = self.timers.pop(now) {
             match timer {
-                Timer::Answer(id) => expired.unanswered.extend(self.failed(now, id, false)),
+                Timer::Answer(id) => {
+                    let report = self.failed(now, id, Fault::Silence);
+                    expired.unanswered.extend(report);
+                }
                 Timer::Waiting(key) => {
-                    let device = self.devices.peek(&key);
+                    let device = self.devices.get(key);
                     let waiting = device.and_then(|device| device.waiting.as_ref());
                     if waiting.is_some_and(|waiting| waiting.is_due(now)) {
-                        expired.due.extend(self.due(key));
+                        expired.due.extend(self.turn(now, key));
                     }
                 }
                 Timer::Probe(service) => {
                     if let Some(key) = self.services.take_probe(service, now) {
                         expired.due.extend(self.turn(now, key));
-                        // Should it not be able to take its turn, the next one does.
-                        self.timers.set(now + NO_ROOM, timer);
                     }
                 }
                 Timer::Helping(service) => {
@@ -767,9 +844,7 @@ impl<S> Engine<S> {
                             expired.due.extend(due);
                         }
                     }
-                    if self.services.is_helping(service) {
-                        self.timers.set(now + service::HELPING, timer);
-                    }
+                    self.wake(service, now);
                 }
             }
         }
@@ -787,13 +862,33 @@ impl<S> Engine<S> {
         expired
     }
 
-    /// It is this device's turn: it has left the queue of its push service.
+    /// It is this device's turn.
     fn turn(&mut self, now: Duration, key: DeviceKey) -> Option<Due> {
-        let device = self.devices.peek_mut(&key)?;
-        device.waiting.as_mut()?.until = Until::Time(now);
-        // Should it not take its turn, it has another one.
-        self.timers.set(now + NO_ROOM, Timer::Waiting(key));
+        let waiting = self.devices.get(key)?.waiting.as_ref()?;
+        let service = match waiting.until {
+            Until::Service { service, .. } => Some(service),
+            Until::Turn { service, .. } => service,
+            Until::Time(_) | Until::Answer(_) | Until::Room => None,
+        };
+        if let Until::Turn { .. } = waiting.until {
+            self.pass_turn(now, waiting.until);
+        }
+        let again = now + ANOTHER_TURN;
+        let cause = self.devices.get(key)?.waiting.as_ref()?.cause;
+        self.set_until(now, key, Until::Turn { service, again }, cause);
         self.due(key)
+    }
+
+    /// Should it have been a turn to probe a service, it is that of another device.
+    fn pass_turn(&mut self, now: Duration, until: Until) {
+        if let Until::Turn {
+            service: Some(service),
+            ..
+        } = until
+        {
+            self.services.turn_is_over(service);
+            self.wake(service, now);
+        }
     }
 
     /// How many pushes wait for an answer.
@@ -805,6 +900,11 @@ impl<S> Engine<S> {
     pub fn waiting(&self) -> usize {
         let devices = self.devices.iter();
         devices.filter(|(_, one)| one.waiting.is_some()).count()
+    }
+
+    /// The JIDs of the push services whose signs of life are waited for.
+    pub fn services_watched(&self) -> Vec<String> {
+        self.services.watched()
     }
 
     /// The JIDs of the push services that are left alone because they failed.
@@ -825,7 +925,7 @@ impl<S> Engine<S> {
     /// The registration's permanent errors in a row.
     pub fn errors(&self, user: &str, identifier: &str) -> u32 {
         self.devices
-            .peek(&self.device_key(user, identifier))
+            .get(self.device_key(user, identifier))
             .map_or(0, |device| device.errors)
     }
 
@@ -861,14 +961,9 @@ impl<S> Engine<S> {
         if let Some(silence) = rules::silence(rule, account, registration.identifier, facts) {
             return Verdict::Silent(silence);
         }
-        let Options {
-            coalesce_window,
-            max_per_minute,
-            ..
-        } = self.options;
         let key = self.device_key(account.user, registration.identifier);
-        let service = self.service_key(registration.jid);
-        let device = self.device(key, account.user, registration.identifier);
+        let window = self.options.coalesce_window;
+        let device = self.device(now, key, account.user, registration.identifier);
         let ids = recognised_by(id, facts);
         let returned = ids[1].filter(|_| facts.redelivered);
         if device.knows(id) || returned.is_some_and(|id| device.knows(id)) {
@@ -878,59 +973,91 @@ impl<S> Engine<S> {
             device.pushed.add([Some(id), None]);
             return Verdict::Silent(Silence::AlreadyPushed);
         }
-        let wait = |due, cause| {
+        let wait = |wait, cause| {
             Verdict::Hold(Ticket {
                 device: key,
                 ids,
                 importance,
-                service,
-                due,
+                wait,
                 cause,
             })
         };
-        // A call does not wait for the next attempt, unless there is no use in one.
+        // A call does not wait for the next attempt.
         if let Some(owed) = device.waiting.as_ref().filter(|waiting| waiting.is_owed())
             && (importance < Importance::Urgent || registration.suspended.is_some())
         {
-            return wait(Some(now), owed.cause);
+            return wait(Wait::Until(now), owed.cause);
         }
         if let Some(pause) = registration.suspended {
-            return wait(Some(now + pause), Cause::Suspension);
+            return wait(Wait::Until(now + pause), Cause::Suspension);
         }
-        if !self.services.admits(service, now, &self.options) {
-            return wait(None, Cause::Debt);
-        }
-        let device = self.device(key, account.user, registration.identifier);
-        let metered = !matches!(rule, Rule::Unacked { .. });
-        let pace = if metered {
-            device.bucket.pace(now, max_per_minute, importance)
-        } else {
-            device.pace(now, coalesce_window, importance, registration.content)
-        };
-        match pace {
-            Pace::Later(due) => {
-                let cause = if metered { Cause::Rate } else { Cause::Window };
-                wait(Some(due), cause)
-            }
-            Pace::SpokenFor => {
-                device.pushed.add(ids);
-                Verdict::Silent(Silence::SpokenFor)
-            }
-            Pace::Now => {
-                device.pushed.add(ids);
-                let push = self.push(now, registration, ids, importance, metered);
-                let id = self.send(key, registration.jid, push);
-                if !metered && importance >= Importance::Important {
-                    self.speak(key, now, id);
+        let is_unacked = matches!(rule, Rule::Unacked { .. });
+        if is_unacked {
+            match device.pace(now, window, importance, registration.content) {
+                Pace::Now => {}
+                Pace::Later(due) => return wait(Wait::Until(due), Cause::Window),
+                Pace::SpokenFor => {
+                    device.pushed.add(ids);
+                    self.measure(now, key);
+                    return Verdict::Silent(Silence::SpokenFor);
                 }
-                Verdict::Push(id)
             }
         }
+        if let Some((what, cause)) = self.obstacle(now, key, registration, account.user, importance)
+        {
+            return wait(what, cause);
+        }
+        let push = self.push(now, account.user, registration, ids, importance);
+        let id = self.send(key, registration.jid, push);
+        if let Some(device) = self.devices.get_mut(key) {
+            device.pushed.add(ids);
+        }
+        if is_unacked && importance >= Importance::Important {
+            self.speak(key, now, id);
+        }
+        self.measure(now, key);
+        Verdict::Push(id)
+    }
+
+    /// What prevents that a push leaves for a device now, whatever it is for.
+    fn obstacle(
+        &mut self,
+        now: Duration,
+        key: DeviceKey,
+        registration: &Registration<'_>,
+        user: &str,
+        importance: Importance,
+    ) -> Option<(Wait, Cause)> {
+        let service = self.service_key(registration.jid);
+        let is_call = importance == Importance::Urgent;
+        let per_minute = self.options.max_per_minute;
+        let device = self.devices.get_mut(key)?;
+        // Nothing that others have met with keeps a device from being pushed to.
+        let at_once = is_call || device.failing.attempts == 0;
+        if !self.services.admits(service, now, at_once) {
+            return Some((Wait::SignOfLife(service), Cause::Debt));
+        }
+        if !device.in_flight.is_empty() {
+            let user = self.key.hash_one(user);
+            let of_user = self.users_in_flight.get(&user).copied().unwrap_or(0);
+            let has_room = if is_call {
+                of_user < 2 * MAX_IN_FLIGHT_OF_USER
+            } else {
+                of_user < MAX_IN_FLIGHT_OF_USER
+                    && self.services.in_flight() < MAX_IN_FLIGHT
+                    && self.services.in_flight_at(service) < self.options.max_in_flight
+            };
+            if !has_room {
+                return Some((Wait::Room, Cause::Room));
+            }
+        }
+        let due = device.meter.wait(now, per_minute, importance)?;
+        Some((Wait::Until(due), Cause::Rate))
     }
 
     fn speak(&mut self, key: DeviceKey, now: Duration, by: PushId) {
         let until = now + self.options.coalesce_window;
-        if let Some(device) = self.devices.get_mut(&key) {
+        if let Some(device) = self.devices.get_mut(key) {
             device.spoke = Some(device::Spoke { at: now, until, by });
         }
     }
@@ -965,19 +1092,19 @@ impl<S> Engine<S> {
     fn push(
         &self,
         now: Duration,
+        user: &str,
         registration: &Registration<'_>,
         ids: Ids,
         importance: Importance,
-        metered: bool,
     ) -> InFlight<S> {
         InFlight {
             service: self.service_key(registration.jid),
+            user: self.key.hash_one(user),
             epoch: None,
             generation: 0,
             since: now,
             sent: now,
             deadline: now + self.options.answer_timeout,
-            metered,
             content: registration.content,
             trial: registration.suspended.is_some(),
             ids,
@@ -995,23 +1122,20 @@ impl<S> Engine<S> {
                 break id;
             }
         };
-        if let Some(device) = self.devices.get_mut(&key) {
-            device.in_flight += 1;
+        let is_limited = self.options.max_per_minute > 0;
+        if let Some(device) = self.devices.get_mut(key) {
+            device.in_flight.push(id);
+            if is_limited {
+                device.meter.spend(push.sent);
+            }
             push.epoch = Some(device.epoch);
             push.generation = device.generation;
         }
+        *self.users_in_flight.entry(push.user).or_default() += 1;
         self.services.sent(push.service, jid, push.sent, id);
         self.timers.set(push.deadline, Timer::Answer(id));
         self.in_flight.insert(id, push);
         id
-    }
-
-    /// Until when a device waits whose push service does not admit its push.
-    fn until_service(&mut self, now: Duration, service: ServiceKey, key: DeviceKey) -> Until {
-        match self.services.queue(service, key) {
-            Some(place) => Until::Service(service, place),
-            None => Until::Time(now + NO_ROOM),
-        }
     }
 
     /// Sets the timer that those who wait for a service wait for.
@@ -1023,11 +1147,19 @@ impl<S> Engine<S> {
         }
     }
 
+    fn until(&mut self, now: Duration, key: DeviceKey, wait: Wait) -> Until {
+        match wait {
+            Wait::Until(due) => Until::Time(due),
+            Wait::Room => Until::Room,
+            Wait::SignOfLife(service) => self.until_alive(now, service, key, Fault::Route),
+        }
+    }
+
     /// Makes what waits for a device wait for this. The only place that leaves what it has waited for.
     fn set_until(&mut self, now: Duration, key: DeviceKey, until: Until, cause: Cause) {
         let Some(waiting) = self
             .devices
-            .peek_mut(&key)
+            .get_mut(key)
             .and_then(|device| device.waiting.as_mut())
         else {
             return;
@@ -1039,75 +1171,90 @@ impl<S> Engine<S> {
         }
         match until {
             Until::Time(due) => self.timers.set(due, Timer::Waiting(key)),
-            Until::Service(service, _) => self.wake(service, now),
-            Until::Answer(_) => {}
+            Until::Turn { again, .. } => self.timers.set(again, Timer::Waiting(key)),
+            Until::Service { service, retry, .. } => {
+                if let Some(retry) = retry {
+                    self.timers.set(retry, Timer::Waiting(key));
+                }
+                self.wake(service, now);
+            }
+            Until::Answer(_) | Until::Room => {}
         }
     }
 
     fn leave(&mut self, key: DeviceKey, until: Until) {
         match until {
             Until::Time(due) => self.timers.unset(due, Timer::Waiting(key)),
-            Until::Service(service, place) => self.services.leave(service, place),
-            Until::Answer(_) => {}
+            Until::Turn { again, .. } => self.timers.unset(again, Timer::Waiting(key)),
+            Until::Service {
+                service,
+                place,
+                retry,
+            } => {
+                if let Some(retry) = retry {
+                    self.timers.unset(retry, Timer::Waiting(key));
+                }
+                self.services.leave(service, place);
+            }
+            Until::Answer(_) | Until::Room => {}
         }
     }
 
     /// Nothing waits for the device any more: it knows, or learns otherwise.
     fn drop_waiting(&mut self, key: DeviceKey) {
         let waiting = self.leave_waiting(key);
-        if let Some(device) = self.devices.peek_mut(&key) {
-            let ids = waiting.into_iter().flat_map(|waiting| waiting.ids);
-            device.pushed.extend(ids);
+        if let (Some(device), Some(waiting)) = (self.devices.get_mut(key), waiting) {
+            device.pushed.append(waiting.ids);
+            self.devices.measure(key);
         }
     }
 
     fn leave_waiting(&mut self, key: DeviceKey) -> Option<Waiting<S>> {
-        let waiting = self.devices.peek_mut(&key)?.waiting.take()?;
+        let waiting = self.devices.get_mut(key)?.waiting.take()?;
         self.leave(key, waiting.until);
         Some(waiting)
     }
 
     /// What stood by for a push that has left for good need not be pushed.
     fn drop_standing_by(&mut self, id: PushId) {
-        let device = self.devices.peek(&id.device);
+        let device = self.devices.get(id.device);
         let waiting = device.and_then(|device| device.waiting.as_ref());
         if waiting.is_some_and(|waiting| waiting.is_standing_by_for(id)) {
             self.drop_waiting(id.device);
         }
     }
 
-    fn forget_device(&mut self, key: DeviceKey) {
-        if let Some(device) = self.devices.pop(&key)
+    fn forget_device(&mut self, now: Duration, key: DeviceKey) {
+        if let Some(device) = self.devices.remove(key)
             && let Some(waiting) = device.waiting
         {
             self.leave(key, waiting.until);
+            self.pass_turn(now, waiting.until);
         }
     }
 
     fn due(&self, key: DeviceKey) -> Option<Due> {
-        self.devices.peek(&key).map(Due::of)
+        self.devices.get(key).map(Due::of)
     }
 
-    fn device(&mut self, key: DeviceKey, user: &str, identifier: &str) -> &mut Device<S> {
-        if self.devices.len() == MAX_DEVICES.get() && !self.devices.contains(&key) {
-            self.make_room();
-        }
+    fn device(
+        &mut self,
+        now: Duration,
+        key: DeviceKey,
+        user: &str,
+        identifier: &str,
+    ) -> &mut Device<S> {
         self.count += 1;
         let epoch = self.count;
         self.devices
-            .get_or_insert_mut(key, || Device::new(user, identifier, epoch))
+            .get_or_insert(key, now, || Device::new(user, identifier, epoch))
     }
 
-    /// Forgets the device that was not pushed to for the longest time and is owed nothing.
-    fn make_room(&mut self) {
-        for _ in 0..MAX_SPARED {
-            match self.devices.peek_lru() {
-                Some((&key, device)) if device.is_busy() => drop(self.devices.promote(&key)),
-                _ => break,
-            }
-        }
-        if let Some((&key, _)) = self.devices.peek_lru() {
-            self.forget_device(key);
+    /// Takes note of how much is remembered of a device, and forgets others that there is no room for.
+    fn measure(&mut self, now: Duration, key: DeviceKey) {
+        self.devices.measure(key);
+        while let Some(key) = self.devices.surplus(now) {
+            self.forget_device(now, key);
         }
     }
 

@@ -49,6 +49,13 @@ pub fn identifier(jid: &str, node: Option<&str>) -> String {
     format!("{jid}<{}", node.unwrap_or_default())
 }
 
+/// The push service that an identifier names.
+pub fn service_of(identifier: &str) -> &str {
+    identifier
+        .split_once('<')
+        .map_or(identifier, |(jid, _)| jid)
+}
+
 /// Admits a registration as the newest: it replaces an earlier one for the same service and
 /// node, and the oldest ones make room. `now` is in seconds since 1970.
 pub fn admit(

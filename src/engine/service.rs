@@ -1,43 +1,62 @@
 //! What is known of a push service: whether it takes pushes, and who waits for it.
 //!
-//! A service that fails several times in a row is left alone: its circuit is open. One push at a time
-//! probes whether it is back; all others are owed. Once it answers, the owed ones go out at a
-//! bounded rate.
+//! Whoever answers is alive. What a service says of one registration is that device's matter. Against the
+//! service speak only that there is no way to it, that it is silent, and that it says so of itself to
+//! several users. Where that happens several times in a row its circuit is open: devices that have
+//! failed wait, and one push at a time probes whether it is back. Devices that have not failed
+//! themselves, and calls, are pushed to at once all the same: nobody else can delay them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
-use super::delivery::PushId;
-use super::device::DeviceKey;
+use lru::LruCache;
+
+use super::delivery::{Fault, PushId};
+use super::device::{DeviceKey, Failing};
 use super::options::Options;
+use crate::stanza::Key;
 
-/// How many pushes may wait for an answer, of all services together.
-const MAX_IN_FLIGHT: usize = 65_536;
-
-/// How many services are remembered, while there is a reason to.
+/// How many services are remembered where there is no reason to: nobody waits for them.
 const MAX_SERVICES: usize = 4096;
 
-/// How many devices are remembered that wait for another attempt of their own.
-const MAX_RETRYING: usize = 4096;
+/// How many services are looked at to find one that may be forgotten.
+const MAX_SPARED: usize = 16;
 
-/// The time between two helpings of owed pushes.
-pub(super) const HELPING: Duration = Duration::from_millis(100);
+/// The shortest time between two helpings of owed pushes.
+const HELPING: Duration = Duration::from_millis(100);
 
-/// A service that nobody could reach for so long, in so many attempts, is given up.
-const DEAD_AFTER: Duration = Duration::from_hours(30 * 24);
-const DEAD_FAILURES: u32 = 16;
+/// A service that was frozen has answers on their way when it gives its first sign of life: they come
+/// first.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// After so many failures in a row a device does not try again each time that others get an answer.
+const STUBBORN: u32 = 3;
 
 /// Stands for the JID of a push service; a keyed hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ServiceKey(pub u64);
 
-/// A push service has begun or ceased to fail.
+/// What has become of a push service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    /// Devices wait for a sign of life of it.
+    Failing,
+    /// Its circuit is open: those who have failed wait, but for one probe at a time.
+    Out,
+    /// It was out and takes pushes again.
+    Back,
+    /// Nobody waits for it any more.
+    Well,
+}
+
+/// A change of a push service's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceChange {
     /// Its JID.
     pub jid: Box<str>,
-    /// It takes pushes again; else it does not.
-    pub back: bool,
+    /// What it is now.
+    pub state: ServiceState,
     /// Failures in a row, before.
     pub failures: u32,
     /// How many devices wait for it.
@@ -46,7 +65,7 @@ pub struct ServiceChange {
 
 /// A push service that fails, to outlive the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failing {
+pub struct FailingService {
     /// Its JID.
     pub jid: Box<str>,
     /// Failures in a row.
@@ -55,44 +74,99 @@ pub struct Failing {
     pub age: Duration,
 }
 
-#[derive(Debug, Default)]
-struct Service {
-    jid: Box<str>,
-    /// Transient failures in a row.
+/// A device's place in the queue of a service: calls first, then who has failed least, then who
+/// came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    not_a_call: bool,
     failures: u32,
-    /// When the first of them came.
-    failing_since: Option<Duration>,
-    /// The last of them.
-    last_failure: Option<(Duration, DeviceKey)>,
-    /// When it has answered last.
-    worked: Option<Duration>,
-    in_flight: usize,
-    /// The circuit is open: when the next probe may be sent.
-    probe_at: Option<Duration>,
-    last_probe: Duration,
+    number: u64,
+    /// That others get an answer is no reason to try again.
+    own_matter: bool,
+}
+
+/// Whose failures speak against a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Witnesses {
+    #[default]
+    None,
+    One(u64),
+    Several,
+}
+
+impl Witnesses {
+    fn add(&mut self, user: u64) {
+        *self = match *self {
+            Self::None => Self::One(user),
+            Self::One(other) if other == user => Self::One(user),
+            _ => Self::Several,
+        };
+    }
+}
+
+/// An open circuit.
+#[derive(Debug, Default)]
+struct Circuit {
+    /// When the next probe may be sent.
+    probe_at: Duration,
+    /// It is somebody's turn to probe, who has not sent anything yet.
+    turn: bool,
     probe: Option<PushId>,
     /// Probes that have failed in a row.
     rounds: u32,
-    /// The devices that wait, in their order.
-    queue: BTreeMap<u64, DeviceKey>,
-    /// Devices that wait for another attempt of their own since it has worked last, or some of them.
-    retrying: BTreeSet<DeviceKey>,
-    is_helping: bool,
 }
 
-/// A push that a service could not take.
+#[derive(Debug, Default)]
+struct Service {
+    jid: Box<str>,
+    /// What speaks against it, in a row.
+    failing: Failing,
+    failures: u32,
+    witnesses: Witnesses,
+    /// When it has answered last.
+    worked: Option<Duration>,
+    /// When an answer that was none to a push has counted as a sign of life last.
+    heard: Option<Duration>,
+    in_flight: usize,
+    circuit: Option<Circuit>,
+    /// The devices that wait for a sign of life.
+    waiting: BTreeMap<Place, DeviceKey>,
+    /// Those that wait for their own next attempt, or a connection.
+    retrying: BTreeMap<Place, DeviceKey>,
+    /// Those that a sign of life has released: they go out at `push_recovery_rate`.
+    released: BTreeMap<Place, DeviceKey>,
+    helping_at: Option<Duration>,
+    /// The caller knows that somebody waits for it.
+    is_watched: bool,
+}
+
+/// A push that a service has not taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure {
     pub push: PushId,
+    /// Stands for the user.
+    pub user: u64,
     pub sent: Duration,
-    /// The service itself has said so.
-    pub reached: bool,
+    pub fault: Fault,
+}
+
+/// A push service's sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It has taken a push, or refused it for good.
+    Settled,
+    /// It has said something else: of a registration, or to anybody.
+    Heard,
+    /// There is a connection with its host.
+    Connected,
 }
 
 /// All push services that there is something to be known of.
-#[derive(Debug, Default)]
 pub(super) struct Services {
-    known: HashMap<ServiceKey, Service>,
+    known: LruCache<ServiceKey, Service>,
+    /// By host, as a keyed hash.
+    by_host: BTreeSet<(u64, ServiceKey)>,
+    key: Key,
     in_flight: usize,
     places: u64,
 }
@@ -106,59 +180,108 @@ pub(super) enum Next {
 }
 
 impl Services {
-    /// Whether a push may go to this service now.
-    pub fn admits(&self, key: ServiceKey, now: Duration, options: &Options) -> bool {
-        let room = self.in_flight < MAX_IN_FLIGHT;
-        room && self
-            .known
-            .get(&key)
-            .is_none_or(|service| match service.probe_at {
-                Some(probe_at) => service.probe.is_none() && probe_at <= now,
-                None => service.in_flight < options.max_in_flight,
+    pub fn new(key: Key) -> Self {
+        Self {
+            known: LruCache::unbounded(),
+            by_host: BTreeSet::new(),
+            key,
+            in_flight: 0,
+            places: 0,
+        }
+    }
+
+    /// Whether a push may leave for this service now. `at_once`: whatever others have met with there.
+    pub fn admits(&self, key: ServiceKey, now: Duration, at_once: bool) -> bool {
+        let circuit = self.known.peek(&key).and_then(|one| one.circuit.as_ref());
+        at_once
+            || circuit.is_none_or(|circuit| {
+                circuit.turn || circuit.probe.is_none() && circuit.probe_at <= now
             })
+    }
+
+    /// How many pushes wait for its answer.
+    pub fn in_flight_at(&self, key: ServiceKey) -> usize {
+        self.known.peek(&key).map_or(0, |service| service.in_flight)
+    }
+
+    /// How many pushes wait for an answer, of all services together.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
     /// A push leaves for it.
     pub fn sent(&mut self, key: ServiceKey, jid: &str, now: Duration, id: PushId) {
+        self.in_flight += 1;
         let service = self.get_or_insert(key, jid);
         service.in_flight += 1;
-        if service.probe_at.is_some() {
-            service.probe = Some(id);
-            service.last_probe = now;
+        if let Some(circuit) = &mut service.circuit
+            && circuit.probe.is_none()
+            && (circuit.turn || circuit.probe_at <= now)
+        {
+            circuit.turn = false;
+            circuit.probe = Some(id);
         }
-        self.in_flight += 1;
     }
 
     /// A push to it is not awaited any more.
     pub fn settled(&mut self, key: ServiceKey, id: PushId) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(service) = self.known.get_mut(&key) {
+        if let Some(service) = self.known.peek_mut(&key) {
             service.in_flight = service.in_flight.saturating_sub(1);
-            service.probe.take_if(|probe| *probe == id);
+            if let Some(circuit) = &mut service.circuit {
+                circuit.probe.take_if(|probe| *probe == id);
+            }
         }
-        self.forget_if_idle(key);
     }
 
-    /// It has answered, whatever it said: it works.
-    pub fn works(&mut self, key: ServiceKey, now: Duration) -> Option<ServiceChange> {
-        let service = self.known.get_mut(&key)?;
+    /// It gives a sign of life: what is owed there may go out. The change is that its circuit is closed.
+    /// `pause` is the shortest time between two signs that anybody could provoke.
+    pub fn alive(
+        &mut self,
+        key: ServiceKey,
+        now: Duration,
+        sign: Sign,
+        pause: Duration,
+    ) -> Option<ServiceChange> {
+        let service = self.known.peek_mut(&key)?;
+        if sign == Sign::Heard {
+            let is_too_soon = service.heard.is_some_and(|heard| now < heard + pause);
+            let is_news = service.circuit.is_some() || !service.waiting.is_empty();
+            if !is_news || is_too_soon {
+                return None;
+            }
+            service.heard = Some(now);
+        }
         let failures = std::mem::take(&mut service.failures);
-        service.failing_since = None;
-        service.last_failure = None;
+        service.failing = Failing::default();
+        service.witnesses = Witnesses::None;
         service.worked = Some(now);
-        service.retrying.clear();
-        service.rounds = 0;
-        let change = service.probe_at.take().map(|_| ServiceChange {
-            jid: service.jid.clone(),
-            back: true,
+        let owed = service.owed();
+        let was_out = service.circuit.take().is_some();
+        service.released.append(&mut service.waiting);
+        if was_out || sign == Sign::Connected {
+            service.released.append(&mut service.retrying);
+        }
+        if !service.released.is_empty() {
+            let wait = if sign == Sign::Connected {
+                Duration::ZERO
+            } else {
+                MOMENT
+            };
+            let at = service
+                .helping_at
+                .map_or(now + wait, |at| at.min(now + wait));
+            service.helping_at = Some(at);
+        }
+        was_out.then(|| ServiceChange {
             failures,
-            owed: service.queue.len(),
-        });
-        self.forget_if_idle(key);
-        change
+            owed,
+            ..service.change(ServiceState::Back)
+        })
     }
 
-    /// It could not take a push, or could not be reached. The change is that it is left alone now.
+    /// Something speaks against it: [`Failure::fault`] is not the device's. The change is that its circuit is
+    /// open now.
     pub fn failed(
         &mut self,
         key: ServiceKey,
@@ -167,232 +290,282 @@ impl Services {
         options: &Options,
         backoff: impl FnOnce(u32) -> Duration,
     ) -> Option<ServiceChange> {
-        let service = self.known.get_mut(&key)?;
+        let service = self.known.peek_mut(&key)?;
         // It has answered since.
         if service.worked.is_some_and(|worked| failure.sent < worked) {
             return None;
         }
-        let device = failure.push.device;
-        let last = service.last_failure.replace((now, device));
-        // Nobody has tried for long, so nobody knows how it was meanwhile.
-        if last.is_some_and(|(at, _)| at + options.retry_age < now) {
-            service.failing_since = None;
-        }
-        service.failing_since.get_or_insert(now);
-        // What it says to one device again and again is that device's matter.
-        let is_repeated = failure.reached && last.is_some_and(|(_, other)| other == device);
-        if let Some(probe_at) = &mut service.probe_at {
-            service.failures = service.failures.saturating_add(1);
-            if service.probe == Some(failure.push) {
-                service.rounds = service.rounds.saturating_add(1);
-                *probe_at = now + backoff(service.rounds);
+        service.failing.fail(now, failure.sent, options.retry_age);
+        service.failures = service.failures.saturating_add(1);
+        service.witnesses.add(failure.user);
+        if let Some(circuit) = &mut service.circuit {
+            if circuit.probe == Some(failure.push) {
+                circuit.rounds = circuit.rounds.saturating_add(1);
+                circuit.probe_at = now + backoff(circuit.rounds);
             }
             return None;
         }
-        if is_repeated {
+        let is_enough = options.max_failures > 0 && service.failures >= options.max_failures;
+        // What it says to one user may be about that one.
+        let is_its_own = failure.fault != Fault::Service || service.witnesses == Witnesses::Several;
+        if !is_enough || !is_its_own {
             return None;
         }
-        service.failures = service.failures.saturating_add(1);
-        if options.max_failures == 0 || service.failures < options.max_failures {
+        service.circuit = Some(Circuit {
+            probe_at: now + backoff(1),
+            rounds: 1,
+            ..Circuit::default()
+        });
+        service.waiting.append(&mut service.released);
+        service.helping_at = None;
+        service.is_watched = true;
+        Some(service.change(ServiceState::Out))
+    }
+
+    /// Whether the caller has to be told now that somebody waits for it, or that nobody does any more.
+    pub fn watch(&mut self, key: ServiceKey) -> Option<ServiceChange> {
+        let service = self.known.peek_mut(&key)?;
+        let is_waited_for = service.owed() > 0 || service.circuit.is_some();
+        if is_waited_for == service.is_watched {
             return None;
         }
-        service.rounds = 1;
-        service.probe_at = Some(now + backoff(1));
-        Some(ServiceChange {
-            jid: service.jid.clone(),
-            back: false,
-            failures: service.failures,
-            owed: service.queue.len(),
-        })
-    }
-
-    /// A device waits for another attempt of its own.
-    pub fn retries(&mut self, key: ServiceKey, device: DeviceKey) {
-        if let Some(service) = self.known.get_mut(&key)
-            && service.retrying.len() < MAX_RETRYING
-        {
-            service.retrying.insert(device);
-        }
-    }
-
-    /// Those who wait for another attempt of their own, as far as they are remembered.
-    pub fn take_retrying(&mut self, key: ServiceKey) -> BTreeSet<DeviceKey> {
-        let service = self.known.get_mut(&key);
-        service.map_or_else(BTreeSet::new, |service| {
-            std::mem::take(&mut service.retrying)
-        })
+        service.is_watched = is_waited_for;
+        Some(service.change(if is_waited_for {
+            ServiceState::Failing
+        } else {
+            ServiceState::Well
+        }))
     }
 
     pub fn is_out(&self, key: ServiceKey) -> bool {
-        let service = self.known.get(&key);
-        service.is_some_and(|service| service.probe_at.is_some())
+        let service = self.known.peek(&key);
+        service.is_some_and(|service| service.circuit.is_some())
     }
 
-    /// Whether nobody could reach it for [`DEAD_AFTER`].
+    /// Whether nobody could reach it for thirty days.
     pub fn is_dead(&self, key: ServiceKey, now: Duration) -> bool {
-        self.known.get(&key).is_some_and(|service| {
-            let since = service.failing_since;
-            service.failures >= DEAD_FAILURES
-                && since.is_some_and(|since| now.saturating_sub(since) >= DEAD_AFTER)
-        })
+        let service = self.known.peek(&key);
+        service.is_some_and(|service| service.failing.is_dead(now))
     }
 
-    /// A device waits from now on for a service with something under way, or out; returns its place
-    /// in the queue.
-    pub fn queue(&mut self, key: ServiceKey, device: DeviceKey) -> Option<u64> {
-        let service = self.known.get_mut(&key)?;
+    /// A device with so many failures in a row waits for a sign of life, or its own next attempt, from now on. `fault`
+    /// is that of the last one. Returns its place in the queue; none if the service is not known.
+    pub fn queue(
+        &mut self,
+        key: ServiceKey,
+        device: DeviceKey,
+        call: bool,
+        failures: u32,
+        fault: Fault,
+    ) -> Option<Place> {
+        let service = self.known.peek_mut(&key)?;
         self.places += 1;
-        service.queue.insert(self.places, device);
-        Some(self.places)
+        let is_out = service.circuit.is_some();
+        let own_matter =
+            fault == Fault::Device || !is_out && (fault == Fault::Service || failures >= STUBBORN);
+        let place = Place {
+            not_a_call: !call,
+            failures,
+            number: self.places,
+            own_matter,
+        };
+        if own_matter {
+            service.retrying.insert(place, device);
+        } else {
+            service.waiting.insert(place, device);
+        }
+        Some(place)
     }
 
     /// The device does not wait any more.
-    pub fn leave(&mut self, key: ServiceKey, place: u64) {
-        if let Some(service) = self.known.get_mut(&key) {
-            service.queue.remove(&place);
+    pub fn leave(&mut self, key: ServiceKey, place: Place) {
+        if let Some(service) = self.known.peek_mut(&key) {
+            for queue in [
+                &mut service.waiting,
+                &mut service.retrying,
+                &mut service.released,
+            ] {
+                queue.remove(&place);
+            }
         }
-        self.forget_if_idle(key);
+    }
+
+    /// Whoever had a turn to probe it has not taken it, or has.
+    pub fn turn_is_over(&mut self, key: ServiceKey) {
+        let service = self.known.peek_mut(&key);
+        if let Some(circuit) = service.and_then(|service| service.circuit.as_mut()) {
+            circuit.turn = false;
+        }
     }
 
     /// What has to happen next for those who wait.
     pub fn next(&mut self, key: ServiceKey, now: Duration) -> Next {
-        let is_dead = self.is_dead(key, now);
-        self.forget_if_idle(key);
-        let Some(service) = self.known.get_mut(&key) else {
+        let Some(service) = self.known.peek_mut(&key) else {
             return Next::Nothing;
         };
-        match service.probe_at {
-            _ if service.queue.is_empty() => Next::Nothing,
-            Some(probe_at) if !is_dead => {
-                if service.probe.is_some() {
-                    Next::Nothing
-                } else {
-                    Next::Probe(probe_at.max(now))
-                }
-            }
-            _ if service.is_helping => Next::Nothing,
-            _ => {
-                service.is_helping = true;
-                Next::Helping(now)
-            }
+        if service.owed() == 0 {
+            service.helping_at = None;
+            return Next::Nothing;
+        }
+        if service.failing.is_dead(now) {
+            // They are to be given up.
+            let at = *service.helping_at.get_or_insert(now);
+            return Next::Helping(at);
+        }
+        match (&service.circuit, service.helping_at) {
+            (Some(circuit), _) if circuit.turn || circuit.probe.is_some() => Next::Nothing,
+            (Some(circuit), _) => Next::Probe(circuit.probe_at.max(now)),
+            (None, Some(at)) => Next::Helping(at),
+            (None, None) => Next::Nothing,
         }
     }
 
-    /// The device whose push will probe the service, if it is time. Should that fail, it is the last one in
-    /// the queue: a probe shall not depend on one registration.
+    /// The device whose push will probe the service, if it is time.
     pub fn take_probe(&mut self, key: ServiceKey, now: Duration) -> Option<DeviceKey> {
-        let service = self.known.get_mut(&key)?;
-        if service.probe.is_some() || service.probe_at.is_none_or(|probe_at| probe_at > now) {
+        let service = self.known.peek_mut(&key)?;
+        let circuit = service.circuit.as_mut()?;
+        if circuit.turn || circuit.probe.is_some() || circuit.probe_at > now {
             return None;
         }
-        service.queue.pop_first().map(|(_, device)| device)
+        let (_, device) = service
+            .waiting
+            .pop_first()
+            .or_else(|| service.retrying.pop_first())?;
+        circuit.turn = true;
+        Some(device)
     }
 
-    /// The devices whose turn it is, at most a tenth of a second's share of them.
+    /// The devices whose turn it is, if it is time.
     pub fn take_helping(
         &mut self,
         key: ServiceKey,
         now: Duration,
         options: &Options,
     ) -> Vec<DeviceKey> {
-        let is_dead = self.is_dead(key, now);
-        let room = MAX_IN_FLIGHT.saturating_sub(self.in_flight);
-        let Some(service) = self.known.get_mut(&key) else {
+        let Some(service) = self.known.peek_mut(&key) else {
             return Vec::new();
         };
-        service.is_helping = false;
-        if service.probe_at.is_some() && !is_dead {
+        if service.helping_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let share = usize::try_from(options.recovery_rate.div_ceil(10)).unwrap_or(usize::MAX);
-        let room = room.min(options.max_in_flight.saturating_sub(service.in_flight));
-        let helping = (0..share.min(room))
-            .map_while(|_| service.queue.pop_first().map(|(_, device)| device))
+        if service.failing.is_dead(now) {
+            service.released.append(&mut service.waiting);
+            service.released.append(&mut service.retrying);
+        }
+        let rate = options.recovery_rate.max(1);
+        let share = usize::try_from(rate.div_ceil(10)).unwrap_or(usize::MAX);
+        let helping = (0..share)
+            .map_while(|_| service.released.pop_first().map(|(_, device)| device))
             .collect();
-        service.is_helping = !service.queue.is_empty();
+        let pause = HELPING.max(Duration::from_secs(1) / rate);
+        service.helping_at = (!service.released.is_empty()).then_some(now + pause);
         helping
     }
 
-    /// Whether another helping has to follow.
-    pub fn is_helping(&self, key: ServiceKey) -> bool {
-        self.known.get(&key).is_some_and(|one| one.is_helping)
-    }
-
-    /// A stanza has come from a service: if it is left alone, it may be probed, but not more often than
-    /// every `pause`.
-    pub fn spoke(&mut self, key: ServiceKey, now: Duration, pause: Duration) {
-        if let Some(service) = self.known.get_mut(&key)
-            && let Some(probe_at) = &mut service.probe_at
-        {
-            *probe_at = now.max(service.last_probe + pause).min(*probe_at);
-        }
-    }
-
-    /// There is a connection with a host: the services there that are left alone may be probed at once. A
-    /// probe that has been under way for `pause` was lost with the connection before; a younger one may
-    /// have caused this.
-    pub fn connected(&mut self, now: Duration, host: &str, pause: Duration) -> Vec<ServiceKey> {
-        let mut there = Vec::new();
-        for (key, service) in &mut self.known {
-            if let Some(probe_at) = &mut service.probe_at
-                && host_of(&service.jid) == host
-            {
-                *probe_at = now.min(*probe_at);
-                service.probe.take_if(|_| service.last_probe + pause <= now);
-                there.push(*key);
-            }
-        }
-        there
+    /// The services at this host.
+    pub fn at_host(&self, host: &str) -> Vec<ServiceKey> {
+        let host = self.key.hash_one(host);
+        let range = (host, ServiceKey(0))..=(host, ServiceKey(u64::MAX));
+        self.by_host.range(range).map(|(_, key)| *key).collect()
     }
 
     /// The services that are failing.
-    pub fn failing(&self, now: Duration) -> Vec<Failing> {
-        let failing = |service: &Service| {
-            Some(Failing {
+    pub fn failing(&self, now: Duration) -> Vec<FailingService> {
+        let failing = self.known.iter().filter(|(_, one)| one.failures > 0);
+        failing
+            .map(|(_, service)| FailingService {
                 jid: service.jid.clone(),
                 failures: service.failures,
-                age: now.saturating_sub(service.failing_since?),
+                age: now.saturating_sub(service.failing.since),
             })
-        };
-        self.known.values().filter_map(failing).collect()
+            .collect()
     }
 
     /// The services that are left alone.
     pub fn out(&self) -> Vec<String> {
-        let out = self.known.values().filter(|one| one.probe_at.is_some());
-        out.map(|service| service.jid.to_string()).collect()
+        let out = self.known.iter().filter(|(_, one)| one.circuit.is_some());
+        out.map(|(_, service)| service.jid.to_string()).collect()
+    }
+
+    /// The services that somebody waits for.
+    pub fn watched(&self) -> Vec<String> {
+        let watched = self.known.iter().filter(|(_, one)| one.is_watched);
+        watched
+            .map(|(_, service)| service.jid.to_string())
+            .collect()
     }
 
     /// A service that was failing before a restart.
-    pub fn restore(&mut self, key: ServiceKey, failing: &Failing, now: Duration) {
+    pub fn restore(&mut self, key: ServiceKey, failing: &FailingService, now: Duration) {
         let service = self.get_or_insert(key, &failing.jid);
-        service.failing_since = Some(now.saturating_sub(failing.age));
+        service.failing = Failing {
+            attempts: failing.failures,
+            since: now.saturating_sub(failing.age),
+            at: now,
+        };
         service.failures = failing.failures;
+    }
+
+    /// There is something to be known of it from now on.
+    pub fn remember(&mut self, key: ServiceKey, jid: &str) {
+        self.get_or_insert(key, jid);
     }
 
     /// How many services there is something to be known of.
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.known
+            .iter()
+            .filter(|(_, one)| !one.is_idle() || one.failures > 0)
+            .count()
     }
 
     fn get_or_insert(&mut self, key: ServiceKey, jid: &str) -> &mut Service {
-        if self.known.len() >= MAX_SERVICES && !self.known.contains_key(&key) {
-            // What is lost is for how long it has been failing.
-            self.known
-                .retain(|_, service| service.in_flight > 0 || !service.queue.is_empty());
+        if self.known.len() >= MAX_SERVICES && !self.known.contains(&key) {
+            self.make_room();
         }
-        self.known.entry(key).or_insert_with(|| Service {
-            jid: super::normalised(jid).into(),
-            ..Service::default()
+        let (by_host, hasher) = (&mut self.by_host, &self.key);
+        self.known.get_or_insert_mut(key, || {
+            let jid: Box<str> = super::normalised(jid).into();
+            by_host.insert((hasher.hash_one(host_of(&jid)), key));
+            Service {
+                jid,
+                ..Service::default()
+            }
         })
     }
 
-    fn forget_if_idle(&mut self, key: ServiceKey) {
-        let is_idle = |service: &Service| {
-            service.in_flight == 0 && service.failures == 0 && service.queue.is_empty()
-        };
-        if self.known.get(&key).is_some_and(is_idle) {
-            self.known.remove(&key);
+    /// Forgets one that nobody waits for. What is lost is for how long it has been failing.
+    fn make_room(&mut self) {
+        for _ in 0..MAX_SPARED {
+            let Some((&key, service)) = self.known.peek_lru() else {
+                return;
+            };
+            if service.is_idle() {
+                let host = self.key.hash_one(host_of(&service.jid));
+                self.by_host.remove(&(host, key));
+                self.known.pop(&key);
+                return;
+            }
+            self.known.promote(&key);
+        }
+    }
+}
+
+impl Service {
+    fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.owed() == 0 && self.circuit.is_none()
+    }
+
+    fn owed(&self) -> usize {
+        self.waiting.len() + self.retrying.len() + self.released.len()
+    }
+
+    fn change(&self, state: ServiceState) -> ServiceChange {
+        ServiceChange {
+            jid: self.jid.clone(),
+            state,
+            failures: self.failures,
+            owed: self.owed(),
         }
     }
 }

@@ -258,20 +258,39 @@ mod rule_a {
         pushed(phone.offline(0, Important, 1));
         assert!(matches!(phone.offline(0, Important, 2), Verdict::Hold(_)));
         phone.sessions = vec![hibernated()];
-        pushed(phone.unacked(10, Important, 3));
-        assert_eq!(phone.at(60_000).unwrap().1, Some(2));
+        pushed(phone.unacked(10, Urgent, 3));
+        assert_eq!(phone.at(61_000).unwrap().1, Some(2));
     }
 
     #[test]
-    fn it_takes_nothing_from_the_rate_of_the_other_rules() {
-        let mut phone = Phone::new(vec![hibernated()]);
-        phone.engine.configure(Options {
-            max_per_minute: 1,
-            ..Options::default()
-        });
-        assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
-        assert!(phone.at(1000).is_some());
-        pushed(phone.offline(1000, Important, 2));
+    fn it_is_limited_as_the_other_rules_are() {
+        let calls = |content| {
+            let mut phone = Phone::new(vec![hibernated()]);
+            phone.registration.content = content;
+            phone.engine.configure(Options {
+                max_per_minute: 5,
+                coalesce_window: Duration::ZERO,
+                ..Options::default()
+            });
+            let mut pushes = [0, 0];
+            for id in 0..900 {
+                let (kind, importance) = [(0, Important), (1, Urgent)][usize::from(id >= 100)];
+                match phone.unacked(id, importance, id) {
+                    Verdict::Push(_) => pushes[kind] += 1,
+                    Verdict::Hold(_) => {}
+                    Verdict::Silent(silence) => panic!("{silence:?}"),
+                }
+            }
+            assert!(phone.at(60_999).is_none());
+            assert!(
+                phone.at(61_000).is_some(),
+                "what exceeds the limit is merged"
+            );
+            assert!(phone.at(100_000).is_none());
+            pushes
+        };
+        assert_eq!(calls(false), [5, 5]);
+        assert_eq!(calls(true), [5, 5]);
     }
 
     #[test]
@@ -517,22 +536,41 @@ mod rules_b_and_c {
         }
         assert_eq!(
             phone.engine.deadline(),
-            Some(ms(10_000)),
-            "a token every ten seconds"
+            Some(ms(61_000)),
+            "when the first are a minute old"
         );
         assert_eq!(
-            phone.at(10_000).unwrap().1,
+            phone.at(61_000).unwrap().1,
             Some(7),
             "the most important one"
         );
         for id in 6..100 {
-            let verdict = phone.offline(10_001, Important, id);
+            let verdict = phone.offline(61_001, Important, id);
             assert_eq!(verdict, Verdict::Silent(Silence::AlreadyPushed));
         }
-        assert!(matches!(
-            phone.offline(10_001, Important, 100),
-            Verdict::Hold(_)
-        ));
+        pushed(phone.offline(61_001, Important, 100));
+    }
+
+    #[test]
+    fn however_many_wait_none_is_pushed_again_by_another_rule() {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.configure(Options {
+            max_per_minute: 1,
+            ..Options::default()
+        });
+        pushed(phone.offline(0, Important, 0));
+        for id in 1..2000 {
+            assert!(matches!(phone.offline(1, Important, id), Verdict::Hold(_)));
+            // The next rule meets it a moment later.
+            let again = phone.offline(1, Important, id);
+            assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed), "{id}");
+        }
+        let (push, _) = phone.at(61_000).unwrap();
+        phone.answer_at(61_000, push, Answer::Result).unwrap();
+        for id in 1000..2000 {
+            let again = phone.offline(200_000, Important, id);
+            assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed), "{id}");
+        }
     }
 
     #[test]
@@ -559,7 +597,8 @@ mod rules_b_and_c {
             ..Options::default()
         });
         for id in 0..1000 {
-            pushed(phone.offline(0, Important, id));
+            let push = pushed(phone.offline(0, Important, id));
+            phone.answer(push, Answer::Result).unwrap();
         }
     }
 }
@@ -666,10 +705,10 @@ mod vetoes {
         for id in 1..20 {
             assert!(matches!(phone.offline(0, Important, id), Verdict::Hold(_)));
         }
-        while let Some((push, _)) = phone.at(60_000) {
-            phone.engine.vetoed(ms(60_000), push);
+        while let Some((push, _)) = phone.at(61_000) {
+            phone.engine.vetoed(ms(61_000), push);
         }
-        pushed(phone.offline(60_000, Important, 100));
+        pushed(phone.offline(61_000, Important, 100));
     }
 
     #[test]
@@ -881,20 +920,17 @@ mod services {
             let report = phone
                 .answer(pushed(verdict), refused("service-unavailable"))
                 .unwrap();
-            assert_eq!(report.service.is_some(), user == "bert");
+            let state = report.service.map(|change| change.state);
+            let expected = match user {
+                "anna" => Some(ServiceState::Failing),
+                "bert" => Some(ServiceState::Out),
+                _ => None,
+            };
+            assert_eq!(state, expected);
         }
         assert_eq!(phone.engine.expire(ms(1000)).due, []);
-        phone.engine.alive(ms(1000), "push.test", true);
-        let due = phone.engine.expire(ms(1000)).due;
-        assert_eq!(due.len(), 1, "a probe");
-        let account = Account {
-            user: &due[0].user,
-            registrations: &[PHONE],
-            sessions: &[],
-        };
-        let probe = phone.engine.release(ms(1000), &account, 0).unwrap().id;
-        phone.answer_at(1000, probe, Answer::Result).unwrap();
-        assert_eq!(phone.engine.expire(ms(2000)).due.len(), 2);
+        phone.engine.connected(ms(1000), "push.test");
+        assert_eq!(phone.engine.expire(ms(1000)).due.len(), 3);
     }
 
     #[test]
@@ -943,19 +979,19 @@ mod memory {
     fn a_registration_that_has_ended_leaves_nothing() {
         let mut phone = Phone::new(vec![hibernated()]);
         assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
-        phone.engine.forget(USER, ID);
+        phone.engine.forget(ms(0), USER, ID);
         assert_eq!(phone.engine.deadline(), None);
-        assert_eq!(phone.engine.devices.len(), 0);
+        assert_eq!(phone.engine.devices.iter().count(), 0);
     }
 
     #[test]
     fn a_user_who_is_deleted_leaves_nothing() {
         let mut phone = Phone::new(vec![hibernated()]);
         assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
-        phone.engine.forget_user("rosa");
-        assert_eq!(phone.engine.devices.len(), 1);
-        phone.engine.forget_user(USER);
-        assert_eq!(phone.engine.devices.len(), 0);
+        phone.engine.forget_user(ms(0), "rosa");
+        assert_eq!(phone.engine.devices.iter().count(), 1);
+        phone.engine.forget_user(ms(0), USER);
+        assert_eq!(phone.engine.devices.iter().count(), 0);
         assert_eq!(phone.engine.deadline(), None);
     }
 
@@ -967,7 +1003,8 @@ mod memory {
             ..Options::default()
         });
         for id in 0..1400 {
-            pushed(phone.offline(0, Important, id));
+            let push = pushed(phone.offline(0, Important, id));
+            phone.answer(push, Answer::Result).unwrap();
         }
         pushed(phone.offline(0, Important, 0));
         let last = phone.offline(0, Important, 1399);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{Attempt, PushId};
-use super::service::ServiceKey;
-use crate::stanza::{Importance, StanzaId};
+use super::pushed::{Ids, Pushed};
+use super::service::{Place, ServiceKey};
+use crate::stanza::Importance;
 
 /// How many waiting stanzas of a device are kept, for the case that listeners veto the first of
 /// them. The others are only counted.
@@ -15,14 +16,8 @@ pub(super) const MAX_CANDIDATES: usize = 16;
 /// How many stanzas are kept for all devices together. A push without its stanza still wakes.
 const MAX_KEPT: usize = 4096;
 
-/// How many identities a push can speak for; as many as a device is known to be pushed for.
-const MAX_IDS: usize = super::device::MAX_PUSHED;
-
 /// For how long a call rings. What is owed later than that is the push for a missed one.
 const MAX_RINGING: Duration = Duration::from_mins(1);
-
-/// All that a stanza is recognised by.
-pub(super) type Ids = [Option<StanzaId>; 2];
 
 /// Stanzas are kept as long as there is room.
 #[derive(Debug, Default)]
@@ -51,8 +46,20 @@ pub(super) enum Until {
     Time(Duration),
     /// The answer to the push that speaks for them.
     Answer(PushId),
-    /// The push service's recovery: their place in its queue.
-    Service(ServiceKey, u64),
+    /// The answer to any push of the device: too many are under way.
+    Room,
+    /// A sign of life of the push service; `retry` is when the device tries again by itself.
+    Service {
+        service: ServiceKey,
+        place: Place,
+        retry: Option<Duration>,
+    },
+    /// It is the device's turn: see [`crate::engine::Engine::release`]. If nobody takes it, it comes
+    /// `again`.
+    Turn {
+        service: Option<ServiceKey>,
+        again: Duration,
+    },
 }
 
 /// Why stanzas wait. What comes later is the stronger reason.
@@ -60,8 +67,10 @@ pub(super) enum Until {
 pub(super) enum Cause {
     /// Unimportant ones wait for the end of `push_coalesce_window`.
     Window,
-    /// There is no token left in the bucket.
+    /// `push_max_per_minute` is reached.
     Rate,
+    /// Too many pushes wait for an answer.
+    Room,
     /// The device is owed a push that the push service could not take.
     Debt,
     /// The registration is suspended until its next trial.
@@ -93,7 +102,7 @@ pub(super) struct Waiting<S> {
     /// How much those matter that are not kept, with the identity of one of them.
     rest: Option<(Importance, Ids)>,
     /// All that the push will speak for, once it has left.
-    pub ids: Vec<Ids>,
+    pub ids: Pushed,
     /// When the first one came.
     pub since: Duration,
     /// When the last one came.
@@ -109,7 +118,7 @@ impl<S> Waiting<S> {
         Self {
             candidates: Vec::new(),
             rest: None,
-            ids: Vec::new(),
+            ids: Pushed::default(),
             since: now,
             latest: now,
             until,
@@ -122,9 +131,7 @@ impl<S> Waiting<S> {
     /// often it was tried since.
     pub fn add(&mut self, came: Duration, ids: Ids, importance: Importance, kept: Option<Kept<S>>) {
         self.latest = self.latest.max(came);
-        if self.ids.len() < MAX_IDS && !self.ids.contains(&ids) {
-            self.ids.push(ids);
-        }
+        self.ids.add(ids);
         let dropped = match kept {
             None => Some((importance, ids)),
             Some(kept) => {
@@ -174,15 +181,12 @@ impl<S> Waiting<S> {
 
     /// Whether a device that this push has woken learns of all that waits.
     pub fn is_served_by(&self, push: &Attempt) -> bool {
-        !push.content && push.sent >= self.latest && Some(push.importance) >= self.importance()
+        self.importance()
+            .is_none_or(|importance| push.speaks_for(self.latest, importance))
     }
 
     pub fn is_empty(&self) -> bool {
         self.candidates.is_empty() && self.rest.is_none()
-    }
-
-    pub fn knows(&self, id: StanzaId) -> bool {
-        self.ids.iter().any(|ids| ids.contains(&Some(id)))
     }
 
     /// Takes the first one of the highest importance; one that is kept, if possible.
@@ -221,7 +225,14 @@ impl<S> Waiting<S> {
     }
 
     pub fn is_due(&self, now: Duration) -> bool {
-        matches!(self.until, Until::Time(due) if due <= now)
+        match self.until {
+            Until::Time(due)
+            | Until::Service {
+                retry: Some(due), ..
+            } => due <= now,
+            Until::Turn { .. } => true,
+            Until::Answer(_) | Until::Room | Until::Service { retry: None, .. } => false,
+        }
     }
 
     pub fn is_standing_by(&self) -> bool {
@@ -235,5 +246,10 @@ impl<S> Waiting<S> {
     /// Whether an attempt has to succeed before anything else is pushed.
     pub fn is_owed(&self) -> bool {
         self.cause >= Cause::Debt && !self.is_standing_by()
+    }
+
+    /// How much memory it takes, in bytes, but for the stanzas.
+    pub fn bytes(&self) -> usize {
+        self.ids.bytes() + self.candidates.capacity() * size_of::<Candidate<S>>()
     }
 }

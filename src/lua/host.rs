@@ -21,8 +21,8 @@ use super::reader::{self, Frame, Keys, Reply, Stanza};
 use super::requests::text;
 use super::{dom, writer};
 use crate::engine::{
-    Account, Answer, Due, Engine, Failing, NotifyOn, Options, Outcome, Owed, PushId, Released,
-    Report, ServiceChange, normalised,
+    Account, Answer, Due, Engine, FailingService, NotifyOn, Options, Outcome, Owed, PushId,
+    Released, Report, ServiceChange, ServiceState, normalised,
 };
 use crate::stanza::Importance;
 use crate::wire::publish::{Header, Summary, xml_text};
@@ -94,7 +94,9 @@ impl UserData for Host {
         methods.add_method("ping", Self::ping);
         methods.add_method("answered", Self::answered);
         methods.add_method("expire", Self::expire);
-        methods.add_method("alive", Self::alive);
+        methods.add_method("heard", Self::heard);
+        methods.add_method("connected", Self::connected);
+        methods.add_method("disconnected", Self::disconnected);
         methods.add_method("discreet", Self::discreet);
         methods.add_method("vetoed", Self::vetoed);
         methods.add_method("postpone", Self::postpone);
@@ -113,11 +115,14 @@ impl UserData for Host {
             },
         );
         methods.add_method("forget", |_, this, (user, identifier): (String, String)| {
-            this.state.borrow()?.engine.forget(&user, &identifier);
+            this.state
+                .borrow()?
+                .engine
+                .forget(now(), &user, &identifier);
             Ok(())
         });
         methods.add_method("forget_user", |_, this, user: String| {
-            this.state.borrow()?.engine.forget_user(&user);
+            this.state.borrow()?.engine.forget_user(now(), &user);
             Ok(())
         });
         methods.add_method("in_flight", |_, this, ()| {
@@ -125,6 +130,9 @@ impl UserData for Host {
         });
         methods.add_method("out", |_, this, ()| {
             Ok(this.state.borrow()?.engine.services_out())
+        });
+        methods.add_method("watched", |_, this, ()| {
+            Ok(this.state.borrow()?.engine.services_watched())
         });
         methods.add_method("waiting", |_, this, ()| {
             Ok(this.state.borrow()?.engine.waiting())
@@ -267,7 +275,7 @@ impl Host {
                 let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
                 let record = frame.table(0)?;
                 let Some(registration) = read_registration(&name, &record, disclosure.body) else {
-                    engine.forget(&user, &name); // Nobody can be pushed to there
+                    engine.forget(now, &user, &name); // Nobody can be pushed to there
                     return None;
                 };
                 let account = Account {
@@ -444,13 +452,40 @@ impl Host {
         ))
     }
 
-    /// `alive(from, connected)`: a sign of life from a push service, or from a host that there is a
-    /// connection with now. Seconds to the next deadline if it is an earlier one.
-    fn alive(_: &Lua, this: &Self, (from, connected): (String, bool)) -> Result<Option<f64>> {
+    /// `heard(from)`: a push service has sent something. Seconds to the next deadline if it is an earlier
+    /// one, and what has become of the service.
+    fn heard(lua: &Lua, this: &Self, from: String) -> Result<(Option<f64>, Option<Table>)> {
         let now = now();
-        let state = &mut *this.state.borrow()?;
-        state.engine.alive(now, &from, connected);
-        Ok(state.next_delay(now))
+        let (change, delay) = {
+            let state = &mut *this.state.borrow()?;
+            (state.engine.heard(now, &from), state.next_delay(now))
+        };
+        let change = change.map(|change| change_table(lua, &change));
+        Ok((delay, change.transpose()?))
+    }
+
+    /// `connected(host)`: there is a connection with it now. Seconds to the next deadline if it is an earlier
+    /// one, and what has become of the push services there.
+    fn connected(lua: &Lua, this: &Self, host: String) -> Result<(Option<f64>, Vec<Table>)> {
+        let now = now();
+        let (changes, delay) = {
+            let state = &mut *this.state.borrow()?;
+            (state.engine.connected(now, &host), state.next_delay(now))
+        };
+        let changes = changes.iter().map(|change| change_table(lua, change));
+        Ok((delay, changes.collect::<Result<_>>()?))
+    }
+
+    /// `disconnected(host)`: the connection of a component has ended. Seconds to the next deadline if it is
+    /// an earlier one, and reports of the pushes that were on their way there.
+    fn disconnected(lua: &Lua, this: &Self, host: String) -> Result<(Option<f64>, Vec<Table>)> {
+        let now = now();
+        let (reports, delay) = {
+            let state = &mut *this.state.borrow()?;
+            (state.engine.disconnected(now, &host), state.next_delay(now))
+        };
+        let reports = reports.iter().map(|report| report_table(lua, report));
+        Ok((delay, reports.collect::<Result<_>>()?))
     }
 
     /// `discreet(stanza, record, important)`: a push once more, without text and sender of the message.
@@ -518,6 +553,8 @@ impl Host {
             table.raw_set("important", important)?;
             table.raw_set("age", owed.age.as_secs())?;
             table.raw_set("due_in", owed.due_in.as_secs())?;
+            table.raw_set("failures", owed.failures)?;
+            table.raw_set("failing_for", owed.failing_for.as_secs())?;
             table.raw_set("suspended", owed.suspended)?;
             Ok(table)
         });
@@ -562,7 +599,7 @@ impl Host {
         let state = &mut *this.state.borrow()?;
         for table in list("services") {
             if let Some(jid) = text(&table, "jid") {
-                let failing = Failing {
+                let failing = FailingService {
                     jid: jid.into(),
                     failures: table.raw_get("failures").unwrap_or(1),
                     age: seconds(&table, "age") + elapsed,
@@ -587,6 +624,8 @@ impl Host {
                 },
                 age: seconds(&table, "age") + elapsed,
                 due_in: seconds(&table, "due_in").saturating_sub(elapsed),
+                failures: table.raw_get("failures").unwrap_or(0),
+                failing_for: seconds(&table, "failing_for") + elapsed,
                 suspended: matches!(table.raw_get("suspended"), Ok(Value::Boolean(true))),
             };
             state.engine.restore(now, &owed, place);
@@ -751,8 +790,8 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     }
 }
 
-/// `{ user, identifier, outcome, errors, service = { jid, back, failures, owed } }`, without user and
-/// identifier if the registration has ended meanwhile.
+/// `{ user, identifier, outcome, errors, service }`, without user and identifier if the
+/// registration has ended meanwhile.
 fn report_table(lua: &Lua, report: &Report) -> Result<Table> {
     let table = match &report.device {
         Some(device) => device_table(lua, device)?,
@@ -760,19 +799,26 @@ fn report_table(lua: &Lua, report: &Report) -> Result<Table> {
     };
     table.raw_set("outcome", outcome_name(report.outcome))?;
     table.raw_set("errors", report.errors)?;
-    if let Some(ServiceChange {
-        jid,
-        back,
-        failures,
-        owed,
-    }) = &report.service
-    {
-        let service = lua.create_table()?;
-        service.raw_set("jid", &**jid)?;
-        service.raw_set("back", *back)?;
-        service.raw_set("failures", *failures)?;
-        service.raw_set("owed", *owed)?;
-        table.raw_set("service", service)?;
+    if let Some(change) = &report.service {
+        table.raw_set("service", change_table(lua, change)?)?;
     }
+    Ok(table)
+}
+
+/// `{ jid, state, failures, owed }`.
+fn change_table(lua: &Lua, change: &ServiceChange) -> Result<Table> {
+    let table = lua.create_table_with_capacity(0, 4)?;
+    table.raw_set("jid", &*change.jid)?;
+    table.raw_set(
+        "state",
+        match change.state {
+            ServiceState::Failing => "failing",
+            ServiceState::Out => "out",
+            ServiceState::Back => "back",
+            ServiceState::Well => "well",
+        },
+    )?;
+    table.raw_set("failures", change.failures)?;
+    table.raw_set("owed", change.owed)?;
     Ok(table)
 }

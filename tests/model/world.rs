@@ -271,7 +271,7 @@ impl World {
             Step::Up { service, sign } => {
                 self.down[service] = false;
                 if sign {
-                    self.engine.alive(self.now, SERVICES[service], true);
+                    self.engine.connected(self.now, SERVICES[service]);
                     self.serve_deadlines();
                 }
             }
@@ -539,7 +539,7 @@ impl World {
     fn disable(&mut self, device: usize) {
         self.enabled[device] = false;
         self.suspended_until[device] = None;
-        self.engine.forget(USER, DEVICES[device]);
+        self.engine.forget(self.now, USER, DEVICES[device]);
         self.missed.retain(|missed| missed.device != device);
         // What comes after the next enable is a new registration.
         for push in self.pushes.values_mut() {
@@ -647,7 +647,7 @@ impl World {
             self.answer(id, Answer::Result);
         }
         for service in SERVICES {
-            self.engine.alive(self.now, service, true);
+            self.engine.connected(self.now, service);
         }
         self.wait(Duration::from_hours(24 * 3));
         for Missed {

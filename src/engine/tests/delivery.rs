@@ -1,5 +1,7 @@
 //! What is tried again, when, and what is not.
 
+use std::collections::HashSet;
+
 use super::*;
 
 const WAIT: Answer<'static> = Answer::Error {
@@ -115,7 +117,7 @@ fn a_device_that_is_back_is_owed_nothing() {
     let cancels: [fn(&mut Phone); 4] = [
         |phone| phone.engine.back(USER, ID),
         |phone| phone.engine.enabled(USER, ID),
-        |phone| phone.engine.forget(USER, ID),
+        |phone| phone.engine.forget(ms(0), USER, ID),
         |phone| phone.sessions = vec![live()],
     ];
     for (number, cancel) in cancels.iter().enumerate() {
@@ -237,10 +239,10 @@ impl Fleet {
             .unwrap()
     }
 
-    /// The pushes that leave when all deadlines up to `now` are served.
-    fn serve(&mut self, now: Duration) -> Vec<PushId> {
+    /// The pushes that leave when all deadlines up to `end` are served, each in its time.
+    fn serve(&mut self, end: Duration) -> Vec<PushId> {
         let mut pushes = Vec::new();
-        while self.engine.deadline().is_some_and(|due| due <= now) {
+        while let Some(now) = self.engine.deadline().filter(|due| *due <= end) {
             for due in self.engine.expire(now).due {
                 let registration = |one: &&Registration<'_>| one.identifier == &*due.identifier;
                 let found = self.registrations.iter().find(registration).unwrap();
@@ -269,11 +271,15 @@ impl Fleet {
             .iter()
             .filter_map(|report| report.service.clone())
             .collect();
-        assert_eq!(changes.len(), 1, "said once");
-        assert_eq!(
-            (changes[0].back, changes[0].failures, &*changes[0].jid),
-            (false, 5, "push.test")
-        );
+        let said: Vec<_> = changes
+            .iter()
+            .map(|change| (change.state, change.failures, &*change.jid))
+            .collect();
+        let expected = [
+            (ServiceState::Failing, 1, "push.test"),
+            (ServiceState::Out, 5, "push.test"),
+        ];
+        assert_eq!(said, expected, "each is said once");
         assert_eq!(fleet.engine.services_out(), ["push.test"]);
         fleet
     }
@@ -307,49 +313,551 @@ fn a_service_that_fails_is_probed_by_one_push_at_a_time() {
 }
 
 #[test]
-fn a_sign_of_life_sends_the_probe_at_once() {
+fn a_connection_releases_all_that_is_owed_there() {
     let mut fleet = Fleet::out(Options::default());
-    fleet.engine.alive(seconds(1), "other.test", true);
+    assert_eq!(fleet.engine.connected(seconds(1), "other.test"), []);
     assert_eq!(fleet.serve(seconds(1)), []);
-    fleet.engine.alive(seconds(1), "push.test", true);
-    let probe = fleet.serve(seconds(1));
-    assert_eq!(probe.len(), 1);
-    fleet.answer(seconds(1), probe[0], WAIT);
-    // Stanzas may come by the thousand; they are a sign every five seconds.
-    for _ in 0..10 {
-        fleet.engine.alive(seconds(2), "push.test", false);
-        fleet.engine.alive(seconds(2), "user@push.test", false);
-    }
-    assert_eq!(fleet.serve(seconds(5)), []);
-    assert_eq!(fleet.serve(seconds(6)).len(), 1);
+    let changes = fleet.engine.connected(seconds(1), "push.test");
+    assert_eq!(changes[0].state, ServiceState::Back);
+    assert_eq!(
+        fleet.serve(seconds(1)).len(),
+        5,
+        "a tenth of what a second may bring"
+    );
+    assert_eq!(fleet.serve(seconds(2)).len(), NODES.len() - 5);
 }
 
 #[test]
-fn a_probe_that_was_lost_with_its_connection_is_replaced() {
+fn a_connection_releases_also_where_the_circuit_was_never_open() {
+    let mut phone = owed(Important);
+    for _ in 0..4 {
+        let now = phone.engine.deadline().unwrap().as_millis();
+        let now = u64::try_from(now).unwrap() + 1;
+        let (push, _) = phone.at(now).unwrap();
+        phone
+            .answer_at(now, push, refused("service-unavailable"))
+            .unwrap();
+    }
+    let before = phone.engine.deadline().unwrap();
+    assert!(before > seconds(60));
+    assert_eq!(phone.engine.connected(seconds(60), "push.test"), []);
+    assert!(phone.at(60_000).is_some());
+}
+
+#[test]
+fn stanzas_of_a_service_may_come_by_the_thousand() {
     let mut fleet = Fleet::out(Options::default());
-    let lost = fleet.serve(seconds(10));
-    assert_eq!(lost.len(), 1);
-    fleet.engine.alive(seconds(11), "push.test", true);
+    let change = fleet.engine.heard(seconds(1), "push.test").unwrap();
+    assert_eq!(change.state, ServiceState::Back);
     assert_eq!(
-        fleet.serve(seconds(11)),
+        fleet.serve(seconds(1)),
         [],
-        "this one may have opened the connection"
+        "answers on their way come first"
     );
-    fleet.engine.alive(seconds(15), "push.test", true);
-    let probe = fleet.serve(seconds(15));
-    assert_eq!(probe.len(), 1);
+    for push in fleet.serve(seconds(3)) {
+        fleet.answer(seconds(3), push, WAIT);
+    }
+    assert_eq!(fleet.engine.services_out(), ["push.test"]);
+    for _ in 0..10 {
+        assert_eq!(
+            fleet.engine.heard(Duration::from_millis(5999), "push.test"),
+            None
+        );
+        assert_eq!(
+            fleet
+                .engine
+                .heard(Duration::from_millis(5999), "user@push.test"),
+            None
+        );
+    }
     assert!(
-        fleet
-            .answer(seconds(15), probe[0], Answer::Result)
-            .service
-            .unwrap()
-            .back
+        fleet.engine.heard(seconds(6), "push.test").is_some(),
+        "one sign in five seconds"
     );
-    fleet.serve(seconds(130));
+}
+
+#[test]
+fn a_probe_that_has_no_turn_does_not_stop_others() {
+    let mut fleet = Fleet::new(Options {
+        max_failures: 1,
+        ..Options::default()
+    });
+    for push in fleet.offline(Duration::ZERO, 1) {
+        fleet.answer(Duration::ZERO, push, WAIT);
+    }
+    let due = fleet.engine.expire(seconds(8)).due;
+    assert_eq!(due.len(), 1);
     assert_eq!(
-        fleet.engine.services_out(),
-        [""; 0],
-        "the lost one says nothing"
+        fleet.engine.expire(seconds(8)).due,
+        [],
+        "one turn at a time"
+    );
+    fleet.engine.postpone(seconds(8), USER, &due[0].identifier);
+    let second = fleet.engine.expire(seconds(8)).due;
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, due);
+    fleet.engine.forget(seconds(8), USER, &second[0].identifier);
+    let third = fleet.engine.expire(seconds(8)).due;
+    assert_eq!(third.len(), 1);
+    // Nobody takes it: it comes again, and another device has one besides.
+    assert_eq!(fleet.engine.expire(Duration::from_millis(8999)).due, []);
+    assert_eq!(fleet.engine.expire(seconds(9)).due.len(), 2);
+}
+
+#[test]
+fn the_probe_is_a_call_or_of_who_has_failed_least() {
+    let mut fleet = Fleet::out(Options::default());
+    let mut probed = HashSet::new();
+    let mut now = Duration::ZERO;
+    while probed.len() < NODES.len() {
+        now = fleet.engine.deadline().unwrap();
+        for probe in fleet.serve(now) {
+            assert!(probed.insert(probe.device), "another one has failed less");
+            fleet.answer(now, probe, WAIT);
+        }
+    }
+    let caller = fleet.registrations[7];
+    let account = Account {
+        user: USER,
+        registrations: &[caller],
+        sessions: &[],
+    };
+    let decision = fleet
+        .engine
+        .offline(now, &account, &facts(Urgent, 3), StanzaId(3))
+        .remove(0);
+    let Verdict::Push(call) = decision.verdict else {
+        panic!("a call waits for nobody")
+    };
+    fleet.answer(now, call, WAIT);
+    let mut probe = Vec::new();
+    while probe.is_empty() {
+        probe = fleet.serve(fleet.engine.deadline().unwrap());
+    }
+    assert_eq!(probe.len(), 1);
+    assert_eq!(probe[0].device, call.device);
+}
+
+#[test]
+fn whoever_has_not_failed_is_pushed_to_at_once() {
+    let mut fleet = Fleet::out(Options::default());
+    let fresh = Registration {
+        identifier: "push.test<fresh",
+        ..PHONE
+    };
+    let account = Account {
+        user: "rosa",
+        registrations: &[fresh],
+        sessions: &[],
+    };
+    let mut push = |id| {
+        let facts = facts(Important, id);
+        let decision = fleet
+            .engine
+            .offline(seconds(1), &account, &facts, StanzaId(id))
+            .remove(0);
+        decision.verdict
+    };
+    let first = pushed(push(1));
+    pushed(push(2));
+    fleet.answer(seconds(1), first, WAIT);
+    let account = Account {
+        user: "rosa",
+        registrations: &[fresh],
+        sessions: &[],
+    };
+    let decision = fleet
+        .engine
+        .offline(seconds(1), &account, &facts(Important, 3), StanzaId(3));
+    assert!(
+        matches!(decision[0].verdict, Verdict::Hold(_)),
+        "now it waits with the others"
+    );
+}
+
+#[test]
+fn whoever_answers_is_alive() {
+    let said_of_one = [
+        ("wait", "bad-request"),
+        ("wait", "recipient-unavailable"),
+        ("wait", "resource-constraint"),
+        ("wait", "undefined-condition"),
+        ("cancel", "recipient-unavailable"),
+    ];
+    for (kind, condition) in said_of_one {
+        let answer = Answer::Error {
+            kind: Some(kind),
+            condition: Some(condition),
+        };
+        let mut fleet = Fleet::new(Options::default());
+        for push in fleet.offline(Duration::ZERO, 1) {
+            let report = fleet.answer(Duration::ZERO, push, answer);
+            assert_eq!(report.outcome, Outcome::Failed, "{condition}");
+        }
+        assert_eq!(fleet.engine.services_out(), [""; 0], "{condition}");
+        // Each has its own pause; that others get an answer shortens none.
+        assert_eq!(fleet.serve(Duration::from_millis(4999)), [], "{condition}");
+        let again = fleet.serve(Duration::from_millis(7500));
+        assert_eq!(again.len(), NODES.len(), "{condition}");
+    }
+}
+
+#[test]
+fn what_a_service_says_of_itself_to_one_user_may_be_about_that_one() {
+    let itself = Answer::Error {
+        kind: Some("wait"),
+        condition: Some("internal-server-error"),
+    };
+    let mut fleet = Fleet::new(Options::default());
+    for push in fleet.offline(Duration::ZERO, 1) {
+        fleet.answer(Duration::ZERO, push, itself);
+    }
+    assert_eq!(fleet.engine.services_out(), [""; 0]);
+    let other = Registration {
+        identifier: "push.test<other",
+        ..PHONE
+    };
+    let account = Account {
+        user: "rosa",
+        registrations: &[other],
+        sessions: &[],
+    };
+    let decision = fleet
+        .engine
+        .offline(seconds(1), &account, &facts(Important, 1), StanzaId(1))
+        .remove(0);
+    let push = pushed(decision.verdict);
+    let report = fleet.answer(seconds(1), push, itself);
+    assert_eq!(
+        report.service.unwrap().state,
+        ServiceState::Out,
+        "it says so to two"
+    );
+}
+
+#[test]
+fn a_success_in_between_speaks_for_the_service() {
+    let itself = Answer::Error {
+        kind: Some("wait"),
+        condition: Some("internal-server-error"),
+    };
+    let mut fleet = Fleet::new(Options {
+        max_failures: 3,
+        ..Options::default()
+    });
+    for (index, push) in fleet.offline(Duration::ZERO, 1).into_iter().enumerate() {
+        let answer = if index % 3 == 2 {
+            Answer::Result
+        } else {
+            itself
+        };
+        fleet.answer(Duration::ZERO, push, answer);
+    }
+    assert_eq!(fleet.engine.services_out(), [""; 0]);
+}
+
+#[test]
+fn who_has_failed_again_and_again_is_not_tried_whenever_others_get_an_answer() {
+    let mut phone = owed(Important);
+    phone.engine.configure(Options {
+        max_per_minute: 0,
+        ..Options::default()
+    });
+    let other = Registration {
+        identifier: "push.test<other",
+        ..PHONE
+    };
+    let mut tries = 0;
+    for second in 1..600_u64 {
+        let now = second * 1000;
+        let account = Account {
+            user: "rosa",
+            registrations: &[other],
+            sessions: &[],
+        };
+        if let Some(ping) = phone.engine.ping(ms(now), &account, 0) {
+            phone.answer_at(now, ping, Answer::Result).unwrap();
+        }
+        for step in 0..10 {
+            if let Some((push, _)) = phone.at(now + step * 100) {
+                phone.answer_at(now + step * 100, push, WAIT).unwrap();
+                tries += 1;
+            }
+        }
+    }
+    assert!((4..=10).contains(&tries), "{tries} times in ten minutes");
+}
+
+#[test]
+fn what_a_lost_connection_has_in_its_hands_is_owed_at_once() {
+    let mut fleet = Fleet::new(Options::default());
+    let pushes = fleet.offline(Duration::ZERO, 1);
+    assert_eq!(fleet.engine.disconnected(seconds(1), "other.test"), []);
+    let reports = fleet.engine.disconnected(seconds(1), "push.test");
+    let lost: Vec<_> = reports.iter().map(|report| report.push).collect();
+    assert_eq!((lost.len(), fleet.engine.in_flight()), (pushes.len(), 0));
+    assert!(
+        reports
+            .iter()
+            .all(|report| report.outcome == Outcome::Failed)
+    );
+    assert_eq!(fleet.engine.waiting(), NODES.len());
+    fleet.engine.connected(seconds(2), "push.test");
+    assert_eq!(fleet.serve(seconds(3)).len(), NODES.len());
+}
+
+#[test]
+fn a_refused_push_speaks_for_nothing() {
+    for answer in [refused("forbidden"), WAIT] {
+        let mut phone = Phone::new(vec![hibernated()]);
+        let push = pushed(phone.unacked(0, Important, 1));
+        assert_eq!(
+            phone.unacked(100, Important, 2),
+            Verdict::Silent(Silence::SpokenFor)
+        );
+        phone.answer_at(200, push, answer).unwrap();
+        match phone.unacked(300, Important, 3) {
+            Verdict::Push(_) => assert_ne!(answer, WAIT),
+            Verdict::Hold(_) => assert_eq!(answer, WAIT, "it is owed with the first"),
+            Verdict::Silent(silence) => panic!("{silence:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_push_that_was_refused_ends_no_window_but_its_own() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    let first = pushed(phone.unacked(0, Important, 1));
+    let second = pushed(phone.unacked(1500, Important, 2));
+    phone.answer_at(1600, first, refused("forbidden")).unwrap();
+    assert_eq!(
+        phone.unacked(1700, Important, 3),
+        Verdict::Silent(Silence::SpokenFor)
+    );
+    phone.answer_at(1800, second, Answer::Result).unwrap();
+}
+
+#[test]
+fn what_a_delivered_push_speaks_for_wakes_nobody_again() {
+    let mut phone = Phone::new(vec![]);
+    let older = pushed(phone.offline(0, Important, 1));
+    let newer = pushed(phone.offline(1000, Important, 2));
+    phone.answer_at(1100, newer, Answer::Result).unwrap();
+    let expired = phone.engine.expire(seconds(120));
+    assert_eq!(expired.unanswered.len(), 1);
+    assert_eq!(expired.unanswered[0].push, older);
+    assert_eq!((phone.engine.waiting(), phone.engine.deadline()), (0, None));
+    pushed(phone.offline(130_000, Important, 3));
+}
+
+#[test]
+fn a_delivered_push_does_not_speak_for_more_than_it_says() {
+    // A newer one, a more important one, and content that only the older one carries.
+    let mut phone = Phone::new(vec![]);
+    let older = pushed(phone.offline(0, Important, 1));
+    pushed(phone.offline(1000, Important, 2));
+    phone.answer_at(1100, older, Answer::Result).unwrap();
+    phone.engine.expire(seconds(121));
+    assert_eq!(phone.engine.waiting(), 1);
+
+    let mut phone = Phone::new(vec![]);
+    pushed(phone.offline(0, Important, 1));
+    let newer = pushed(phone.offline(1000, Unimportant, 2));
+    phone.answer_at(1100, newer, Answer::Result).unwrap();
+    phone.engine.expire(seconds(120));
+    assert_eq!(phone.engine.waiting(), 1);
+
+    let mut phone = Phone::new(vec![]);
+    phone.registration.content = true;
+    pushed(phone.offline(0, Important, 1));
+    let newer = pushed(phone.offline(1000, Important, 2));
+    phone.answer_at(1100, newer, Answer::Result).unwrap();
+    phone.engine.expire(seconds(120));
+    assert_eq!(phone.engine.waiting(), 1);
+}
+
+#[test]
+fn a_device_that_is_told_to_wait_for_thirty_days_is_given_up() {
+    let day = Duration::from_hours(24);
+    let told = Answer::Error {
+        kind: Some("wait"),
+        condition: Some("recipient-unavailable"),
+    };
+    let mut phone = Phone::new(vec![]);
+    let mut now = Duration::ZERO;
+    let mut suspended_at = None;
+    for id in 1..=40 {
+        // A message a day, while others at this service succeed.
+        let verdict = phone.offline(u64::try_from(now.as_millis()).unwrap(), Important, id);
+        let mut push = match verdict {
+            Verdict::Push(push) => Some(push),
+            Verdict::Hold(ticket) => {
+                phone.engine.hold(now, ticket, Some(id));
+                None
+            }
+            Verdict::Silent(silence) => panic!("{silence:?}"),
+        };
+        let end = now + day;
+        while suspended_at.is_none() {
+            if let Some(push) = push.take() {
+                let report = phone
+                    .engine
+                    .answered(now, &push.to_string(), "push.test", told)
+                    .unwrap();
+                if report.outcome == Outcome::Suspended {
+                    suspended_at = Some(now);
+                }
+            }
+            let Some(due) = phone.engine.deadline().filter(|due| *due < end) else {
+                break;
+            };
+            now = due;
+            push = phone
+                .at(u64::try_from(now.as_millis()).unwrap() + 1)
+                .map(|(push, _)| push);
+        }
+        now = end;
+    }
+    let suspended_at = suspended_at.expect("it ends");
+    assert!(
+        (30 * day..=31 * day).contains(&suspended_at),
+        "{suspended_at:?}"
+    );
+    assert_eq!(phone.engine.services_out(), [""; 0]);
+}
+
+#[test]
+fn what_is_under_way_is_owed_after_a_restart() {
+    let mut phone = Phone::new(vec![]);
+    pushed(phone.offline(0, Important, 1));
+    let answered = pushed(phone.offline(0, Unimportant, 2));
+    phone.answer(answered, Answer::Result).unwrap();
+    let (owed, failing) = phone.engine.owed(seconds(3));
+    assert_eq!((owed.len(), failing.len()), (1, 0));
+    assert_eq!(
+        (owed[0].importance, owed[0].age, owed[0].due_in),
+        (Important, seconds(3), seconds(5))
+    );
+    phone.engine = Engine::default();
+    phone.engine.restore(seconds(100), &owed[0], 0);
+    assert!(phone.at(104_999).is_none());
+    assert!(phone.at(105_000).is_some());
+
+    // The device is back meanwhile: it has received all.
+    let mut phone = Phone::new(vec![]);
+    pushed(phone.offline(0, Important, 1));
+    phone.engine.back(USER, ID);
+    assert_eq!(phone.engine.owed(seconds(3)).0, []);
+}
+
+#[test]
+fn what_was_owed_before_a_restart_goes_out_when_its_service_connects() {
+    let mut phone = owed(Important);
+    let (owed, _) = phone.engine.owed(seconds(1));
+    phone.engine = Engine::default();
+    phone.engine.restore(seconds(100), &owed[0], 0);
+    assert_eq!(phone.engine.services_watched(), [""; 0]);
+    phone.engine.connected(seconds(101), "push.test");
+    assert!(phone.at(101_000).is_some());
+}
+
+#[test]
+fn whoever_fills_all_room_delays_nobody_else() {
+    let mut fleet = Fleet::new(Options {
+        max_in_flight: 3,
+        max_per_minute: 0,
+        ..Options::default()
+    });
+    // Each device has one, whatever is under way.
+    assert_eq!(fleet.offline(Duration::ZERO, 1).len(), NODES.len());
+    // A second one waits for the answer to the first, a call does not.
+    assert_eq!(fleet.offline(Duration::ZERO, 2), []);
+    let account = Account {
+        user: USER,
+        registrations: &fleet.registrations[..1],
+        sessions: &[],
+    };
+    let decision = fleet
+        .engine
+        .offline(Duration::ZERO, &account, &facts(Urgent, 3), StanzaId(3))
+        .remove(0);
+    let call = pushed(decision.verdict);
+    assert_eq!(
+        fleet.engine.deadline(),
+        Some(seconds(120)),
+        "nothing is asked for again and again"
+    );
+    fleet.answer(Duration::ZERO, call, Answer::Result);
+    assert_eq!(
+        fleet.serve(Duration::ZERO),
+        [],
+        "the call has spoken for it, and its first one is under way"
+    );
+    let now = seconds(1);
+    let first = fleet
+        .engine
+        .in_flight
+        .keys()
+        .copied()
+        .find(|id| id.device != call.device)
+        .unwrap();
+    fleet.answer(now, first, Answer::Result);
+    let second = fleet.serve(now);
+    assert_eq!(second.len(), 1);
+    assert_eq!(second[0].device, first.device);
+}
+
+#[test]
+fn a_user_has_a_share_and_calls_twice_as_much() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_per_minute: 0,
+        ..Options::default()
+    });
+    let share = u64::from(MAX_IN_FLIGHT_OF_USER);
+    for id in 0..share {
+        pushed(phone.offline(0, Important, id));
+    }
+    assert!(matches!(
+        phone.offline(0, Important, share),
+        Verdict::Hold(_)
+    ));
+    for id in 0..share {
+        pushed(phone.offline(0, Urgent, 1000 + id));
+    }
+    assert!(matches!(phone.offline(0, Urgent, 2000), Verdict::Hold(_)));
+    // Another device of the same user still has its first one, and other users all of theirs.
+    for (user, identifier) in [
+        (USER, "push.test<second"),
+        ("rosa", "push.test<hers"),
+        ("rosa", "push.test<hers"),
+    ] {
+        let account = Account {
+            user,
+            registrations: &[Registration {
+                identifier,
+                ..PHONE
+            }],
+            sessions: &[],
+        };
+        assert!(
+            phone.engine.ping(ms(0), &account, 0).is_some(),
+            "{identifier}"
+        );
+    }
+    let account = Account {
+        user: USER,
+        registrations: &[Registration {
+            identifier: "push.test<second",
+            ..PHONE
+        }],
+        sessions: &[],
+    };
+    assert_eq!(phone.engine.ping(ms(0), &account, 0), None);
+    phone.engine.expire(seconds(120));
+    assert_eq!(
+        (phone.engine.in_flight(), phone.engine.users_in_flight.len()),
+        (0, 0)
     );
 }
 
@@ -362,11 +870,16 @@ fn what_is_owed_goes_out_at_a_bounded_rate() {
     let probe = fleet.serve(seconds(10));
     let report = fleet.answer(seconds(10), probe[0], Answer::Result);
     let change = report.service.unwrap();
-    assert_eq!((change.back, change.owed), (true, NODES.len() - 1));
+    assert_eq!(
+        (change.state, change.owed),
+        (ServiceState::Back, NODES.len() - 1)
+    );
     assert_eq!(fleet.engine.services_out(), [""; 0]);
+    // Answers that are on their way come first.
+    assert_eq!(fleet.serve(seconds(10) + Duration::from_millis(249)), []);
     let mut counts = Vec::new();
     for tenth in 0..7 {
-        let now = seconds(10) + Duration::from_millis(tenth * 100);
+        let now = seconds(10) + Duration::from_millis(250 + tenth * 100);
         let pushes = fleet.serve(now);
         counts.push(pushes.len());
         for push in pushes {
@@ -383,27 +896,7 @@ fn a_permanent_error_shows_that_the_service_works() {
     let probe = fleet.serve(seconds(10));
     let report = fleet.answer(seconds(10), probe[0], refused("gone"));
     assert_eq!((report.outcome, report.errors), (Outcome::Refused, 1));
-    assert!(report.service.unwrap().back);
-}
-
-#[test]
-fn pushes_under_way_are_bounded_and_what_exceeds_the_bound_is_owed() {
-    let mut fleet = Fleet::new(Options {
-        max_in_flight: 3,
-        ..Options::default()
-    });
-    let mut pushes = fleet.offline(Duration::ZERO, 1);
-    let mut count = 0;
-    for tenth in 0..20 {
-        assert!(pushes.len() <= 3 && fleet.engine.in_flight() <= 3);
-        count += pushes.len();
-        let now = Duration::from_millis(tenth * 100);
-        for push in pushes {
-            fleet.answer(now, push, Answer::Result);
-        }
-        pushes = fleet.serve(now);
-    }
-    assert_eq!((count, fleet.engine.waiting()), (NODES.len(), 0));
+    assert_eq!(report.service.unwrap().state, ServiceState::Back);
 }
 
 #[test]
@@ -413,8 +906,9 @@ fn without_a_limit_of_failures_each_device_is_on_its_own() {
         ..Options::default()
     });
     for push in fleet.offline(Duration::ZERO, 1) {
-        assert_eq!(fleet.answer(Duration::ZERO, push, WAIT).service, None);
+        fleet.answer(Duration::ZERO, push, WAIT);
     }
+    assert_eq!(fleet.engine.services_out(), [""; 0]);
     assert_eq!(fleet.serve(Duration::from_millis(7500)).len(), NODES.len());
 }
 
@@ -528,6 +1022,8 @@ fn what_is_too_old_is_not_restored_and_the_rest_not_all_at_once() {
         importance: Important,
         age,
         due_in: Duration::ZERO,
+        failures: 1,
+        failing_for: age,
         suspended: false,
     };
     let mut engine = Engine::<u64>::default();
@@ -537,8 +1033,12 @@ fn what_is_too_old_is_not_restored_and_the_rest_not_all_at_once() {
     for number in 0..200 {
         engine.restore(now, &owed(number, Duration::ZERO), number);
     }
-    assert_eq!(engine.expire(now).due.len(), 50);
-    assert_eq!(engine.expire(now + seconds(1)).due.len(), 50);
+    for second in 0..4 {
+        let due = engine.expire(now + seconds(second)).due;
+        assert_eq!(due.len(), 50);
+        due.iter()
+            .for_each(|due| engine.back(&due.user, &due.identifier));
+    }
 }
 
 #[test]
@@ -551,33 +1051,29 @@ fn a_turn_that_cannot_be_taken_comes_again() {
 
 #[test]
 fn devices_that_are_owed_something_are_forgotten_last() {
-    fn account<'a>(registrations: &'a [Registration<'a>]) -> Account<'a> {
-        Account {
-            user: USER,
-            registrations,
-            sessions: &[],
-        }
-    }
-    let mut engine = Engine::<u64>::default();
-    let now = Duration::ZERO;
-    let decision = engine
-        .offline(now, &account(&[PHONE]), &facts(Important, 1), StanzaId(1))
-        .remove(0);
-    let Verdict::Push(push) = decision.verdict else {
-        panic!("{decision:?}");
-    };
-    engine.answered(now, &push.to_string(), "push.test", WAIT);
-    for number in 0..=MAX_DEVICES.get() {
-        let identifier = format!("push.test<{number}");
+    let mut phone = owed(Important);
+    let mut now = ms(0);
+    for number in 0..200_000_u32 {
+        now += ms(1);
+        let identifier = format!("other.test<{number}");
         let other = Registration {
             identifier: &identifier,
+            jid: "other.test",
             ..PHONE
         };
-        let id = engine.ping(now, &account(&[other]), 0).unwrap();
-        engine.answered(now, &id.to_string(), "push.test", Answer::Result);
+        let account = Account {
+            user: USER,
+            registrations: &[other],
+            sessions: &[],
+        };
+        let id = phone.engine.ping(now, &account, 0).unwrap();
+        phone
+            .engine
+            .answered(now, &id.to_string(), "other.test", Answer::Result);
     }
-    assert_eq!(engine.devices.len(), MAX_DEVICES.get());
-    assert_eq!(engine.waiting(), 1);
+    let remembered = phone.engine.devices.iter().count();
+    assert!((100_000..=131_072).contains(&remembered), "{remembered}");
+    assert_eq!(phone.engine.waiting(), 1);
 }
 
 #[test]
@@ -591,10 +1087,10 @@ fn a_push_service_is_reported_also_where_the_registration_has_ended_meanwhile() 
     let identifier =
         |fleet: &Fleet, push: PushId| fleet.engine.due(push.device).unwrap().identifier;
     let first = identifier(&fleet, pushes[0]);
-    fleet.engine.forget(USER, &first);
+    fleet.engine.forget(seconds(0), USER, &first);
     let report = fleet.answer(Duration::ZERO, pushes[0], WAIT);
     assert_eq!((report.device, report.outcome), (None, Outcome::Failed));
-    assert!(!report.service.unwrap().back);
+    assert_eq!(report.service.unwrap().state, ServiceState::Out);
     for push in &pushes[1..] {
         fleet.answer(Duration::ZERO, *push, WAIT);
     }
@@ -602,10 +1098,10 @@ fn a_push_service_is_reported_also_where_the_registration_has_ended_meanwhile() 
     let probe = fleet.serve(seconds(10));
     assert_eq!(probe.len(), 1);
     let probed = identifier(&fleet, probe[0]);
-    fleet.engine.forget(USER, &probed);
+    fleet.engine.forget(seconds(10), USER, &probed);
     let report = fleet.answer(seconds(10), probe[0], Answer::Result);
     assert_eq!(report.device, None);
-    assert!(report.service.unwrap().back);
+    assert_eq!(report.service.unwrap().state, ServiceState::Back);
     assert_eq!(fleet.serve(seconds(20)).len(), NODES.len() - 2);
 }
 
@@ -621,6 +1117,8 @@ fn what_a_store_says_makes_nobody_wait_longer_than_any_pause() {
             importance: Important,
             age: Duration::ZERO,
             due_in: Duration::from_hours(24_000),
+            failures: 0,
+            failing_for: Duration::ZERO,
             suspended,
         };
         phone.engine.restore(Duration::ZERO, &owed, 0);
@@ -773,7 +1271,8 @@ fn a_trial_waits_for_its_service() {
         .engine
         .answered(ms(day - 10), &p.to_string(), "push.test", WAIT);
     phone.registration.suspended = Some(Duration::ZERO);
-    assert_eq!(phone.at(day), None);
+    let (trial, _) = phone.at(day).expect("it has not failed itself");
+    phone.answer_at(day, trial, WAIT).unwrap();
     let mut got = false;
     for i in 1..200 {
         let now = ms(day + i * 1000);
@@ -847,7 +1346,7 @@ fn that_a_service_is_back_is_said_though_the_device_is_gone() {
         .iter()
         .find(|n| fleet.engine.device_key(USER, n) == probe[0].device)
         .unwrap();
-    fleet.engine.forget(USER, node);
+    fleet.engine.forget(seconds(10), USER, node);
     let r = fleet.engine.answered(
         seconds(11),
         &probe[0].to_string(),
@@ -863,7 +1362,7 @@ fn that_a_service_is_out_is_said_though_the_devices_are_gone() {
     let mut fleet = Fleet::new(Options::default());
     let pushes = fleet.offline(Duration::ZERO, 1);
     for n in NODES {
-        fleet.engine.forget(USER, n);
+        fleet.engine.forget(seconds(0), USER, n);
     }
     let told = pushes
         .iter()
@@ -883,7 +1382,7 @@ fn that_a_service_is_out_is_said_though_the_devices_are_gone() {
 fn a_registration_is_given_up_once() {
     let day = Duration::from_hours(24);
     let mut phone = Phone::new(vec![]);
-    let failing = Failing {
+    let failing = FailingService {
         jid: "push.test".into(),
         failures: 20,
         age: 31 * day,
@@ -951,9 +1450,8 @@ fn what_was_sent_before_a_recovery_says_nothing_of_it() {
     for p in &pushes[..5] {
         fleet.answer(seconds(100), *p, WAIT);
     }
-    fleet.engine.alive(seconds(101), "push.test", true);
-    let probe = fleet.serve(seconds(101));
-    fleet.answer(seconds(101), probe[0], Answer::Result);
+    assert_eq!(fleet.engine.services_out(), ["push.test"]);
+    fleet.engine.connected(seconds(101), "push.test");
     assert_eq!(fleet.engine.services_out(), [""; 0]);
     // the rest of those sent at 0 time out now
     let sent = fleet.serve(seconds(119));
@@ -1002,7 +1500,7 @@ fn what_a_service_says_of_one_device_is_no_matter_of_others() {
 fn who_is_given_up_but_cannot_be_suspended_is_not_forgotten() {
     let day = Duration::from_hours(24);
     let mut phone = Phone::new(vec![]);
-    let failing = Failing {
+    let failing = FailingService {
         jid: "push.test".into(),
         failures: 20,
         age: 31 * day,

@@ -1,0 +1,204 @@
+//! All devices that are remembered, within bounds.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use lru::LruCache;
+
+use super::device::{Device, DeviceKey};
+
+/// How many devices are remembered.
+const MAX_DEVICES: usize = 131_072;
+
+/// How much memory they may take together, in bytes.
+const MAX_BYTES: usize = 128 << 20;
+
+/// What an entry takes besides what [`Device::bytes`] counts.
+const ENTRY: usize = 64;
+
+/// A device that nobody has asked for during this time is forgotten: whatever a stanza was waiting in, it
+/// is gone by then (`push_max_hibernation_timeout` is three days by default).
+const MAX_AGE: Duration = Duration::from_hours(7 * 24);
+
+/// How many devices are looked at to find one that may be forgotten.
+const MAX_SPARED: usize = 64;
+
+/// The devices. The one not asked for for the longest time is forgotten first, one that is owed a
+/// push last: what it loses is its error count and the knowledge of what it was pushed for.
+pub(super) struct Devices<S> {
+    known: LruCache<DeviceKey, (Device<S>, usize)>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl<S> Default for Devices<S> {
+    fn default() -> Self {
+        Self {
+            known: LruCache::sparse(NonZeroUsize::MAX),
+            bytes: 0,
+            max_bytes: MAX_BYTES,
+        }
+    }
+}
+
+impl<S> Devices<S> {
+    pub fn get(&self, key: DeviceKey) -> Option<&Device<S>> {
+        self.known.peek(&key).map(|(device, _)| device)
+    }
+
+    pub fn get_mut(&mut self, key: DeviceKey) -> Option<&mut Device<S>> {
+        self.known.peek_mut(&key).map(|(device, _)| device)
+    }
+
+    /// The device, which is remembered from now on. It has been asked for.
+    pub fn get_or_insert(
+        &mut self,
+        key: DeviceKey,
+        now: Duration,
+        new: impl FnOnce() -> Device<S>,
+    ) -> &mut Device<S> {
+        let (device, _) = self.known.get_or_insert_mut(key, || (new(), 0));
+        device.touched = now;
+        device
+    }
+
+    pub fn remove(&mut self, key: DeviceKey) -> Option<Device<S>> {
+        let (device, measured) = self.known.pop(&key)?;
+        self.bytes -= measured;
+        Some(device)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (DeviceKey, &Device<S>)> {
+        self.known.iter().map(|(key, (device, _))| (*key, device))
+    }
+
+    /// Takes note of how large a device has become.
+    pub fn measure(&mut self, key: DeviceKey) {
+        if let Some((device, measured)) = self.known.peek_mut(&key) {
+            let bytes = device.bytes() + ENTRY;
+            self.bytes = self.bytes - *measured + bytes;
+            *measured = bytes;
+        }
+    }
+
+    /// A device that has to be forgotten, if there is one: too many are remembered, or for too long.
+    pub fn surplus(&mut self, now: Duration) -> Option<DeviceKey> {
+        let is_full = self.known.len() > MAX_DEVICES || self.bytes > self.max_bytes;
+        let (_, (oldest, _)) = self.known.peek_lru()?;
+        if !is_full && oldest.touched + MAX_AGE >= now {
+            return None;
+        }
+        for _ in 0..MAX_SPARED {
+            let (&key, (device, _)) = self.known.peek_lru()?;
+            if !device.is_busy() {
+                break;
+            }
+            // It asks for itself, so that the next look is at others.
+            if let Some((device, _)) = self.known.get_mut(&key) {
+                device.touched = now;
+            }
+        }
+        let (&key, (device, _)) = self.known.peek_lru()?;
+        let is_old = device.touched + MAX_AGE < now && !device.is_busy();
+        (is_full || is_old).then_some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::waiting::{Cause, Until, Waiting};
+    use crate::stanza::StanzaId;
+
+    fn devices(count: u64, now: Duration) -> Devices<()> {
+        let mut devices = Devices::default();
+        for key in 0..count {
+            add(&mut devices, key, now);
+        }
+        devices
+    }
+
+    fn add(devices: &mut Devices<()>, key: u64, now: Duration) {
+        let key = DeviceKey(key);
+        devices.get_or_insert(key, now, || Device::new("anna", "push.test<n", 0));
+        devices.measure(key);
+    }
+
+    fn make_busy(devices: &mut Devices<()>, key: u64) {
+        let waiting = Waiting::new(Duration::ZERO, Until::Room, Cause::Room);
+        devices.get_mut(DeviceKey(key)).unwrap().waiting = Some(waiting);
+    }
+
+    #[test]
+    fn the_least_recent_goes_first_and_a_busy_one_last() {
+        let now = Duration::from_hours(1);
+        let mut devices = devices(3, now);
+        assert_eq!(devices.surplus(now), None);
+        devices.max_bytes = devices.bytes - 1;
+        assert_eq!(devices.surplus(now), Some(DeviceKey(0)));
+        add(&mut devices, 0, now);
+        assert_eq!(devices.surplus(now), Some(DeviceKey(1)));
+        make_busy(&mut devices, 1);
+        assert_eq!(devices.surplus(now), Some(DeviceKey(2)));
+        (0..3).for_each(|key| make_busy(&mut devices, key));
+        assert!(
+            devices.surplus(now).is_some(),
+            "the bound holds whatever waits"
+        );
+    }
+
+    #[test]
+    fn what_nobody_asks_for_during_a_week_goes() {
+        let now = Duration::from_hours(1);
+        let mut devices = devices(2, now);
+        let week = now + MAX_AGE;
+        assert_eq!(devices.surplus(week), None);
+        make_busy(&mut devices, 0);
+        let later = week + Duration::from_secs(1);
+        assert_eq!(devices.surplus(later), Some(DeviceKey(1)));
+        devices.remove(DeviceKey(1));
+        assert_eq!(devices.surplus(later), None, "it is owed a push");
+    }
+
+    #[test]
+    fn memory_is_counted_as_it_grows_and_shrinks() {
+        let mut devices = devices(1, Duration::ZERO);
+        let before = devices.bytes;
+        let device = devices.get_mut(DeviceKey(0)).unwrap();
+        for id in 0..10_000 {
+            device.pushed.add([Some(StanzaId(id)), None]);
+        }
+        devices.measure(DeviceKey(0));
+        let grown = devices.bytes - before;
+        assert!((1280 * 8..=4096 * 8).contains(&grown), "{grown}");
+        devices.remove(DeviceKey(0));
+        assert_eq!(devices.bytes, 0);
+    }
+
+    /// Even if each device remembers as much as it can.
+    #[test]
+    fn a_host_takes_no_more_than_its_share() {
+        let mut devices = Devices::<()> {
+            max_bytes: MAX_BYTES / 64,
+            ..Devices::default()
+        };
+        let user = "u".repeat(1023);
+        for key in 0..400 {
+            let key = DeviceKey(key);
+            let identifier = "i".repeat(5120);
+            let device =
+                devices.get_or_insert(key, Duration::ZERO, || Device::new(&user, &identifier, 0));
+            for id in 0..1280 {
+                device.pushed.add([Some(StanzaId(id)), None]);
+            }
+            devices.measure(key);
+            while let Some(key) = devices.surplus(Duration::ZERO) {
+                devices.remove(key);
+            }
+        }
+        let actual: usize = devices.iter().map(|(_, one)| one.bytes() + ENTRY).sum();
+        assert_eq!(actual, devices.bytes);
+        assert!(actual <= MAX_BYTES / 64);
+        assert!(devices.iter().count() > 80);
+    }
+}
