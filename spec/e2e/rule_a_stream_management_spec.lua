@@ -64,6 +64,10 @@ local function muc_user()
 	return st.message():tag("x", { xmlns = "http://jabber.org/protocol/muc#user" });
 end
 
+local function omemo(xmlns)
+	return st.stanza("encrypted", { xmlns = xmlns }):tag("payload"):reset();
+end
+
 local important_stanzas = {
 	["a chat message"] = message({ type = "chat" });
 	["a message of type normal"] = message({ type = "normal" });
@@ -72,14 +76,16 @@ local important_stanzas = {
 	["a message of a room with a subject"] = message({ type = "groupchat" }):text_tag("subject", "News");
 	["a message with an empty body and a body"] = st.message():text_tag("body", "", { ["xml:lang"] = "de" })
 		:text_tag("body", "Hello");
-	["OMEMO, as Conversations sends it"] = message_with("encrypted", { xmlns = "eu.siacs.conversations.axolotl" });
-	["OMEMO 0"] = message_with("encrypted", { xmlns = "urn:xmpp:omemo:0" });
-	["OMEMO 1"] = message_with("encrypted", { xmlns = "urn:xmpp:omemo:1" });
-	["OMEMO 2"] = message_with("encrypted", { xmlns = "urn:xmpp:omemo:2" });
-	["OMEMO in a room"] = st.message({ type = "groupchat" }):tag("encrypted", { xmlns = "urn:xmpp:omemo:2" }):up();
+	["OMEMO, as Conversations sends it"] =
+		st.message({ type = "chat" }):add_child(omemo("eu.siacs.conversations.axolotl"));
+	["OMEMO 0"] = st.message({ type = "chat" }):add_child(omemo("urn:xmpp:omemo:0"));
+	["OMEMO 1"] = st.message({ type = "chat" }):add_child(omemo("urn:xmpp:omemo:1"));
+	["OMEMO 2"] = st.message({ type = "chat" }):add_child(omemo("urn:xmpp:omemo:2"));
+	["OMEMO in a room"] = st.message({ type = "groupchat" }):add_child(omemo("urn:xmpp:omemo:2"));
 	["OpenPGP, as of old"] = message_with("x", { xmlns = "jabber:x:encrypted" });
 	["OpenPGP"] = message_with("openpgp", { xmlns = "urn:xmpp:openpgp:0" });
 	["a mark of encryption alone"] = message_with("encryption", { xmlns = "urn:xmpp:eme:0"; namespace = "urn:example" });
+	["a file"] = message_with("file-sharing", { xmlns = "urn:xmpp:sfs:0" });
 	["a room's invitation"] = muc_user():tag("invite", { from = "rosa@home.test" }):up():up();
 	["a direct invitation"] = message_with("x", { xmlns = "jabber:x:conference"; jid = "team@rooms.test" });
 	["a call (XEP-0353)"] = st.message({ type = "chat" }):add_child(payloads.propose());
@@ -92,10 +98,12 @@ local unimportant_stanzas = {
 	["a receipt"] = message_with("received", { xmlns = "urn:xmpp:receipts"; id = "m1" });
 	["an empty message"] = st.message({ type = "chat" });
 	["an empty body"] = st.message({ type = "chat" }):text_tag("body", "");
+	["OMEMO keys"] = message_with("encrypted", { xmlns = "urn:xmpp:omemo:2" })
+		:tag("encryption", { xmlns = "urn:xmpp:eme:0"; namespace = "urn:xmpp:omemo:2" }):up();
 	["a body of another namespace"] = message_with("body", { xmlns = "http://www.w3.org/1999/xhtml" });
 	["an error with the body of the message"] = message({ type = "error" });
 	["an error to an encrypted message"] = st.message({ type = "error" })
-		:tag("encrypted", { xmlns = "urn:xmpp:omemo:2" }):up();
+		:add_child(omemo("urn:xmpp:omemo:2"));
 	["an error to a call"] = st.message({ type = "error" }):add_child(payloads.propose());
 	["a headline"] = message({ type = "headline" });
 	["a headline with a call"] = st.message({ type = "headline" }):add_child(payloads.propose());
@@ -584,7 +592,11 @@ for _, version in ipairs(prosody.versions) do
 			it("its text is the body with push_notification_with_body, where there is one", function ()
 				assert.equal("Hello", push_for(message(), "body.test")["last-message-body"]);
 				push:clear();
-				assert.equal(important, push_for(important_stanzas["OMEMO 2"], "body.test")["last-message-body"]);
+				local encrypted = important_stanzas["OMEMO 2"];
+				assert.equal(important, push_for(encrypted, "body.test")["last-message-body"]);
+				push:clear();
+				local with_fallback = st.clone(encrypted):text_tag("body", "You cannot read this");
+				assert.equal(important, push_for(with_fallback, "body.test")["last-message-body"]);
 			end);
 		end);
 

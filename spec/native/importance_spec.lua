@@ -20,6 +20,14 @@ end
 local body = "<body>Are you there?</body>";
 local call = "<propose xmlns='urn:xmpp:jingle-message:0' id='c1'><description xmlns='urn:x' media='audio'/></propose>";
 
+local function omemo(xmlns, payload)
+	return ("<encrypted xmlns='%s'><header sid='1'><key rid='2'>a2V5</key></header>%s</encrypted>")
+		:format(xmlns, payload or "");
+end
+
+local eme = "<encryption xmlns='urn:xmpp:eme:0' namespace='eu.siacs.conversations.axolotl'/>";
+local fallback = "<body>I sent you an OMEMO encrypted message</body>";
+
 local important = {
 	["a chat message with a body"] = message("type='chat'", body);
 	["a message without a type"] = message("", body);
@@ -30,15 +38,23 @@ local important = {
 	["a body after other elements"] = message("type='chat'",
 		"<active xmlns='http://jabber.org/protocol/chatstates'/>" .. body);
 	["a body in a second language"] = message("type='chat'", "<body/><body xml:lang='de'>Hallo</body>");
-	["OMEMO as Conversations began it"] = message("type='chat'", "<encrypted xmlns='eu.siacs.conversations.axolotl'/>");
-	["OMEMO 0"] = message("type='chat'", "<encrypted xmlns='urn:xmpp:omemo:0'/>");
-	["OMEMO 1"] = message("type='chat'", "<encrypted xmlns='urn:xmpp:omemo:1'/>");
-	["OMEMO 2"] = message("type='chat'", "<encrypted xmlns='urn:xmpp:omemo:2'/>");
+	["OMEMO as Conversations began it"] = message("type='chat'", omemo("eu.siacs.conversations.axolotl", "<payload/>"));
+	["OMEMO 0"] = message("type='chat'", omemo("urn:xmpp:omemo:0", "<payload/>"));
+	["OMEMO 1"] = message("type='chat'", omemo("urn:xmpp:omemo:1", "<payload/>"));
+	["OMEMO 2"] = message("type='chat'", omemo("urn:xmpp:omemo:2", "<payload/>"));
 	["OpenPGP as of old"] = message("type='chat'", "<x xmlns='jabber:x:encrypted'>hQ</x>");
 	["OpenPGP for XMPP"] = message("type='chat'", "<openpgp xmlns='urn:xmpp:openpgp:0'>hQ</openpgp>");
 	["nothing but the name of an encryption"] = message("type='chat'",
 		"<encryption xmlns='urn:xmpp:eme:0' namespace='urn:x'/>");
-	["OMEMO in a room"] = message("type='groupchat'", "<encrypted xmlns='urn:xmpp:omemo:2'/>");
+	["OMEMO in a room"] = message("type='groupchat'", omemo("urn:xmpp:omemo:2", "<payload/>"));
+	["OMEMO as most clients send it"] = message("type='chat'",
+		omemo("eu.siacs.conversations.axolotl", "<payload/>") .. eme .. fallback);
+	["OMEMO of two versions, one of them empty"] = message("type='chat'",
+		omemo("urn:xmpp:omemo:2") .. omemo("eu.siacs.conversations.axolotl", "<payload/>"));
+	["a link without a body"] = message("type='chat'", "<x xmlns='jabber:x:oob'><url>https://away.test/f</url></x>");
+	["a file without a body"] = message("type='chat'", "<file-sharing xmlns='urn:xmpp:sfs:0'/>");
+	["a sticker without a body"] = message("type='chat'", "<sticker xmlns='urn:xmpp:stickers:0' pack='p'/>");
+	["the carbon of a received file"] = carbon("received", "<file-sharing xmlns='urn:xmpp:sfs:0'/>");
 	["a direct invitation"] = message("", "<x xmlns='jabber:x:conference' jid='room@muc.test'/>");
 	["an invitation by the room"] = message("",
 		"<x xmlns='http://jabber.org/protocol/muc#user'><invite from='bert@away.test'/></x>");
@@ -56,6 +72,14 @@ local urgent = {
 local unimportant = {
 	["an empty message"] = message("type='chat'", "");
 	["an empty body"] = message("type='chat'", "<body/>");
+	["OMEMO keys, as Conversations began it"] = message("type='chat'", omemo("eu.siacs.conversations.axolotl"));
+	["OMEMO 0 keys"] = message("type='chat'", omemo("urn:xmpp:omemo:0"));
+	["OMEMO 1 keys"] = message("type='chat'", omemo("urn:xmpp:omemo:1"));
+	["OMEMO 2 keys"] = message("type='chat'", omemo("urn:xmpp:omemo:2"));
+	["OMEMO keys and the name of the encryption"] = message("type='chat'", omemo("urn:xmpp:omemo:2") .. eme);
+	["OMEMO keys with a fallback"] = message("type='chat'", fallback .. omemo("urn:xmpp:omemo:2") .. eme);
+	["the carbon of OMEMO keys"] = carbon("received", omemo("urn:xmpp:omemo:2") .. eme);
+	["a link to nothing"] = message("type='chat'", "<x xmlns='jabber:x:oob'><desc>d</desc></x>");
 	["a body that is somebody else's"] = message("type='chat'", "<body xmlns='urn:x'>Hi</body>");
 	["a body inside another element"] = message("type='chat'", "<wrap xmlns='urn:x'>" .. body .. "</wrap>");
 	["a chat state"] = message("type='chat'", "<composing xmlns='http://jabber.org/protocol/chatstates'/>");

@@ -117,11 +117,25 @@ describe("a publish", function ()
 		assert.is_true(push.important);
 	end);
 
-	it("has the administrator's text for an encrypted message without a body", function ()
+	it("has the administrator's text for an encrypted message, with or without a fallback body", function ()
 		engine = native.engine({ push_notification_with_body = true });
-		local push = native.archive(engine,
-			xml("<message from='bert@away.test/pc'><encrypted xmlns='urn:xmpp:omemo:2'/></message>"));
-		assert.equal("New Message!", push.body);
+		for _, content in ipairs({
+			"<encrypted xmlns='eu.siacs.conversations.axolotl'><payload/></encrypted>";
+			"<encrypted xmlns='urn:xmpp:omemo:2'><payload/></encrypted>";
+			"<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:otr:0'/>";
+			"<openpgp xmlns='urn:xmpp:openpgp:0'>hQ</openpgp>";
+			"<x xmlns='jabber:x:encrypted'>hQ</x>";
+		}) do
+			for _, body in ipairs({ ""; "<body>You cannot read this</body>" }) do
+				local message = ("<message from='bert@away.test/pc' to='anna@home.test'%s>%s%s</message>");
+				local push = native.archive(engine, xml(message:format("", body, content)));
+				assert.equal("New Message!", push.body, content);
+				local copy = message:format(" xmlns='jabber:client'", content, body);
+				push = native.archive(engine, xml("<message from='anna@home.test'><received xmlns='urn:xmpp:carbons:2'>"
+					.. "<forwarded xmlns='urn:xmpp:forward:0'>" .. copy .. "</forwarded></received></message>"));
+				assert.equal("New Message!", push.body, content);
+			end
+		end
 	end);
 
 	it("has a body that is cut between two characters, not inside one", function ()

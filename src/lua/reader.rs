@@ -537,6 +537,7 @@ impl Element for Stanza<'_> {
         names: &[&str],
         mut visit: impl FnMut(&Self) -> Option<T>,
     ) -> Option<T> {
+        let mut ns = None;
         self.table
             .with(Key::Tags, |tags| {
                 (1..=tags.len()).find_map(|place| {
@@ -544,7 +545,8 @@ impl Element for Stanza<'_> {
                     if !names.iter().any(|wanted| wanted.as_bytes() == name) {
                         return None;
                     }
-                    tags.with_entry(place, |tag| Self::inside(tag, self.namespace(), &mut visit))
+                    let inherited = *ns.get_or_insert_with(|| self.namespace());
+                    tags.with_entry(place, |tag| Self::inside(tag, inherited, &mut visit))
                         .flatten()
                 })
             })

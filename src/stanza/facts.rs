@@ -13,44 +13,49 @@ mod ns {
     pub const FORWARD: &str = "urn:xmpp:forward:0";
     pub const JMI: &str = "urn:xmpp:jingle-message:0";
     pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+    pub const OOB: &str = "jabber:x:oob";
+    pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
+    pub const PGP: &str = "jabber:x:encrypted";
+    pub const SFS: &str = "urn:xmpp:sfs:0";
     pub const SID: &str = "urn:xmpp:sid:0";
+    pub const STICKERS: &str = "urn:xmpp:stickers:0";
 }
 
-/// Elements that stand for end-to-end encrypted content: XEP-0384 in its four
-/// namespaces, XEP-0027, XEP-0373, and XEP-0380 alone.
-const ENCRYPTED: [(&str, &str); 7] = [
-    ("encrypted", "eu.siacs.conversations.axolotl"),
-    ("encrypted", "urn:xmpp:omemo:0"),
-    ("encrypted", "urn:xmpp:omemo:1"),
-    ("encrypted", "urn:xmpp:omemo:2"),
-    ("x", "jabber:x:encrypted"),
-    ("openpgp", "urn:xmpp:openpgp:0"),
-    ("encryption", ns::EME),
+/// XEP-0384 in its four namespaces.
+const OMEMO: [&str; 4] = [
+    "eu.siacs.conversations.axolotl",
+    "urn:xmpp:omemo:0",
+    "urn:xmpp:omemo:1",
+    "urn:xmpp:omemo:2",
 ];
 
 /// The names of all children that matter.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "body",
     "delay",
     "encrypted",
     "encryption",
+    "file-sharing",
     "invite",
     "openpgp",
     "propose",
     "stanza-id",
+    "sticker",
     "subject",
     "x",
 ];
 
 /// The names of one child at least of all that is important; of a carbon copy, too.
-const IMPORTANT_NAMES: [&str; 8] = [
+const IMPORTANT_NAMES: [&str; 10] = [
     "body",
     "encrypted",
     "encryption",
+    "file-sharing",
     "invite",
     "openpgp",
     "propose",
     "received",
+    "sticker",
     "x",
 ];
 
@@ -167,6 +172,20 @@ pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<Sta
     stamp.map(|stamp| StanzaId(key.hash_one((account, content.finish(), stamp))))
 }
 
+/// Whether the body of a message is a fallback for encrypted content (XEP-0380).
+pub(super) fn is_encrypted<E: Element>(message: &E) -> bool {
+    message
+        .find_named(&["encrypted", "encryption", "openpgp", "x"], |child| {
+            match (child.name(), &*child.ns()) {
+                ("encrypted", ns) => OMEMO.contains(&ns),
+                ("encryption", ns::EME) | ("openpgp", ns::OPENPGP) | ("x", ns::PGP) => true,
+                _ => false,
+            }
+            .then_some(())
+        })
+        .is_some()
+}
+
 /// Calls `read` with the message that counts: `stanza` itself or, where it is a carbon copy
 /// (XEP-0280) of the account's own making, the message in it and whether it is a sent one.
 /// `None` if `stanza` is no message.
@@ -202,8 +221,12 @@ struct Children {
     body: bool,
     body_hash: u64,
     call: bool,
-    encrypted: bool,
-    invitation: bool,
+    /// Something to show, whatever the body says.
+    content: bool,
+    /// The name of an encryption (XEP-0380).
+    encryption: bool,
+    /// OMEMO for the sake of its keys (XEP-0384): a body or the name beside it shows nothing.
+    keys: bool,
     redelivered: bool,
     subject: bool,
 }
@@ -228,7 +251,11 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
 impl Children {
     /// Whether there is any that makes a message important, if anything else does not prevent it.
     fn matters(&self) -> bool {
-        self.body || self.call || self.encrypted || self.invitation
+        self.call || self.has_content()
+    }
+
+    fn has_content(&self) -> bool {
+        self.content || (self.body || self.encryption) && !self.keys
     }
 }
 
@@ -241,7 +268,7 @@ fn importance_of(kind: Option<&str>, children: &Children, sent: bool) -> Importa
         Some("error" | "headline") => Importance::Unimportant,
         Some("groupchat") if subject_change => Importance::Unimportant,
         _ if children.call => Importance::Urgent,
-        _ if children.body || children.encrypted || children.invitation => Importance::Important,
+        _ if children.has_content() => Importance::Important,
         _ => Importance::Unimportant,
     }
 }
@@ -277,12 +304,20 @@ fn read_child<E: Element>(
         }
         ("subject", ns) if ns == message.ns() => found.subject = true,
         ("propose", ns::JMI) | ("invite", ns::CALL_INVITES) => found.call = true,
-        ("x", ns::CONFERENCE) => found.invitation = true,
-        ("x", ns::MUC_USER) => {
-            found.invitation |= child
-                .find_map(|invite| invite.is("invite", ns::MUC_USER).then_some(()))
-                .is_some();
+        ("x", ns::CONFERENCE | ns::PGP)
+        | ("openpgp", ns::OPENPGP)
+        | ("file-sharing", ns::SFS)
+        | ("sticker", ns::STICKERS) => found.content = true,
+        ("x", ns::MUC_USER) => found.content |= has_child(child, "invite"),
+        ("x", ns::OOB) => found.content |= has_child(child, "url"),
+        ("encrypted", ns) if OMEMO.contains(&ns) => {
+            if has_child(child, "payload") {
+                found.content = true;
+            } else {
+                found.keys = true;
+            }
         }
+        ("encryption", ns::EME) => found.encryption = true,
         ("stanza-id", ns::SID) if child.attr(Attr::By) == Some(account) => {
             if let (Some(id), Some(key)) = (child.attr(Attr::Id), key) {
                 found.archive_id = Some(StanzaId::archived(id, key));
@@ -292,8 +327,12 @@ fn read_child<E: Element>(
             let host = account.split_once('@').map_or(account, |(_, host)| host);
             found.redelivered |= child.attr(Attr::From) == Some(host);
         }
-        name_and_ns => found.encrypted |= ENCRYPTED.contains(&name_and_ns),
+        _ => {}
     }
+}
+
+fn has_child<E: Element>(parent: &E, name: &str) -> bool {
+    parent.find_named(&[name], |_| Some(())).is_some()
 }
 
 fn bare(jid: &str) -> &str {

@@ -81,9 +81,12 @@ pub trait Element {
 }
 
 /// The text of `<body/>`, of the message itself or of the one that a carbon copy
-/// (XEP-0280) carries. `None` where there is none or it is empty.
+/// (XEP-0280) carries. `None` where there is none, it is empty, or it stands in for what is encrypted.
 pub fn body<E: Element>(stanza: &E, account: &str) -> Option<String> {
     facts::with_message(stanza, account, |message, _| {
+        if facts::is_encrypted(message) {
+            return None;
+        }
         message.find_map(|child| {
             (child.name() == "body" && child.ns() == message.ns())
                 .then(|| child.text().into_owned())

@@ -1,5 +1,6 @@
 use super::*;
 use minidom::Element as Dom;
+use proptest::prelude::*;
 
 const ACCOUNT: &str = "anna@home.test";
 
@@ -41,22 +42,147 @@ fn a_body_is_important_an_empty_one_is_not() {
 
 #[test]
 fn encrypted_content_is_important_without_a_body() {
-    for (name, ns) in ENCRYPTED {
-        let child = format!("<{name} xmlns='{ns}'/>");
+    for child in [
+        "<x xmlns='jabber:x:encrypted'/>",
+        "<openpgp xmlns='urn:xmpp:openpgp:0'/>",
+        "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:otr:0'/>",
+    ] {
+        assert_eq!(importance_of(child), Importance::Important, "{child}");
+    }
+    for ns in OMEMO {
+        let child = format!("<encrypted xmlns='{ns}'><header/><payload/></encrypted>");
         assert_eq!(importance_of(&child), Importance::Important, "{child}");
     }
     assert_eq!(
-        importance_of("<encrypted xmlns='urn:x'/>"),
+        importance_of("<encrypted xmlns='urn:x'><payload/></encrypted>"),
         Importance::Unimportant
     );
 }
 
 #[test]
-fn no_name_is_left_out() {
-    for (name, ns) in ENCRYPTED {
-        assert!(NAMES.contains(&name), "{name} in {ns}");
+fn omemo_keys_without_a_payload_show_nothing_whatever_stands_beside_them() {
+    let eme = "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:omemo:2'/>";
+    let fallback = "<body>Your client does not support OMEMO</body>";
+    let hint = "<store xmlns='urn:xmpp:hints'/>";
+    for ns in OMEMO {
+        let keys = format!(
+            "<encrypted xmlns='{ns}'><header><x xmlns='urn:x'><payload/></x></header></encrypted>"
+        );
+        for beside in ["", eme, fallback, hint, &format!("{eme}{fallback}{hint}")] {
+            for children in [format!("{keys}{beside}"), format!("{beside}{keys}")] {
+                assert_eq!(importance_of(&children), Importance::Unimportant);
+                assert_eq!(
+                    facts(&carbon("received", ACCOUNT, &children)).importance,
+                    Importance::Unimportant
+                );
+            }
+        }
+        for (content, importance) in [
+            (
+                "<openpgp xmlns='urn:xmpp:openpgp:0'/>",
+                Importance::Important,
+            ),
+            (
+                "<encrypted xmlns='urn:xmpp:omemo:2'><payload/></encrypted>",
+                Importance::Important,
+            ),
+            (
+                "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>",
+                Importance::Urgent,
+            ),
+        ] {
+            assert_eq!(importance_of(&format!("{keys}{content}")), importance);
+            assert_eq!(importance_of(&format!("{content}{keys}")), importance);
+        }
     }
+}
+
+#[test]
+fn files_links_and_stickers_are_important_without_a_body() {
+    for child in [
+        "<x xmlns='jabber:x:oob'><url>https://home.test/f</url></x>",
+        "<file-sharing xmlns='urn:xmpp:sfs:0' disposition='inline'/>",
+        "<sticker xmlns='urn:xmpp:stickers:0' pack='p'/>",
+    ] {
+        assert_eq!(importance_of(child), Importance::Important, "{child}");
+        assert_eq!(
+            facts(&carbon("received", ACCOUNT, child)).importance,
+            Importance::Important
+        );
+        assert_eq!(
+            facts(&carbon("sent", ACCOUNT, child)).importance,
+            Importance::Unimportant
+        );
+    }
+    for child in [
+        "<x xmlns='jabber:x:oob'><desc>d</desc></x>",
+        "<file-sharing xmlns='urn:x'/>",
+        "<sticker xmlns='urn:x'/>",
+    ] {
+        assert_eq!(importance_of(child), Importance::Unimportant, "{child}");
+    }
+}
+
+#[test]
+fn names_are_in_order() {
     assert!(NAMES.is_sorted());
+    assert!(IMPORTANT_NAMES.is_sorted());
+}
+
+/// Children that make a message what it is, and some that look like them.
+const CHILDREN: [&str; 27] = [
+    "<body>hi</body>",
+    "<body/>",
+    "<body xmlns='urn:x'>hi</body>",
+    "<subject>s</subject>",
+    "<encrypted xmlns='eu.siacs.conversations.axolotl'><payload/></encrypted>",
+    "<encrypted xmlns='eu.siacs.conversations.axolotl'><header/></encrypted>",
+    "<encrypted xmlns='urn:xmpp:omemo:2'><payload/></encrypted>",
+    "<encrypted xmlns='urn:xmpp:omemo:2'/>",
+    "<encrypted xmlns='urn:x'/>",
+    "<encryption xmlns='urn:xmpp:eme:0'/>",
+    "<x xmlns='jabber:x:encrypted'/>",
+    "<openpgp xmlns='urn:xmpp:openpgp:0'/>",
+    "<x xmlns='jabber:x:oob'><url>u</url></x>",
+    "<x xmlns='jabber:x:oob'/>",
+    "<file-sharing xmlns='urn:xmpp:sfs:0'/>",
+    "<sticker xmlns='urn:xmpp:stickers:0'/>",
+    "<x xmlns='jabber:x:conference'/>",
+    "<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>",
+    "<x xmlns='http://jabber.org/protocol/muc#user'/>",
+    "<propose xmlns='urn:xmpp:jingle-message:0'/>",
+    "<invite xmlns='urn:xmpp:call-invites:0'/>",
+    "<received xmlns='urn:xmpp:receipts'/>",
+    "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+    "<event xmlns='http://jabber.org/protocol/pubsub#event'/>",
+    "<notification xmlns='urn:xmpp:push2:0'/>",
+    "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>\
+     <message xmlns='jabber:client'><body>hi</body></message></forwarded></received>",
+    "<sent xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>\
+     <message xmlns='jabber:client'><body>hi</body></message></forwarded></sent>",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_read_quickly_is_what_is_read_in_full(
+        wrapped in prop::option::of(prop::sample::select(vec!["received", "sent"])),
+        name in prop::sample::select(vec!["message", "message", "message", "iq", "presence"]),
+        kind in prop::sample::select(vec!["chat", "normal", "groupchat", "headline", "error"]),
+        from in prop::sample::select(vec![ACCOUNT, "rosa@away.test/x"]),
+        children in prop::collection::vec(prop::sample::select(CHILDREN.to_vec()), 0..5),
+    ) {
+        let children = children.concat();
+        let xml = match wrapped {
+            Some(direction) => carbon(direction, from, &children),
+            None => format!("<{name} from='{from}' type='{kind}'>{children}</{name}>"),
+        };
+        let stanza: Dom = xml.replacen(' ', " xmlns='jabber:client' ", 1).parse().unwrap();
+        let facts = Facts::read(&stanza, ACCOUNT, &Key::random());
+        prop_assert_eq!(importance(&stanza, ACCOUNT), facts.importance);
+        prop_assert!(may_be_call(&stanza) || facts.importance < Importance::Urgent);
+    }
 }
 
 #[test]
@@ -251,6 +377,40 @@ fn body_and_sender_are_those_of_the_message_in_a_carbon() {
         crate::stanza::sender(&dom, ACCOUNT).as_deref(),
         Some("rosa@away.test/x")
     );
+}
+
+#[test]
+fn the_body_of_an_encrypted_message_is_not_its_text() {
+    let body = |children: &str| {
+        let xml = format!("<message xmlns='jabber:client'><body>b</body>{children}</message>");
+        crate::stanza::body(&xml.parse::<Dom>().unwrap(), ACCOUNT)
+    };
+    for encrypted in [
+        "<encrypted xmlns='eu.siacs.conversations.axolotl'><payload/></encrypted>",
+        "<encrypted xmlns='urn:xmpp:omemo:0'><payload/></encrypted>",
+        "<encrypted xmlns='urn:xmpp:omemo:1'><payload/></encrypted>",
+        "<encrypted xmlns='urn:xmpp:omemo:2'/>",
+        "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:otr:0'/>",
+        "<openpgp xmlns='urn:xmpp:openpgp:0'/>",
+        "<x xmlns='jabber:x:encrypted'/>",
+    ] {
+        assert_eq!(body(encrypted), None, "{encrypted}");
+        let copied = carbon("received", ACCOUNT, &format!("<body>b</body>{encrypted}")).replacen(
+            ' ',
+            " xmlns='jabber:client' ",
+            1,
+        );
+        let copied: Dom = copied.parse().unwrap();
+        assert_eq!(crate::stanza::body(&copied, ACCOUNT), None, "{encrypted}");
+    }
+    for plain in [
+        "",
+        "<encrypted xmlns='urn:x'/>",
+        "<x xmlns='jabber:x:oob'><url>b</url></x>",
+        "<x xmlns='jabber:x:signed'/>",
+    ] {
+        assert_eq!(body(plain).as_deref(), Some("b"), "{plain}");
+    }
 }
 
 #[test]
