@@ -367,11 +367,20 @@ end
 
 local take_answer;
 
--- Pushes have parts in common, which are safe where they are only written to a stream. A module may do
--- anything with them.
+-- Pushes have parts in common and leave out namespaces, which is fine where they are only written to a
+-- stream. A module may do anything with them, and compares namespaces: it gets a copy as a parser would
+-- have made it.
 local function is_handled_here(address)
 	local here = hosts[address] or address:find("[@/]") and hosts[jid.host(address)];
 	return here and not (here.modules and here.modules.component);
+end
+
+local function name_namespaces(element)
+	for _, child in pairs(element.tags) do
+		child.attr.xmlns = child.attr.xmlns or element.attr.xmlns;
+		name_namespaces(child);
+	end
+	return element;
 end
 
 -- Details are for listeners, where there are any
@@ -391,7 +400,7 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 	push_errors[identifier] = push_errors[identifier] or 0;
 	if important then device_was_called(user, identifier); end
 	local service = stanza.attr.to;
-	if is_handled_here(service) then stanza = st.clone(stanza); end
+	if is_handled_here(service) then stanza = name_namespaces(st.clone(stanza)); end
 	local ok, err = pcall(module.send, module, stanza);
 	if not ok then
 		module:log("error", "Error in sending a push for %s to %s: %s", user, service, err);
