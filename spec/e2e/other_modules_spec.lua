@@ -22,22 +22,6 @@ for _, version in ipairs(prosody.versions) do
 
 		before_each(function () push:clear(); end);
 
-		it("a push to a push service that is a user of this server is no reason for a push", function ()
-			local one, two = devices.new_user(server), devices.new_user(server);
-			local phones = {};
-			for me, other in pairs({ [one] = two; [two] = one }) do
-				local phone = client.connect(server, me, { resource = "phone"; sm = "resume" });
-				devices.enable(phone, { jid = other .. "/phone"; node = "n1" });
-				phones[#phones + 1] = phone;
-			end
-			for _, phone in ipairs(phones) do phone:cut(); end
-			local mark = server:log_mark();
-			bert:message({ to = one; body = "Hello" });
-			bert:ping();
-			local _, count = server:log_since(mark):gsub("Sending %w+ push for", "");
-			assert.equal(1, count);
-		end);
-
 		it("a session that was bound while the module was not loaded is attached when it is", function ()
 			local jid = devices.new_user(server);
 			local phone = client.connect(server, jid, { resource = "phone" });

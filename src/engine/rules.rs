@@ -32,8 +32,8 @@ pub enum Silence {
     NotRecipient,
     /// `push_notify_on` leaves it out.
     NotWanted,
-    /// It is a push of this very server, to a push service that is one of its users.
-    OwnPush,
+    /// It is itself a push: two who name each other as push service would wake each other for ever.
+    IsPush,
 }
 
 impl Silence {
@@ -45,7 +45,7 @@ impl Silence {
             Self::AlreadyPushed => "already pushed",
             Self::SpokenFor => "device has just been woken",
             Self::NotRecipient => "user is not the recipient",
-            Self::OwnPush => "stanza is itself a push",
+            Self::IsPush => "stanza is itself a push",
             Self::NotWanted => "left out by push_notify_on",
         }
     }
@@ -59,6 +59,7 @@ pub(super) fn silence(
     facts: &Facts,
 ) -> Option<Silence> {
     match rule {
+        _ if facts.push => Some(Silence::IsPush),
         Rule::Unacked { session } => unacked(account, session, identifier),
         Rule::Archived if !facts.to_account => Some(Silence::NotRecipient),
         // A call must ring even where a connection has died unnoticed.

@@ -49,6 +49,7 @@ fn facts(importance: Importance, id: u64) -> Facts {
     Facts {
         importance,
         message: true,
+        push: false,
         id: Some(StanzaId(id)),
         content: Some(StanzaId(id)),
         redelivered: false,
@@ -601,6 +602,25 @@ mod rules_b_and_c {
             phone.answer(push, Answer::Result).unwrap();
         }
     }
+}
+
+#[test]
+fn a_push_is_no_reason_for_a_push_by_any_rule() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    for importance in [Unimportant, Important, Urgent] {
+        let push = Facts {
+            push: true,
+            ..facts(importance, 1)
+        };
+        let unacked =
+            phone.ask(|engine, account| engine.unacked(ms(0), account, 0, 0, &push, StanzaId(1)));
+        let archived = phone.archived_as(0, &push, "a1");
+        let offline = phone.offline_as(0, &push, StanzaId(1));
+        for verdict in [unacked, archived, offline] {
+            assert_eq!(verdict, Verdict::Silent(Silence::IsPush));
+        }
+    }
+    assert_eq!(phone.engine.deadline(), None);
 }
 
 mod choices {

@@ -18,7 +18,7 @@ use crate::engine::{
     Account, Connection, Decision, Engine, PushId, Registration, Session, Silence, Ticket, Verdict,
     normalised,
 };
-use crate::stanza::{self, Attr, Element, Facts, Importance, StanzaId, may_be_call, queued_id};
+use crate::stanza::{self, Facts, Importance, StanzaId, may_be_call, queued_id};
 use crate::wire::publish::{is_xml_text, xml_text};
 
 /// The longest message text that goes into a notification, in bytes.
@@ -299,7 +299,6 @@ struct Queue<'a, 'f> {
     record: &'a TableRef<'f>,
     account: &'a Account<'a>,
     session: usize,
-    host: &'a str,
     new_id: NewId<'a>,
     now: Duration,
     meeting: Meeting,
@@ -336,7 +335,6 @@ fn queue(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply> {
             record,
             account: &account,
             session: own,
-            host,
             new_id: NewId::of(user, host, identifier, &session, &sessions),
             now: now(),
             meeting: Meeting::default(),
@@ -429,9 +427,6 @@ impl Queue<'_, '_> {
         };
         self.table.with_entry(index, |table| {
             Stanza::with(table, |stanza| {
-                if is_own_push(engine, stanza, self.host) {
-                    return self.meeting.note(identifier, Silence::OwnPush.reason());
-                }
                 let known = recognise(engine, table, stanza, &self.new_id);
                 self.meeting.mark(index, known);
                 let Known { facts, id, .. } = &known;
@@ -515,16 +510,6 @@ impl Meeting {
             unread,
         }
     }
-}
-
-/// A user of this server may name another one as push service. If that one hibernates, the push
-/// itself must not be a reason for a push, and so on for ever.
-fn is_own_push(engine: &Engine<RegistryKey>, stanza: &Stanza<'_>, host: &str) -> bool {
-    stanza.name() == "iq"
-        && stanza.attr(Attr::From) == Some(host)
-        && stanza
-            .attr(Attr::Id)
-            .is_some_and(|id| engine.is_in_flight(id))
 }
 
 /// How stanzas without an identity get one.

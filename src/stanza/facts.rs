@@ -16,6 +16,10 @@ mod ns {
     pub const OOB: &str = "jabber:x:oob";
     pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
     pub const PGP: &str = "jabber:x:encrypted";
+    pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
+    pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+    pub const PUSH: &str = "urn:xmpp:push:0";
+    pub const PUSH_2: &str = "urn:xmpp:push2:0";
     pub const SFS: &str = "urn:xmpp:sfs:0";
     pub const SID: &str = "urn:xmpp:sid:0";
     pub const STICKERS: &str = "urn:xmpp:stickers:0";
@@ -30,13 +34,15 @@ const OMEMO: [&str; 4] = [
 ];
 
 /// The names of all children that matter.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "body",
     "delay",
     "encrypted",
     "encryption",
+    "event",
     "file-sharing",
     "invite",
+    "notification",
     "openpgp",
     "propose",
     "stanza-id",
@@ -91,6 +97,8 @@ pub struct Facts {
     pub importance: Importance,
     /// It is a `<message/>`.
     pub message: bool,
+    /// It is itself a push notification, or a node's news of one.
+    pub push: bool,
     /// What it is recognised by. `None` for one that carries neither an archive id nor
     /// an `id`: only the very same table is the same stanza then.
     pub id: Option<StanzaId>,
@@ -110,9 +118,10 @@ impl Facts {
         with_message(stanza, account, |message, sent| {
             Some(read_message(message, account, key, sent))
         })
-        .unwrap_or(Self {
+        .unwrap_or_else(|| Self {
             importance: Importance::Unimportant,
             message: false,
+            push: stanza.name() == "iq" && is_publish(stanza),
             id: None,
             content: None,
             redelivered: false,
@@ -172,6 +181,27 @@ pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<Sta
     stamp.map(|stamp| StanzaId(key.hash_one((account, content.finish(), stamp))))
 }
 
+/// Whether an IQ publishes a notification (XEP-0357 section 7).
+fn is_publish<E: Element>(iq: &E) -> bool {
+    iq.find_named(&["pubsub"], |pubsub| {
+        (pubsub.ns() == ns::PUBSUB && has_notification(pubsub, "publish")).then_some(())
+    })
+    .is_some()
+}
+
+/// Whether there is a notification (XEP-0357) in an item of `list`.
+fn has_notification<E: Element>(parent: &E, list: &str) -> bool {
+    parent
+        .find_named(&[list], |list| {
+            list.find_named(&["item"], |item| {
+                item.find_named(&["notification"], |notification| {
+                    (notification.ns() == ns::PUSH).then_some(())
+                })
+            })
+        })
+        .is_some()
+}
+
 /// Whether the body of a message is a fallback for encrypted content (XEP-0380).
 pub(super) fn is_encrypted<E: Element>(message: &E) -> bool {
     message
@@ -227,6 +257,7 @@ struct Children {
     encryption: bool,
     /// OMEMO for the sake of its keys (XEP-0384): a body or the name beside it shows nothing.
     keys: bool,
+    push: bool,
     redelivered: bool,
     subject: bool,
 }
@@ -240,6 +271,7 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
     Facts {
         importance: importance_of(kind, &children, sent),
         message: true,
+        push: children.push,
         id: children.archive_id.or_else(|| id.and(content)),
         content,
         redelivered: children.redelivered,
@@ -318,6 +350,8 @@ fn read_child<E: Element>(
             }
         }
         ("encryption", ns::EME) => found.encryption = true,
+        ("notification", ns::PUSH_2) => found.push = true,
+        ("event", ns::PUBSUB_EVENT) => found.push |= has_notification(child, "items"),
         ("stanza-id", ns::SID) if child.attr(Attr::By) == Some(account) => {
             if let (Some(id), Some(key)) = (child.attr(Attr::Id), key) {
                 found.archive_id = Some(StanzaId::archived(id, key));

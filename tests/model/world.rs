@@ -690,6 +690,7 @@ impl World {
         Facts {
             importance,
             message: true,
+            push: false,
             id: if archived {
                 Some(StanzaId::archived(
                     &format!("archive-{message}"),

@@ -129,6 +129,44 @@ fn names_are_in_order() {
     assert!(IMPORTANT_NAMES.is_sorted());
 }
 
+const NOTIFICATION: &str =
+    "<item><notification xmlns='urn:xmpp:push:0'><x xmlns='jabber:x:data'/></notification></item>";
+
+#[test]
+fn a_push_is_recognised_whoever_sent_it() {
+    let iq = |kind: &str, ns: &str, publish: &str| {
+        facts(&format!(
+            "<iq from='away.test' type='{kind}' id='1'><pubsub xmlns='{ns}'>{publish}</pubsub></iq>"
+        ))
+        .push
+    };
+    let publish = format!("<publish node='n'>{NOTIFICATION}</publish><publish-options/>");
+    assert!(iq("set", ns::PUBSUB, &publish));
+    assert!(iq("error", ns::PUBSUB, &publish), "as it comes back");
+    assert!(!iq("set", "urn:x", &publish));
+    assert!(!iq("set", ns::PUBSUB, NOTIFICATION));
+    let other = publish.replace("urn:xmpp:push:0", "urn:x");
+    assert!(!iq("set", ns::PUBSUB, &other));
+
+    let event = format!("<event xmlns='{}'><items node='n'>", ns::PUBSUB_EVENT);
+    for (children, push) in [
+        (format!("{event}{NOTIFICATION}</items></event>"), true),
+        (
+            format!("{event}{NOTIFICATION}</items></event><body>b</body>"),
+            true,
+        ),
+        (format!("{event}<item/></items></event>"), false),
+        ("<notification xmlns='urn:xmpp:push2:0'/>".into(), true),
+        ("<notification xmlns='urn:x'/>".into(), false),
+        ("<body>hi</body>".into(), false),
+    ] {
+        let message = format!("<message from='away.test'>{children}</message>");
+        assert_eq!(facts(&message).push, push, "{children}");
+        let carbon = carbon("received", ACCOUNT, &children);
+        assert_eq!(facts(&carbon).push, push, "{children}");
+    }
+}
+
 /// Children that make a message what it is, and some that look like them.
 const CHILDREN: [&str; 27] = [
     "<body>hi</body>",
