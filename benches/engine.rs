@@ -203,7 +203,10 @@ fn events(c: &mut Criterion) {
             let identifier = host.users[user].1.clone();
             let live = Session {
                 identifier: Some(&identifier),
-                connection: Connection::Live { ack_overdue: false },
+                connection: Connection::Live {
+                    ack_overdue: false,
+                    available: true,
+                },
             };
             black_box(host.archived(user, &[live], &chat));
         });

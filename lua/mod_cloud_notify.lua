@@ -757,14 +757,26 @@ end
 
 -- Rule (c): offline storage, and groupchat messages to the bare JID
 
-local function on_offline(event)
+local meet_offline = guarded(function (event, is_room)
 	local stanza = event.stanza;
 	local user = event.username or jid.node(stanza.attr.to) or event.origin.username;
 	local records = user and get_records(user);
 	if not records then return; end
 	read_queues(user);
-	local reply = engine_offline(user, records, user_sessions(user), stanza);
+	local reply = engine_offline(user, records, user_sessions(user), stanza, is_room);
 	if reply then carry_out(user, reply, stanza, records); end
+end);
+
+-- Only what has been taken: the sender gets the rest back
+local function on_offline(handlers, name, event)
+	local taken = handlers(name, event);
+	if taken then meet_offline(event, false); end
+	return taken;
+end
+
+-- It is taken by nobody, and reaches no session
+local function on_room_message(event)
+	meet_offline(event, true);
 end
 
 -- Anybody may ask for a push without a stanza
@@ -969,8 +981,8 @@ module:hook("smacks-hibernation-start", guarded(on_hibernation_start));
 module:hook("smacks-hibernation-stanza-queued", guarded(on_hibernation_stanza));
 module:hook("smacks-hibernation-end", guarded(on_hibernation_end));
 module:hook("archive-message-added", on_archived);
-module:hook("message/offline/handle", guarded(on_offline), 1);
-module:hook("message/bare/groupchat", guarded(on_offline), 1);
+module:wrap_event("message/offline/handle", on_offline);
+module:hook("message/bare/groupchat", on_room_message, 1);
 module:hook("cloud-notify-ping", guarded(on_ping));
 module:hook("s2sin-established", guarded(on_s2s_established));
 module:hook("s2sout-established", guarded(on_s2s_established));

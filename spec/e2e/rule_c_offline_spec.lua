@@ -23,6 +23,16 @@ local hosts = [[
 	VirtualHost "archive.test"
 		modules_enabled = { "mam" }
 
+	VirtualHost "nothing.test"
+		modules_disabled = { "offline"; "s2s"; "s2s_auth_certs" }
+
+	VirtualHost "only-archive.test"
+		modules_enabled = { "mam" }
+		modules_disabled = { "offline"; "s2s"; "s2s_auth_certs" }
+
+	VirtualHost "faulty.test"
+		storage = { offline = "faulty" }
+
 	VirtualHost "without.test"
 		modules_disabled = { "cloud_notify"; "s2s"; "s2s_auth_certs" }
 ]];
@@ -93,11 +103,14 @@ for _, version in ipairs(prosody.versions) do
 				assert.same({ "Hello" }, phones.stored_messages(phone));
 			end);
 
-			it("does not push to a live device " .. what, function ()
-				local phone = phones.new(push, { presence = presence });
-				rosa:message({ to = phone.jid; body = "Hello" });
-				assert.same({}, pushed(phone));
-				assert.same({ "Hello" }, phones.stored_messages(phone));
+			it("pushes to a live device " .. what, function ()
+				for _, host in ipairs({ "home.test"; "archive.test"; "only-archive.test" }) do
+					local phone = phones.new(push, { presence = presence; host = host });
+					rosa:message({ to = phone.jid; body = "Hello" });
+					assert.same({ important }, pushed(phone));
+					phone:cut();
+					assert.same({ important }, pushed(phone));
+				end
 			end);
 
 			it("pushes for a call to a live device " .. what, function ()
@@ -114,6 +127,17 @@ for _, version in ipairs(prosody.versions) do
 				end
 			end);
 		end
+
+		it("pushes to a live device that is unavailable again", function ()
+			local phone = phones.new(push);
+			phone:send(st.presence({ type = "unavailable" }));
+			phone:ping();
+			rosa:message({ to = phone.jid; body = "Hello" });
+			assert.same({ important }, pushed(phone));
+			phone:available();
+			phone:expect({ body = "Hello" });
+			assert.same({ important }, pushed(phone));
+		end);
 
 		it("does not push for what reaches a session", function ()
 			local phone = phones.away(push);
@@ -191,10 +215,10 @@ for _, version in ipairs(prosody.versions) do
 				assert.same({ important }, pushed(phone));
 			end);
 
-			it("does not push to a live device", function ()
+			it("pushes to a live device, which does not receive it", function ()
 				local phone = phones.new(push);
 				send_from_room(hello(phone.jid));
-				assert.same({}, pushed(phone));
+				assert.same({ important }, pushed(phone));
 			end);
 
 			it("pushes where there is an archive, too", function ()
@@ -231,6 +255,87 @@ for _, version in ipairs(prosody.versions) do
 				assert.equal("service-unavailable", select(2, answer:get_error()));
 				push:expect_none();
 			end);
+		end);
+
+		describe("with a message that offline storage does not take", function ()
+			local function expect_bounced(id)
+				local bounced = rosa:expect({ name = "message"; type = "error"; id = id });
+				assert.equal("service-unavailable", select(2, bounced:get_error()));
+			end
+
+			-- Another module's handler, until the test is over.
+			local function hook(code, priority)
+				server:eval([[
+					local code, priority = ...;
+					local handler = assert(load("return function (event) " .. code .. " end"))();
+					hosts["home.test"].events.add_handler("message/offline/handle", handler, priority);
+					prosody.spec_handler = handler;
+				]], code, priority);
+				finally(function ()
+					server:eval([[hosts["home.test"].events.remove_handler("message/offline/handle", prosody.spec_handler);]]);
+				end);
+			end
+
+			it("does not push where there is none", function ()
+				local phone = phones.away(push, { host = "nothing.test" });
+				expect_bounced(rosa:message({ to = phone.jid; body = "Hello" }).attr.id);
+				assert.same({}, pushed(phone));
+			end);
+
+			it("does not push where its store fails", function ()
+				local phone = phones.away(push, { host = "faulty.test" });
+				local function fail(how)
+					server:eval([[
+						module("faulty.test", "storage_faulty"):shared("failing")["offline/append"] = ...;
+					]], how);
+				end
+				fail("error");
+				expect_bounced(rosa:message({ to = phone.jid; body = "Hello" }).attr.id);
+				assert.same({}, pushed(phone));
+				fail(nil);
+				rosa:message({ to = phone.jid; body = "Hello again" });
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("does not push where a module declines", function ()
+				hook([[if event.stanza:get_child("no-store", "urn:xmpp:hints") then return false; end]], 0);
+				local phone = phones.away(push);
+				expect_bounced(rosa:message({ to = phone.jid; body = "Hello"; payloads.hint("no-store") }).attr.id);
+				assert.same({}, pushed(phone));
+				rosa:message({ to = phone.jid; body = "Hello" });
+				assert.same({ important }, pushed(phone));
+			end);
+
+			it("pushes where another module takes it", function ()
+				hook([[return true;]], 100);
+				local phone = phones.away(push);
+				rosa:message({ to = phone.jid; body = "Hello" });
+				assert.same({ important }, pushed(phone));
+				assert.same({}, phones.stored_messages(phone));
+			end);
+
+			it("leaves errors to whom they belong", function ()
+				hook([[error("of its own", 0);]], 100);
+				local phone = phones.away(push);
+				local results = { server:eval([[
+					local username = ...;
+					return pcall(hosts["home.test"].events.fire_event, "message/offline/handle", {
+						username = username;
+						stanza = st.message({ to = username .. "@home.test"; type = "chat" }, "Hello");
+					});
+				]], phone.username) };
+				assert.same({ false; "of its own" }, results);
+				assert.same({}, pushed(phone));
+			end);
+		end);
+
+		it("stops when the module is unloaded", function ()
+			local phone = phones.away(push);
+			server:unload_module("cloud_notify", "home.test");
+			finally(function () server:load_module("cloud_notify", "home.test"); end);
+			rosa:message({ to = phone.jid; body = "Hello" });
+			assert.same({}, pushed(phone));
+			assert.same({ "Hello" }, phones.stored_messages(phone));
 		end);
 
 		it("goes on after a reload of the module", function ()

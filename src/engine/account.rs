@@ -43,6 +43,9 @@ pub enum Connection {
     Live {
         /// The client has not answered a request for acknowledgement (XEP-0198) in time.
         ack_overdue: bool,
+        /// It has sent presence, with a priority of zero or more (RFC 6121 section 8.5.2): it receives
+        /// what is sent to the bare JID.
+        available: bool,
     },
     /// Connection gone, resumable (XEP-0198).
     Hibernated,
@@ -54,7 +57,37 @@ impl Account<'_> {
     /// Whether a session of the registration is live, with no acknowledgement overdue.
     pub fn is_online(&self, identifier: &str) -> bool {
         self.has(identifier, |connection| {
-            matches!(connection, Connection::Live { ack_overdue: false })
+            matches!(
+                connection,
+                Connection::Live {
+                    ack_overdue: false,
+                    ..
+                }
+            )
+        })
+    }
+
+    /// Whether a session of the registration is live and available, with no acknowledgement overdue.
+    pub fn is_receiving(&self, identifier: &str) -> bool {
+        self.has(identifier, |connection| {
+            connection
+                == Connection::Live {
+                    ack_overdue: false,
+                    available: true,
+                }
+        })
+    }
+
+    /// Whether a session of the registration is live and available.
+    pub fn is_available(&self, identifier: &str) -> bool {
+        self.has(identifier, |connection| {
+            matches!(
+                connection,
+                Connection::Live {
+                    available: true,
+                    ..
+                }
+            )
         })
     }
 

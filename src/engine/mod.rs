@@ -3,8 +3,8 @@
 //! The engine knows nothing of Lua, sockets, clocks or storage. Its caller
 //!
 //! 1. hands it what happens ([`Engine::unacked`], [`Engine::archived`], [`Engine::offline`],
-//!    [`Engine::ping`], [`Engine::answered`]) with the current time and with what the account
-//!    looks like at that moment ([`Account`]);
+//!    [`Engine::room`], [`Engine::ping`], [`Engine::answered`]) with the current time and with what the
+//!    account looks like at that moment ([`Account`]);
 //! 2. carries out the [`Verdict`] on each registration: publishes for a [`Verdict::Push`], and hands
 //!    the stanza over with [`Engine::keep`], in case it has to be pushed again; for a
 //!    [`Verdict::Hold`] it hands it over with [`Engine::hold`];
@@ -216,6 +216,13 @@ struct Met<'a> {
     alias: Option<StanzaId>,
 }
 
+impl<'a> Met<'a> {
+    fn new(facts: &'a Facts, id: StanzaId) -> Self {
+        let alias = None;
+        Self { facts, id, alias }
+    }
+}
+
 /// The first copy of a note to self, as the archive announced it.
 struct Echo {
     account: u64,
@@ -332,11 +339,7 @@ impl<S> Engine<S> {
             Rule::Unacked { session },
             account,
             registration,
-            Met {
-                facts,
-                id,
-                alias: None,
-            },
+            Met::new(facts, id),
         )
     }
 
@@ -364,7 +367,7 @@ impl<S> Engine<S> {
         self.meet_all(now, Rule::Archived, account, Met { facts, id, alias })
     }
 
-    /// Rule (c): a stanza that goes to offline storage, or a groupchat message to the bare JID.
+    /// Rule (c): a stanza that offline storage has taken.
     pub fn offline(
         &mut self,
         now: Duration,
@@ -372,16 +375,18 @@ impl<S> Engine<S> {
         facts: &Facts,
         id: StanzaId,
     ) -> Vec<Decision> {
-        self.meet_all(
-            now,
-            Rule::Offline,
-            account,
-            Met {
-                facts,
-                id,
-                alias: None,
-            },
-        )
+        self.meet_all(now, Rule::Offline, account, Met::new(facts, id))
+    }
+
+    /// Rule (c): a groupchat message to the bare JID, which no session receives.
+    pub fn room(
+        &mut self,
+        now: Duration,
+        account: &Account<'_>,
+        facts: &Facts,
+        id: StanzaId,
+    ) -> Vec<Decision> {
+        self.meet_all(now, Rule::Room, account, Met::new(facts, id))
     }
 
     /// Rule (a): why there is no push for any stanza of `account.sessions[session]`'s queue.
@@ -533,7 +538,14 @@ impl<S> Engine<S> {
         let is_spoken_for = cause == Cause::Window
             && device.spoke_since(waiting.since)
             && !(registration.content && waiting.is_important());
-        if account.is_online(registration.identifier) {
+        let is_there = match cause {
+            Cause::Window => account.is_online(registration.identifier),
+            // Rule (c) pushes to devices that are live, but not available.
+            Cause::Rate | Cause::Debt | Cause::Suspension => {
+                account.is_receiving(registration.identifier)
+            }
+        };
+        if is_there {
             // It gets the stanzas by its session; should that die before, they are met again.
             self.leave_waiting(key);
             return None;

@@ -13,8 +13,10 @@ pub enum Rule {
     },
     /// Rule (b): stored in the user's archive.
     Archived,
-    /// Rule (c): goes to offline storage, or a groupchat message to the bare JID.
+    /// Rule (c): in offline storage.
     Offline,
+    /// Rule (c): a groupchat message to the bare JID.
+    Room,
 }
 
 /// Why there is no push.
@@ -66,6 +68,7 @@ pub(super) fn silence(
         _ if facts.importance == Importance::Urgent => None,
         Rule::Archived => archived(account, identifier),
         Rule::Offline => offline(account, identifier),
+        Rule::Room => None,
     }
 }
 
@@ -80,7 +83,7 @@ pub(super) fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Op
             && session.identifier == Some(identifier)
             && match session.connection {
                 // Of two with an overdue acknowledgement, neither proves the device alive.
-                Connection::Live { ack_overdue } => !(overdue && ack_overdue),
+                Connection::Live { ack_overdue, .. } => !(overdue && ack_overdue),
                 Connection::Hibernated | Connection::Gone => false,
             }
     });
@@ -98,8 +101,8 @@ pub(super) fn archived(account: &Account<'_>, identifier: &str) -> Option<Silenc
     }
 }
 
-/// Rule (c): registrations without a live session. What goes to offline storage is in
-/// no stream management queue, so a hibernated session does not learn of it.
+/// Rule (c): registrations without a session that is live and available, for no other receives what
+/// goes to offline storage. It is in no stream management queue, so a hibernated one does not learn of it.
 fn offline(account: &Account<'_>, identifier: &str) -> Option<Silence> {
-    account.is_live(identifier).then_some(Silence::Online)
+    account.is_available(identifier).then_some(Silence::Online)
 }

@@ -20,14 +20,31 @@ fn ms(ms: u64) -> Duration {
 fn live() -> Session<'static> {
     Session {
         identifier: Some(ID),
-        connection: Connection::Live { ack_overdue: false },
+        connection: Connection::Live {
+            ack_overdue: false,
+            available: true,
+        },
+    }
+}
+
+/// No presence, or a negative priority.
+fn unavailable() -> Session<'static> {
+    Session {
+        identifier: Some(ID),
+        connection: Connection::Live {
+            ack_overdue: false,
+            available: false,
+        },
     }
 }
 
 fn overdue() -> Session<'static> {
     Session {
         identifier: Some(ID),
-        connection: Connection::Live { ack_overdue: true },
+        connection: Connection::Live {
+            ack_overdue: true,
+            available: true,
+        },
     }
 }
 
@@ -424,12 +441,64 @@ mod rules_b_and_c {
     }
 
     #[test]
-    fn offline_storage_is_a_reason_for_all_but_live_devices() {
-        for sessions in [vec![], vec![gone()], vec![hibernated()]] {
+    fn offline_storage_is_a_reason_for_all_that_do_not_receive() {
+        let away = [
+            vec![],
+            vec![gone()],
+            vec![hibernated()],
+            vec![unavailable()],
+            vec![unavailable(), hibernated()],
+        ];
+        for sessions in away {
             pushed(Phone::new(sessions).offline(0, Important, 1));
         }
-        let verdict = Phone::new(vec![live()]).offline(0, Important, 1);
-        assert_eq!(verdict, Verdict::Silent(Silence::Online));
+        for sessions in [
+            vec![live()],
+            vec![overdue()],
+            vec![gone(), live()],
+            vec![unavailable(), live()],
+        ] {
+            let verdict = Phone::new(sessions).offline(0, Important, 1);
+            assert_eq!(verdict, Verdict::Silent(Silence::Online));
+        }
+    }
+
+    #[test]
+    fn a_room_message_to_the_bare_jid_is_a_reason_for_all_once() {
+        for sessions in [
+            vec![],
+            vec![hibernated()],
+            vec![live()],
+            vec![unavailable()],
+        ] {
+            let mut phone = Phone::new(sessions);
+            let mut room = |id| {
+                phone.ask(|engine, account| {
+                    let facts = facts(Important, id);
+                    let mut decisions = engine.room(ms(0), account, &facts, StanzaId(id));
+                    decisions.remove(0).verdict
+                })
+            };
+            pushed(room(1));
+            assert_eq!(room(1), Verdict::Silent(Silence::AlreadyPushed));
+        }
+    }
+
+    #[test]
+    fn what_is_owed_goes_to_a_live_device_that_does_not_receive() {
+        for (sessions, expected) in [(vec![unavailable()], true), (vec![live()], false)] {
+            let mut phone = Phone::new(vec![]);
+            let push = pushed(phone.offline(0, Important, 1)).to_string();
+            let busy = Answer::Error {
+                kind: Some("wait"),
+                condition: Some("resource-constraint"),
+            };
+            phone.engine.answered(ms(0), &push, "push.test", busy);
+            phone.sessions = sessions;
+            let due = phone.engine.deadline().map(|at| at.as_millis()).unwrap();
+            let released = phone.at(u64::try_from(due).unwrap() + 1);
+            assert_eq!(released.is_some(), expected);
+        }
     }
 
     #[test]

@@ -174,14 +174,22 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     )
 }
 
-/// `offline(user, records, sessions, stanza)`: rule (c).
+/// `offline(user, records, sessions, stanza, room)`: rule (c); `room` says that it is a room's message
+/// to the bare JID.
 pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    let ask = if frame.is_set(4) {
+        Engine::room
+    } else {
+        Engine::offline
+    };
     all_registrations(
         state,
         host,
         frame,
         |_| None,
-        |state, account, known| state.engine.offline(now(), account, &known.facts, known.id),
+        |state, account, Known { facts, id, .. }| {
+            ask(&mut state.engine, now(), account, facts, *id)
+        },
     )
 }
 
@@ -634,7 +642,12 @@ fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
     } else {
         // mod_smacks clears the timer when it runs out, and sets it with the next request.
         let ack_overdue = session.is_set(Key::AwaitingAck) && !session.is_set(Key::DelayedAckTimer);
-        Connection::Live { ack_overdue }
+        let available = session.has_table(Key::Presence)
+            && session.integer(Key::Priority).is_some_and(|it| it >= 0);
+        Connection::Live {
+            ack_overdue,
+            available,
+        }
     };
     Some(Session {
         identifier,

@@ -42,6 +42,8 @@ keys! {
     Jid = "jid",
     Name = "name",
     Node = "node",
+    Presence = "presence",
+    Priority = "priority",
     PushId = "_push_id",
     PushIdentifier = "push_identifier",
     PushSettings = "push_settings",

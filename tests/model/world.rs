@@ -138,6 +138,8 @@ pub struct World {
     missed: Vec<Missed>,
     /// The event that is being handled is an overdue acknowledgement.
     overdue: bool,
+    /// It is that offline storage has taken something, or what is pushed has waited.
+    stored: bool,
 }
 
 impl World {
@@ -158,6 +160,7 @@ impl World {
             given_up: Vec::new(),
             missed: Vec::new(),
             overdue: false,
+            stored: false,
         }
     }
 
@@ -310,8 +313,9 @@ impl World {
     }
 
     fn offline(&mut self, message: usize) {
+        self.stored = true;
         for device in 0..3 {
-            if self.enabled[device] && !self.is_live(device) {
+            if self.enabled[device] && !self.is_available(device) {
                 self.miss(device, message);
             }
         }
@@ -320,6 +324,7 @@ impl World {
             engine.offline(now, account, &facts, id)
         });
         self.carry_out(message, decisions);
+        self.stored = false;
     }
 
     fn unacked_queue(&mut self, client: usize) {
@@ -371,6 +376,7 @@ impl World {
                 connection: if client.live {
                     Connection::Live {
                         ack_overdue: client.ack_overdue,
+                        available: client.available,
                     }
                 } else {
                     Connection::Hibernated
@@ -421,10 +427,12 @@ impl World {
         );
         let urgent =
             about.is_some_and(|about| self.messages[about].importance == Importance::Urgent);
-        assert!(
-            urgent || self.overdue || !self.is_online(device),
-            "none to a live device"
-        );
+        let is_there = if self.stored {
+            self.is_receiving(device)
+        } else {
+            self.is_online(device)
+        };
+        assert!(urgent || self.overdue || !is_there, "none to a live device");
         if about.is_some_and(|about| self.messages[about].muted) {
             self.engine.vetoed(self.now, id);
             return;
@@ -591,11 +599,13 @@ impl World {
                 });
                 if let Some(released) = released {
                     // Rule (a) has let it wait, so an overdue acknowledgement may still be.
-                    assert!(!self.is_online(device), "none to a live device");
+                    assert!(!self.is_receiving(device), "none to a live device");
                     if let Some(message) = released.stanza {
                         self.engine.keep(released.id, message);
                     }
+                    let stored = std::mem::replace(&mut self.stored, true);
                     self.sent(released.id, device, released.stanza, released.importance);
+                    self.stored = stored;
                 }
             }
         }
@@ -618,7 +628,7 @@ impl World {
         if self.messages[message].muted {
             return;
         }
-        let still = !self.is_live(device);
+        let still = self.stored || !self.is_live(device);
         let known = self
             .missed
             .iter_mut()
@@ -726,6 +736,19 @@ impl World {
         self.clients
             .iter()
             .any(|client| client.device == device && client.live)
+    }
+
+    fn is_available(&self, device: usize) -> bool {
+        self.clients
+            .iter()
+            .any(|client| client.device == device && client.live && client.available)
+    }
+
+    /// It gets what is sent to the bare JID.
+    fn is_receiving(&self, device: usize) -> bool {
+        self.clients.iter().any(|client| {
+            client.device == device && client.live && client.available && !client.ack_overdue
+        })
     }
 
     fn is_online(&self, device: usize) -> bool {

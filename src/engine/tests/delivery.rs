@@ -1316,7 +1316,10 @@ fn a_service_that_owes_nothing_more_is_forgotten() {
                 .unwrap();
             let s = Session {
                 identifier: Some(reg.identifier),
-                connection: Connection::Live { ack_overdue: false },
+                connection: Connection::Live {
+                    ack_overdue: false,
+                    available: true,
+                },
             };
             let acc = Account {
                 user: USER,
