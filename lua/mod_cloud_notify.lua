@@ -16,7 +16,7 @@ local st = prosody_require "util.stanza";
 local timer = prosody_require "util.timer";
 
 local math_max, os_date, os_time = math.max, os.date, os.time;
-local next, pairs, pcall, tostring, type, xpcall = next, pairs, pcall, tostring, type, xpcall;
+local ipairs, next, pairs, pcall, tostring, type, xpcall = ipairs, next, pairs, pcall, tostring, type, xpcall;
 local traceback = debug.traceback;
 
 local version = "0.1.0"; -- That of the native library
@@ -63,7 +63,7 @@ end
 
 local native = load_native();
 local engine = native.open(host, st.stanza_mt, st.deserialize);
-local engine_archived, engine_offline, engine_unacked, engine_read = engine:readers();
+local engine_archived, engine_offline, engine_unacked, engine_read, engine_undelivered = engine:readers();
 
 -- Options
 
@@ -755,6 +755,71 @@ local function on_archived(event)
 	if recipient == nil or recipient == event.for_user then meet_archived(event); end
 end
 
+-- What a session has not acknowledged that ends without hibernating. If it makes way for one that binds the
+-- same resource, it is known only afterwards whether the device is away.
+
+local undelivered = {};
+local binding_user;
+
+local meet_undelivered = guarded(function (user, stanza, only)
+	local records = get_records(user);
+	if only then records = records and { [only] = records[only] }; end
+	if not records then return; end
+	read_queues(user);
+	local reply = engine_undelivered(user, records, user_sessions(user), stanza);
+	if reply then carry_out(user, reply, stanza, records); end
+end);
+
+local function meet_all_undelivered()
+	local all = undelivered;
+	undelivered = {};
+	for _, one in ipairs(all) do meet_undelivered(one.user, one.stanza, one.only); end
+end
+
+local function on_undelivered(event)
+	local session, stanza = event.session, event.stanza;
+	local user, identifier = session.username, get_registration(session);
+	if not user or stanza.name ~= "message" or not get_records(user) then return; end
+	-- One that has hibernated is a matter of rule (a), and only of its own device
+	if session.hibernating and not identifier then return; end
+	undelivered[#undelivered + 1] = { user = user; stanza = stanza; only = session.hibernating and identifier };
+	if user ~= binding_user then
+		meet_all_undelivered();
+	elseif not undelivered[2] then
+		module:add_timer(0, meet_all_undelivered); -- It may not be bound after all
+	end
+end
+
+local function on_resource_binding(event)
+	binding_user = event.session.username;
+end
+
+local function on_resource_bound()
+	binding_user = nil;
+	meet_all_undelivered();
+end
+
+-- What a device has received, its user's other sessions may not acknowledge before they end
+local function on_resource_unbind(event)
+	local session = event.session;
+	local user = session.username;
+	-- mod_smacks has set the first to false where something is not acknowledged
+	local is_available = session.presence and (session.priority or -1) >= 0;
+	if not session.smacks or not is_available or not get_registration(session) then return; end
+	for _, other in pairs(user_sessions(user) or no_records) do
+		local queue = other.smacks and other.outgoing_stanza_queue;
+		if queue and queue:count_unacked() > 0 then
+			queue = queue:table();
+			if engine_read(user, session, user_sessions(user), queue) then engine:settle(queue); end
+		end
+	end
+end
+
+-- Nothing reaches the client any more, although the session lives on until it answers
+local function on_session_close(event)
+	event.session.push_stream_closed = true;
+end
+
 -- Rule (c): offline storage, and groupchat messages to the bare JID
 
 local meet_offline = guarded(function (event, is_room)
@@ -945,6 +1010,11 @@ local function save_owed()
 	end
 end
 
+local function on_server_stopped()
+	meet_all_undelivered();
+	save_owed();
+end
+
 local function restore_owed()
 	local ok, owed, err = pcall(owed_store.get, owed_store, nil);
 	if not ok or err then
@@ -976,18 +1046,23 @@ module:hook("iq-set/self/" .. xmlns_push .. ":disable", guarded_request(on_disab
 module:hook("iq/host", guarded(on_answer), 10);
 module:hook("message/bare", guarded(on_message), 10);
 module:hook("resource-bind", guarded(on_resource_bind));
+module:hook("pre-resource-bind", guarded(on_resource_binding), 1000);
+module:hook("resource-bind", guarded(on_resource_bound), -1000); -- Other modules attach sessions there
 module:hook("smacks-ack-delayed", guarded(on_ack_delayed));
 module:hook("smacks-hibernation-start", guarded(on_hibernation_start));
 module:hook("smacks-hibernation-stanza-queued", guarded(on_hibernation_stanza));
 module:hook("smacks-hibernation-end", guarded(on_hibernation_end));
 module:hook("archive-message-added", on_archived);
+module:hook("delivery/failure", guarded(on_undelivered), 1);
+module:hook("pre-session-close", guarded(on_session_close));
+module:hook("resource-unbind", guarded(on_resource_unbind), 1000); -- mod_presence forgets the presence there
 module:wrap_event("message/offline/handle", on_offline);
 module:hook("message/bare/groupchat", on_room_message, 1);
 module:hook("cloud-notify-ping", guarded(on_ping));
 module:hook("s2sin-established", guarded(on_s2s_established));
 module:hook("s2sout-established", guarded(on_s2s_established));
 module:hook_global("host-activated", guarded(on_host_activated));
-module:hook_global("server-stopped", guarded(save_owed));
+module:hook_global("server-stopped", guarded(on_server_stopped));
 module:hook_global("user-deleted", guarded(on_user_deleted));
 module:hook_global("config-reloaded", guarded(configure));
 
@@ -1004,6 +1079,7 @@ if not module.reloading then
 end
 
 function module.unload()
+	meet_all_undelivered();
 	-- After a reload the next instance goes on with what the engine knows
 	if module.reloading then return; end
 	save_owed();

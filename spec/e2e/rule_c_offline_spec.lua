@@ -147,6 +147,22 @@ for _, version in ipairs(prosody.versions) do
 			assert.same({}, pushed(phone));
 		end);
 
+		it("does not push to a device that has acknowledged what another one's session leaves", function ()
+			local phone = phones.new(push);
+			local tablet = phones.new(push, { jid = phone.jid });
+			tablet.withhold_acks = true;
+			rosa:message({ to = phone.jid; body = "Hello" });
+			phone:expect({ body = "Hello" });
+			tablet:expect({ body = "Hello" });
+			phones.acknowledge(phone);
+			phone:close();
+			tablet:cut();
+			phones.expire(tablet);
+			assert.same({ "Hello" }, phones.stored_messages(phone));
+			assert.same({}, pushed(phone));
+			assert.equal(important, pushed(tablet)[1]);
+		end);
+
 		it("does not push for what offline storage gives back", function ()
 			local phone = phones.away(push);
 			local watch = phones.away(push, { jid = phone.jid });

@@ -6,10 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::device::{DeviceKey, Failing};
-use super::pushed::Ids;
 use super::service::{Failure, ServiceChange, ServiceKey, Sign};
 use super::timers::Timer;
-use super::waiting::{Cause, Kept, Until, Waiting};
+use super::waiting::{About, Cause, Kept, Until, Waiting};
 use super::{Due, Engine};
 use crate::stanza::Importance;
 
@@ -132,6 +131,8 @@ pub struct Report {
     pub errors_before: u32,
     /// What has become of the push.
     pub outcome: Outcome,
+    /// It is for a call.
+    pub call: bool,
     /// What has become of the push service with this.
     pub service: Option<ServiceChange>,
 }
@@ -153,8 +154,7 @@ pub(super) struct InFlight<S> {
     pub content: bool,
     /// The registration is suspended, and this is to find out whether it works again.
     pub trial: bool,
-    pub ids: Ids,
-    pub importance: Importance,
+    pub about: About,
     /// What it is for, to be pushed again if need be.
     pub stanza: Option<Kept<S>>,
 }
@@ -198,6 +198,7 @@ impl<S> Engine<S> {
             errors,
             errors_before,
             outcome,
+            call: push.about.call.is_some(),
             service: change,
         };
         let max_errors = self.options.max_errors;
@@ -250,13 +251,13 @@ impl<S> Engine<S> {
         }
         waiting.late = None;
         // What it was for is served; what came later waits on.
-        waiting.remove(late.ids);
-        device.pushed.add(late.ids);
+        waiting.remove(late.about.ids);
+        device.pushed.add(late.about.ids);
         let is_served = waiting.cause == Cause::Debt && waiting.is_served_by(&late);
         if let Until::Answer(second) = waiting.until
             && let Some(push) = self.in_flight.get_mut(&second)
         {
-            push.epoch.take_if(|_| push.ids == late.ids);
+            push.epoch.take_if(|_| push.about.ids == late.about.ids);
         }
         let is_over = is_served || late.trial || waiting.is_empty();
         device.failing = Failing::default();
@@ -275,6 +276,7 @@ impl<S> Engine<S> {
             } else {
                 Outcome::Delivered
             },
+            call: late.about.call.is_some(),
             service: change.or_else(|| self.services.watch(service)),
         })
     }
@@ -289,7 +291,7 @@ impl<S> Engine<S> {
         let attempt = push.attempt(id);
         for other in &device.in_flight {
             if let Some(other) = self.in_flight.get_mut(other)
-                && attempt.speaks_for(other.sent, other.importance)
+                && attempt.speaks_for(other.sent, other.about.importance)
             {
                 other.epoch = None;
             }
@@ -320,6 +322,7 @@ impl<S> Engine<S> {
             self.service_failed(now, id, fault)
         };
         let push = self.take_in_flight(now, id)?;
+        let call = push.about.call.is_some();
         self.nobody_was_woken(id);
         self.owe(now, id, push, fault);
         self.wake(service, now);
@@ -335,6 +338,7 @@ impl<S> Engine<S> {
             } else {
                 Outcome::Failed
             },
+            call,
             service: change.or_else(|| self.services.watch(service)),
         })
     }
@@ -366,12 +370,12 @@ impl<S> Engine<S> {
         }
         if push.epoch.is_some() {
             device.failing.fail(now, push.sent, retry_age);
-            device.pushed.remove(push.ids);
+            device.pushed.remove(push.about.ids);
             let waiting = device
                 .waiting
                 .get_or_insert_with(|| Waiting::new(push.since, Until::Answer(id), Cause::Debt));
             waiting.late = Some(push.attempt(id));
-            waiting.add(push.since, push.ids, push.importance, push.stanza);
+            waiting.add(push.since, push.about, push.stanza);
         } else if !device
             .waiting
             .as_ref()
@@ -471,8 +475,7 @@ pub(super) struct Attempt {
     pub id: PushId,
     pub service: ServiceKey,
     pub sent: Duration,
-    pub ids: Ids,
-    pub importance: Importance,
+    pub about: About,
     pub content: bool,
     pub trial: bool,
 }
@@ -480,7 +483,7 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Whether a device that this push has woken learns of something that came, or was sent, at `at`, too.
     pub fn speaks_for(&self, at: Duration, importance: Importance) -> bool {
-        !self.content && self.sent >= at && self.importance >= importance
+        !self.content && self.sent >= at && self.about.importance >= importance
     }
 }
 
@@ -490,8 +493,7 @@ impl<S> InFlight<S> {
             id,
             service: self.service,
             sent: self.sent,
-            ids: self.ids,
-            importance: self.importance,
+            about: self.about,
             content: self.content,
             trial: self.trial,
         }

@@ -2,9 +2,9 @@
 //!
 //! The engine knows nothing of Lua, sockets, clocks or storage. Its caller
 //!
-//! 1. hands it what happens ([`Engine::unacked`], [`Engine::archived`], [`Engine::offline`],
-//!    [`Engine::room`], [`Engine::ping`], [`Engine::answered`]) with the current time and with what the
-//!    account looks like at that moment ([`Account`]);
+//! 1. hands it what happens ([`Engine::unacked`], [`Engine::archived`], [`Engine::undelivered`],
+//!    [`Engine::offline`], [`Engine::room`], [`Engine::ping`], [`Engine::answered`]) with the current
+//!    time and with what the account looks like at that moment ([`Account`]);
 //! 2. carries out the [`Verdict`] on each registration: publishes for a [`Verdict::Push`], and hands
 //!    the stanza over with [`Engine::keep`], in case it has to be pushed again; for a
 //!    [`Verdict::Hold`] it hands it over with [`Engine::hold`];
@@ -70,14 +70,14 @@ pub use options::{NotifyOn, Options};
 pub use rules::{Rule, Silence};
 pub use service::{FailingService, ServiceChange, ServiceState};
 
-use crate::stanza::{Facts, Importance, Key, StanzaId};
+use crate::stanza::{Call, Facts, Importance, Key, StanzaId};
 use delivery::{Fault, InFlight};
 use device::{Device, DeviceKey, Pace};
 use devices::Devices;
 use pushed::Ids;
 use service::{Next, ServiceKey, Services, Sign};
 use timers::{Timer, Timers};
-use waiting::{Cause, Chosen, Keeper, Until, Waiting};
+use waiting::{About, Cause, Chosen, Keeper, Until, Waiting};
 
 /// How many pushes may wait for an answer, of all devices together and of one user's. One of each device
 /// may always, and calls may take twice a user's share: whoever fills it delays nobody else.
@@ -118,8 +118,7 @@ pub enum Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ticket {
     device: DeviceKey,
-    ids: Ids,
-    importance: Importance,
+    about: About,
     wait: Wait,
     cause: Cause,
 }
@@ -135,7 +134,7 @@ enum Wait {
 impl Ticket {
     /// How much the stanza matters.
     pub fn importance(&self) -> Importance {
-        self.importance
+        self.about.importance
     }
 
     /// Why it has to wait: a phrase for the log.
@@ -367,6 +366,18 @@ impl<S> Engine<S> {
         self.meet_all(now, Rule::Archived, account, Met { facts, id, alias })
     }
 
+    /// Rule (b) again: a stanza in the archive of `account` that a session has not acknowledged which
+    /// has ended without hibernating.
+    pub fn undelivered(
+        &mut self,
+        now: Duration,
+        account: &Account<'_>,
+        facts: &Facts,
+        id: StanzaId,
+    ) -> Vec<Decision> {
+        self.meet_all(now, Rule::Undelivered, account, Met::new(facts, id))
+    }
+
     /// Rule (c): a stanza that offline storage has taken.
     pub fn offline(
         &mut self,
@@ -413,20 +424,21 @@ impl<S> Engine<S> {
         !content && device.is_some_and(|device| device.is_spoken_for(now))
     }
 
-    /// Stanzas that a push has spoken for, without their having been met one by one.
+    /// Stanzas that the device has received, or that a push has spoken for, without their having been met
+    /// one by one.
     pub fn served(
         &mut self,
+        now: Duration,
         user: &str,
         identifier: &str,
         stanzas: impl IntoIterator<Item = (StanzaId, Facts)>,
     ) {
         let key = self.device_key(user, identifier);
-        if let Some(device) = self.devices.get_mut(key) {
-            for (id, facts) in stanzas {
-                device.pushed.add(recognised_by(id, &facts));
-            }
-            self.devices.measure(key);
+        let device = self.device(now, key, user, identifier);
+        for (id, facts) in stanzas {
+            device.pushed.add(recognised_by(id, &facts));
         }
+        self.measure(now, key);
     }
 
     /// A push without a stanza. If there cannot be one now, the device is owed it.
@@ -442,10 +454,10 @@ impl<S> Engine<S> {
         }
         let key = self.device_key(account.user, registration.identifier);
         self.device(now, key, account.user, registration.identifier);
-        let (ids, importance) = ([None, None], Importance::Unimportant);
-        match self.obstacle(now, key, registration, account.user, importance) {
+        let about = About::nothing(Importance::Unimportant);
+        match self.obstacle(now, key, registration, account.user, about.importance) {
             None => {
-                let push = self.push(now, account.user, registration, ids, importance);
+                let push = self.push(now, account.user, registration, about);
                 let id = self.send(key, registration.jid, push);
                 self.measure(now, key);
                 Some(id)
@@ -453,8 +465,7 @@ impl<S> Engine<S> {
             Some((wait, cause)) => {
                 let ticket = Ticket {
                     device: key,
-                    ids,
-                    importance,
+                    about,
                     wait,
                     cause,
                 };
@@ -494,7 +505,7 @@ impl<S> Engine<S> {
         let waiting = device
             .waiting
             .get_or_insert_with(|| Waiting::new(now, Until::Time(now), ticket.cause));
-        waiting.add(now, ticket.ids, ticket.importance, kept);
+        waiting.add(now, ticket.about, kept);
         if !goes_on {
             let until = self.until(now, ticket.device, ticket.wait);
             self.set_until(now, ticket.device, until, ticket.cause);
@@ -530,22 +541,20 @@ impl<S> Engine<S> {
         let device = self.devices.get_mut(key)?;
         let waiting = device
             .waiting
-            .as_ref()
+            .as_mut()
             .filter(|waiting| waiting.is_due(now))?;
+        waiting.end_old_calls(now);
+        let waiting = device.waiting.as_ref()?;
         let cause = waiting.cause;
         let is_too_old = cause == Cause::Debt && now > waiting.latest + self.options.retry_age;
         // A push cannot speak for content that only another one would bring.
         let is_spoken_for = cause == Cause::Window
             && device.spoke_since(waiting.since)
             && !(registration.content && waiting.is_important());
-        let is_there = match cause {
-            Cause::Window => account.is_online(registration.identifier),
-            // Rule (c) pushes to devices that are live, but not available.
-            Cause::Rate | Cause::Debt | Cause::Suspension => {
-                account.is_receiving(registration.identifier)
-            }
-        };
-        if is_there {
+        if waiting
+            .receiver()
+            .is_there(account, registration.identifier)
+        {
             // It gets the stanzas by its session; should that die before, they are met again.
             self.leave_waiting(key);
             return None;
@@ -577,24 +586,23 @@ impl<S> Engine<S> {
         let mut waiting = self.leave_waiting(key)?;
         let Chosen {
             stanza,
-            ids,
-            importance,
+            about,
             since,
-        } = waiting.take_most_important(now)?;
+        } = waiting.take_most_important()?;
         let push = InFlight {
             since,
-            ..self.push(now, account.user, registration, ids, importance)
+            ..self.push(now, account.user, registration, about)
         };
         let id = self.send(key, registration.jid, push);
         if let Some(device) = self.devices.get_mut(key) {
-            device.pushed.add(ids);
+            device.pushed.add(about.ids);
             waiting.until = Until::Answer(id);
             device.waiting = Some(waiting);
         }
         Some(Released {
             id,
             stanza,
-            importance,
+            importance: about.importance,
         })
     }
 
@@ -673,7 +681,7 @@ impl<S> Engine<S> {
         let until = Until::Time(now + wait);
         if device.waiting.is_none() {
             let mut waiting = Waiting::new(now, until, Cause::Suspension);
-            waiting.add(now, [None, None], Importance::Unimportant, None);
+            waiting.add(now, About::nothing(Importance::Unimportant), None);
             device.waiting = Some(waiting);
         }
         self.set_until(now, key, until, Cause::Suspension);
@@ -748,7 +756,7 @@ impl<S> Engine<S> {
             .filter_map(|id| self.in_flight.get(id));
         pushes
             .filter(|push| push.epoch == Some(device.epoch))
-            .map(|push| (push.importance, push.since))
+            .map(|push| (push.about.importance, push.since))
             .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
     }
 
@@ -779,7 +787,7 @@ impl<S> Engine<S> {
         };
         let came = now.saturating_sub(owed.age);
         let mut waiting = Waiting::new(came, Until::Time(due), cause);
-        waiting.add(came, [None, None], owed.importance, None);
+        waiting.add(came, About::nothing(owed.importance), None);
         device.waiting = Some(waiting);
         let mut until = Until::Time(due);
         if !owed.suspended {
@@ -967,6 +975,9 @@ impl<S> Engine<S> {
     ) -> Verdict {
         let registration = &account.registrations[registration];
         let importance = facts.importance;
+        if let Some(end @ Call::Ends(_)) = facts.call {
+            self.end_call(account.user, registration.identifier, end);
+        }
         if !self.options.notify_on.wants(facts) {
             return Verdict::Silent(Silence::NotWanted);
         }
@@ -985,11 +996,16 @@ impl<S> Engine<S> {
             device.pushed.add([Some(id), None]);
             return Verdict::Silent(Silence::AlreadyPushed);
         }
+        let about = About {
+            ids,
+            importance,
+            call: facts.call,
+            receiver: rule.receiver(),
+        };
         let wait = |wait, cause| {
             Verdict::Hold(Ticket {
                 device: key,
-                ids,
-                importance,
+                about,
                 wait,
                 cause,
             })
@@ -1019,7 +1035,7 @@ impl<S> Engine<S> {
         {
             return wait(what, cause);
         }
-        let push = self.push(now, account.user, registration, ids, importance);
+        let push = self.push(now, account.user, registration, about);
         let id = self.send(key, registration.jid, push);
         if let Some(device) = self.devices.get_mut(key) {
             device.pushed.add(ids);
@@ -1029,6 +1045,23 @@ impl<S> Engine<S> {
         }
         self.measure(now, key);
         Verdict::Push(id)
+    }
+
+    /// What is owed is reconsidered by what comes after it: a call that is over does not ring.
+    fn end_call(&mut self, user: &str, identifier: &str, end: Call) {
+        let Some(device) = self.devices.get_mut(self.device_key(user, identifier)) else {
+            return;
+        };
+        if let Some(waiting) = &mut device.waiting {
+            waiting.end_call(end);
+        }
+        for id in &device.in_flight {
+            if let Some(push) = self.in_flight.get_mut(id)
+                && push.about.end_call(end)
+            {
+                push.stanza = None;
+            }
+        }
     }
 
     /// What prevents that a push leaves for a device now, whatever it is for.
@@ -1106,8 +1139,7 @@ impl<S> Engine<S> {
         now: Duration,
         user: &str,
         registration: &Registration<'_>,
-        ids: Ids,
-        importance: Importance,
+        about: About,
     ) -> InFlight<S> {
         InFlight {
             service: self.service_key(registration.jid),
@@ -1119,8 +1151,7 @@ impl<S> Engine<S> {
             deadline: now + self.options.answer_timeout,
             content: registration.content,
             trial: registration.suspended.is_some(),
-            ids,
-            importance,
+            about,
             stanza: None,
         }
     }

@@ -13,10 +13,45 @@ pub enum Rule {
     },
     /// Rule (b): stored in the user's archive.
     Archived,
+    /// Rule (b), for a stanza that is in the archive: not acknowledged by a session that has ended.
+    Undelivered,
     /// Rule (c): in offline storage.
     Offline,
     /// Rule (c): a groupchat message to the bare JID.
     Room,
+}
+
+/// Who learns of a stanza without a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Receiver {
+    /// Any session: it is in its queue, or in the archive.
+    AnySession,
+    /// One that is available with a priority of zero or more gets what offline storage has.
+    AvailableSession,
+    /// Nobody.
+    Nobody,
+}
+
+impl Rule {
+    /// Who learns without a push of what this rule meets.
+    pub(super) fn receiver(self) -> Receiver {
+        match self {
+            Self::Unacked { .. } | Self::Archived | Self::Undelivered => Receiver::AnySession,
+            Self::Offline => Receiver::AvailableSession,
+            Self::Room => Receiver::Nobody,
+        }
+    }
+}
+
+impl Receiver {
+    /// Whether the device has received the stanza meanwhile, or does now.
+    pub(super) fn is_there(self, account: &Account<'_>, identifier: &str) -> bool {
+        match self {
+            Self::AnySession => account.is_online(identifier),
+            Self::AvailableSession => account.is_receiving(identifier),
+            Self::Nobody => false,
+        }
+    }
 }
 
 /// Why there is no push.
@@ -26,12 +61,16 @@ pub enum Silence {
     Online,
     /// The device has a hibernated session: rule (a) takes care of it.
     Hibernated,
-    /// There was a push for this stanza.
+    /// There was a push for this stanza, or the device has received it.
     AlreadyPushed,
     /// An important push has just woken the device.
     SpokenFor,
     /// It is the user's own copy of what went to somebody else.
     NotRecipient,
+    /// It is no longer on its way, and not in the archive.
+    NotArchived,
+    /// It has nothing to show, and its session has ended.
+    Unimportant,
     /// `push_notify_on` leaves it out.
     NotWanted,
     /// It is itself a push: two who name each other as push service would wake each other for ever.
@@ -47,6 +86,8 @@ impl Silence {
             Self::AlreadyPushed => "already pushed",
             Self::SpokenFor => "device has just been woken",
             Self::NotRecipient => "user is not the recipient",
+            Self::NotArchived => "not delivered, and not in the archive",
+            Self::Unimportant => "not delivered, and not important",
             Self::IsPush => "stanza is itself a push",
             Self::NotWanted => "left out by push_notify_on",
         }
@@ -63,7 +104,9 @@ pub(super) fn silence(
     match rule {
         _ if facts.push => Some(Silence::IsPush),
         Rule::Unacked { session } => unacked(account, session, identifier),
-        Rule::Archived if !facts.to_account => Some(Silence::NotRecipient),
+        Rule::Archived | Rule::Undelivered if !facts.to_account => Some(Silence::NotRecipient),
+        Rule::Undelivered if facts.importance < Importance::Important => Some(Silence::Unimportant),
+        Rule::Undelivered => archived(account, identifier),
         // A call must ring even where a connection has died unnoticed.
         _ if facts.importance == Importance::Urgent => None,
         Rule::Archived => archived(account, identifier),

@@ -67,6 +67,7 @@ fn facts(importance: Importance, id: u64) -> Facts {
         importance,
         message: true,
         push: false,
+        call: None,
         id: Some(StanzaId(id)),
         content: Some(StanzaId(id)),
         redelivered: false,
@@ -482,6 +483,56 @@ mod rules_b_and_c {
             pushed(room(1));
             assert_eq!(room(1), Verdict::Silent(Silence::AlreadyPushed));
         }
+    }
+
+    #[test]
+    fn what_an_ended_session_has_not_acknowledged_is_a_reason_for_those_that_are_away() {
+        let undelivered = |phone: &mut Phone, facts: &Facts| {
+            phone.ask(|engine, account| {
+                let mut decisions = engine.undelivered(ms(0), account, facts, StanzaId(1));
+                decisions.remove(0).verdict
+            })
+        };
+        let cases = [
+            (vec![], None),
+            (vec![gone()], None),
+            (vec![gone(), live()], Some(Silence::Online)),
+            (vec![unavailable()], Some(Silence::Online)),
+            (vec![hibernated()], Some(Silence::Hibernated)),
+        ];
+        for importance in [Important, Urgent] {
+            for (sessions, silence) in cases.clone() {
+                let mut phone = Phone::new(sessions);
+                match (undelivered(&mut phone, &facts(importance, 1)), silence) {
+                    (Verdict::Push(_), None) => {
+                        let again = undelivered(&mut phone, &facts(importance, 1));
+                        assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+                        let stored = phone.offline(0, importance, 1);
+                        assert_eq!(stored, Verdict::Silent(Silence::AlreadyPushed));
+                    }
+                    (Verdict::Silent(is), Some(expected)) if is == expected => {}
+                    (verdict, silence) => panic!("{verdict:?} instead of {silence:?}"),
+                }
+            }
+        }
+        let mut phone = Phone::new(vec![]);
+        let verdict = undelivered(&mut phone, &facts(Unimportant, 1));
+        assert_eq!(verdict, Verdict::Silent(Silence::Unimportant));
+        let sent = Facts {
+            to_account: false,
+            ..facts(Important, 1)
+        };
+        let verdict = undelivered(&mut phone, &sent);
+        assert_eq!(verdict, Verdict::Silent(Silence::NotRecipient));
+    }
+
+    #[test]
+    fn what_a_device_has_received_is_no_reason_any_more() {
+        let mut phone = Phone::new(vec![]);
+        let facts = facts(Important, 1);
+        phone.engine.served(ms(0), USER, ID, [(StanzaId(1), facts)]);
+        let verdict = phone.offline(0, Important, 1);
+        assert_eq!(verdict, Verdict::Silent(Silence::AlreadyPushed));
     }
 
     #[test]
@@ -1098,5 +1149,109 @@ mod memory {
         pushed(phone.offline(0, Important, 0));
         let last = phone.offline(0, Important, 1399);
         assert_eq!(last, Verdict::Silent(Silence::AlreadyPushed));
+    }
+}
+
+mod calls {
+    use super::*;
+    use crate::stanza::Call;
+
+    fn call(name: &str, from: &str, id: &str) -> (Facts, Call) {
+        let xml = format!(
+            "<message xmlns='jabber:client' from='{from}' id='{name}-{id}'>\
+             <{name} xmlns='urn:xmpp:jingle-message:0' id='{id}'/></message>"
+        );
+        let message: minidom::Element = xml.parse().unwrap();
+        let facts = Facts::read(&message, "anna@home.test", &crate::stanza::Key::known(1));
+        (facts, facts.call.unwrap())
+    }
+
+    fn phone() -> Phone {
+        let mut phone = Phone::new(vec![]);
+        phone.engine = Engine::with_key(Options::default(), crate::stanza::Key::known(1));
+        phone
+    }
+
+    /// Whether the call that an away phone is owed rings after this has come.
+    fn rings_after(name: &str, from: &str, id: &str) -> bool {
+        let mut phone = phone();
+        let (propose, _) = call("propose", "rosa@home.test/phone", "c1");
+        let push = pushed(phone.offline_as(0, &propose, StanzaId(1)));
+        phone
+            .answer(push, refused("remote-server-timeout"))
+            .unwrap();
+        let (end, _) = call(name, from, id);
+        phone.archived_as(1000, &end, "archive-2");
+        phone.engine.expire(ms(10_000));
+        let released = phone.ask(|engine, account| engine.release(ms(10_000), account, 0));
+        let released = released.expect("that it was missed is owed still");
+        assert_eq!(released.stanza.is_some(), released.importance == Urgent);
+        assert!(released.importance >= Important);
+        released.importance == Urgent
+    }
+
+    #[test]
+    fn one_that_is_over_does_not_ring() {
+        assert!(!rings_after("retract", "rosa@home.test/phone", "c1"));
+        for name in ["proceed", "accept", "reject", "finish"] {
+            assert!(!rings_after(name, "anna@home.test/desk", "c1"), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_call_does_not_end_it() {
+        assert!(rings_after("retract", "rosa@home.test/phone", "c2"));
+        assert!(rings_after("retract", "eve@home.test/phone", "c1"));
+    }
+
+    #[test]
+    fn one_that_ends_while_its_push_is_under_way_does_not_ring_later() {
+        let mut phone = phone();
+        let (propose, _) = call("propose", "rosa@home.test/phone", "c1");
+        let push = pushed(phone.offline_as(0, &propose, StanzaId(1)));
+        let (end, _) = call("retract", "rosa@home.test/phone", "c1");
+        phone.archived_as(1000, &end, "archive-2");
+        phone
+            .answer(push, refused("remote-server-timeout"))
+            .unwrap();
+        phone.engine.expire(ms(10_000));
+        let released = phone
+            .ask(|engine, account| engine.release(ms(10_000), account, 0))
+            .unwrap();
+        assert_eq!((released.stanza, released.importance), (None, Important));
+    }
+}
+
+mod receivers {
+    use super::*;
+
+    /// What is owed to a device by a rule, and whether it is dropped once a session is like that.
+    fn is_dropped(rule: fn(&mut Phone) -> Verdict, session: Session<'static>) -> bool {
+        let mut phone = Phone::new(vec![]);
+        let push = pushed(rule(&mut phone));
+        phone
+            .answer(push, refused("remote-server-timeout"))
+            .unwrap();
+        phone.sessions = vec![session];
+        phone.at(10_000).is_none()
+    }
+
+    #[test]
+    fn what_a_session_brings_need_not_be_pushed() {
+        let archived = |phone: &mut Phone| phone.archived(0, Important, "archive-1");
+        let offline = |phone: &mut Phone| phone.offline(0, Important, 1);
+        let room = |phone: &mut Phone| {
+            phone.ask(|engine, account| {
+                let facts = facts(Important, 1);
+                engine
+                    .room(ms(0), account, &facts, StanzaId(1))
+                    .remove(0)
+                    .verdict
+            })
+        };
+        assert!(is_dropped(archived, live()) && is_dropped(archived, unavailable()));
+        assert!(is_dropped(offline, live()) && !is_dropped(offline, unavailable()));
+        assert!(!is_dropped(room, live()) && !is_dropped(room, unavailable()));
+        assert!(!is_dropped(archived, overdue()) && !is_dropped(offline, overdue()));
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::delivery::{Attempt, PushId};
 use super::pushed::{Ids, Pushed};
+use super::rules::Receiver;
 use super::service::{Place, ServiceKey};
-use crate::stanza::Importance;
+use crate::stanza::{Call, Importance};
 
 /// How many waiting stanzas of a device are kept, for the case that listeners veto the first of
 /// them. The others are only counted.
@@ -77,20 +78,68 @@ pub(super) enum Cause {
     Suspension,
 }
 
+/// What a push is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct About {
+    pub ids: Ids,
+    pub importance: Importance,
+    /// The call that it begins.
+    pub call: Option<Call>,
+    /// Who learns of it without a push.
+    pub receiver: Receiver,
+}
+
+impl About {
+    /// No stanza that is known.
+    pub fn nothing(importance: Importance) -> Self {
+        Self {
+            ids: [None, None],
+            importance,
+            call: None,
+            receiver: Receiver::AnySession,
+        }
+    }
+
+    /// The same, if it is not a call that `end` ends; else that it was missed. Whether it was.
+    pub fn end_call(&mut self, end: Call) -> bool {
+        let is_over = self.call.is_some_and(|call| end.ends(call));
+        if is_over {
+            self.miss_call();
+        }
+        is_over
+    }
+
+    fn miss_call(&mut self) {
+        self.call = None;
+        self.importance = self.importance.min(Importance::Important);
+    }
+
+    /// Both in one, as far as it matters to whoever is told of one of them.
+    fn merge(self, other: Self) -> Self {
+        let more = if other.importance > self.importance {
+            other
+        } else {
+            self
+        };
+        Self {
+            receiver: self.receiver.max(other.receiver),
+            ..more
+        }
+    }
+}
+
 /// One of several stanzas that a push could be for.
 #[derive(Debug)]
 struct Candidate<S> {
     kept: Kept<S>,
-    ids: Ids,
-    importance: Importance,
+    about: About,
     since: Duration,
 }
 
 /// What a push is for.
 pub(super) struct Chosen<S> {
     pub stanza: Option<S>,
-    pub ids: Ids,
-    pub importance: Importance,
+    pub about: About,
     /// When it came.
     pub since: Duration,
 }
@@ -99,8 +148,8 @@ pub(super) struct Chosen<S> {
 #[derive(Debug)]
 pub(super) struct Waiting<S> {
     candidates: Vec<Candidate<S>>,
-    /// How much those matter that are not kept, with the identity of one of them.
-    rest: Option<(Importance, Ids)>,
+    /// Those that are not kept, with the identity of one of them.
+    rest: Option<About>,
     /// All that the push will speak for, once it has left.
     pub ids: Pushed,
     /// When the first one came.
@@ -129,50 +178,95 @@ impl<S> Waiting<S> {
 
     /// Adds a stanza; without one the push will only speak for it. `came` is when it came, however
     /// often it was tried since.
-    pub fn add(&mut self, came: Duration, ids: Ids, importance: Importance, kept: Option<Kept<S>>) {
+    pub fn add(&mut self, came: Duration, about: About, kept: Option<Kept<S>>) {
         self.latest = self.latest.max(came);
-        self.ids.add(ids);
+        self.ids.add(about.ids);
         let dropped = match kept {
-            None => Some((importance, ids)),
+            None => Some(about),
             Some(kept) => {
                 self.candidates.push(Candidate {
                     kept,
-                    ids,
-                    importance,
+                    about,
                     since: came,
                 });
                 self.drop_least_important()
             }
         };
-        if let Some(dropped) = dropped
-            && self.rest.is_none_or(|rest| rest.0 < dropped.0)
-        {
-            self.rest = Some(dropped);
+        if let Some(dropped) = dropped {
+            self.add_to_rest(dropped);
         }
     }
 
-    fn drop_least_important(&mut self) -> Option<(Importance, Ids)> {
+    fn add_to_rest(&mut self, about: About) {
+        self.rest = Some(self.rest.map_or(about, |rest| rest.merge(about)));
+    }
+
+    fn drop_least_important(&mut self) -> Option<About> {
         if self.candidates.len() <= MAX_CANDIDATES {
             return None;
         }
         // The latest of those that matter least.
         let place = (0..self.candidates.len())
             .rev()
-            .min_by_key(|&place| self.candidates[place].importance)?;
-        let dropped = self.candidates.remove(place);
-        Some((dropped.importance, dropped.ids))
+            .min_by_key(|&place| self.candidates[place].about.importance)?;
+        Some(self.candidates.remove(place).about)
     }
 
     /// This one need not be pushed any more.
     pub fn remove(&mut self, ids: Ids) {
-        self.candidates.retain(|one| one.ids != ids);
-        self.rest.take_if(|(_, rest)| *rest == ids);
+        self.candidates.retain(|one| one.about.ids != ids);
+        self.rest.take_if(|rest| rest.ids == ids);
+    }
+
+    /// Calls that `end` ends have been missed: they do not ring any more.
+    pub fn end_call(&mut self, end: Call) {
+        self.miss_calls(|about, _| about.end_call(end));
+        if let Some(rest) = &mut self.rest {
+            rest.end_call(end);
+        }
+    }
+
+    /// So have those that have rung for too long.
+    pub fn end_old_calls(&mut self, now: Duration) {
+        self.miss_calls(|about, since| {
+            let is_over = about.importance == Importance::Urgent && now > since + MAX_RINGING;
+            if is_over {
+                about.miss_call();
+            }
+            is_over
+        });
+        if let Some(rest) = &mut self.rest
+            && now > self.latest + MAX_RINGING
+        {
+            rest.miss_call();
+        }
+    }
+
+    /// What rings by its stanza must not be pushed with it.
+    fn miss_calls(&mut self, mut is_over: impl FnMut(&mut About, Duration) -> bool) {
+        let over = self
+            .candidates
+            .extract_if(.., |one| is_over(&mut one.about, one.since));
+        let over: Vec<_> = over.map(|one| one.about).collect();
+        over.into_iter().for_each(|about| self.add_to_rest(about));
     }
 
     /// How much the most important one matters.
     pub fn importance(&self) -> Option<Importance> {
-        let kept = self.candidates.iter().map(|one| one.importance).max();
-        kept.max(self.rest.map(|(importance, _)| importance))
+        self.all().map(|about| about.importance).max()
+    }
+
+    /// Who learns of all of them without a push.
+    pub fn receiver(&self) -> Receiver {
+        let all = self.all().map(|about| about.receiver);
+        all.max().unwrap_or(Receiver::AnySession)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &About> {
+        self.candidates
+            .iter()
+            .map(|one| &one.about)
+            .chain(&self.rest)
     }
 
     pub fn is_important(&self) -> bool {
@@ -190,36 +284,26 @@ impl<S> Waiting<S> {
     }
 
     /// Takes the first one of the highest importance; one that is kept, if possible.
-    pub fn take_most_important(&mut self, now: Duration) -> Option<Chosen<S>> {
+    pub fn take_most_important(&mut self) -> Option<Chosen<S>> {
         let highest = self.importance()?;
         let place = self
             .candidates
             .iter()
-            .position(|one| one.importance == highest);
+            .position(|one| one.about.importance == highest);
         let Some(place) = place else {
-            let (importance, ids) = self.rest.take()?;
+            let mut about = self.rest.take()?;
+            // Without its stanza nothing rings.
+            about.importance = about.importance.min(Importance::Important);
             return Some(Chosen {
                 stanza: None,
-                ids,
-                importance: importance.min(Importance::Important),
+                about,
                 since: self.latest,
             });
         };
-        let Candidate {
-            kept,
-            ids,
-            importance,
-            since,
-        } = self.candidates.remove(place);
-        let is_over = importance == Importance::Urgent && now > since + MAX_RINGING;
+        let Candidate { kept, about, since } = self.candidates.remove(place);
         Some(Chosen {
-            stanza: (!is_over).then_some(kept.stanza),
-            ids,
-            importance: if is_over {
-                Importance::Important
-            } else {
-                importance
-            },
+            stanza: Some(kept.stanza),
+            about,
             since,
         })
     }

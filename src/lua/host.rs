@@ -52,6 +52,8 @@ pub fn close(_: &Lua, name: String) -> Result<()> {
     Ok(())
 }
 
+type Readers = (Function, Function, Function, Function, Function);
+
 /// What the shim holds of a host's engine.
 pub struct Host {
     state: Shared,
@@ -175,10 +177,10 @@ impl Host {
         Ok(state.next_delay(now()))
     }
 
-    /// `readers()`: the functions `archived`, `offline`, `unacked` and `read` (see [`meeting`]). The
-    /// first two return nothing, or the reason why nobody is pushed, or true if there is something to
-    /// settle, or false if the user's queues have to be read first.
-    fn readers(lua: &Lua, this: &Self, (): ()) -> Result<(Function, Function, Function, Function)> {
+    /// `readers()`: the functions `archived`, `offline`, `unacked`, `read` and `undelivered` (see
+    /// [`meeting`]). The first two and the last return nothing, or the reason why nobody is pushed, or true
+    /// if there is something to settle, or false if the user's queues have to be read first.
+    fn readers(lua: &Lua, this: &Self, (): ()) -> Result<Readers> {
         let function = |read: fn(&mut State, &str, &Frame<'_>) -> Reply| {
             let (state, name) = (this.state.clone(), this.name.clone());
             reader::function(lua, &this.keys, move |frame| match state.borrow() {
@@ -191,22 +193,24 @@ impl Host {
             function(meeting::offline)?,
             function(meeting::unacked)?,
             function(meeting::read)?,
+            function(meeting::undelivered)?,
         ))
     }
 
     /// `settle(stanza or queue)` after a reader has said that there is something to do: the number
     /// of pushes to fetch with `next_push`, the registrations that get none and why (identifier and
-    /// reason in turn), and seconds to the next deadline if it is an earlier one.
+    /// reason in turn), seconds to the next deadline if it is an earlier one, and whether a call rings.
     fn settle(
         lua: &Lua,
         this: &Self,
         stanzas: Table,
-    ) -> Result<(usize, Option<Table>, Option<f64>)> {
+    ) -> Result<(usize, Option<Table>, Option<f64>, bool)> {
         let Meeting {
             pushes,
             holds,
             silent,
             marks,
+            rings,
         } = std::mem::take(&mut this.state.borrow()?.meeting);
         writer::mark(lua, &stanzas, &marks)?;
         for (count, (place, ticket)) in holds.into_iter().enumerate() {
@@ -224,7 +228,7 @@ impl Host {
         let count = pushes.len();
         let state = &mut *this.state.borrow()?;
         state.pushes.extend(pushes.into_iter().rev());
-        Ok((count, silent, state.next_delay(now())))
+        Ok((count, silent, state.next_delay(now()), rings))
     }
 
     /// `next_push(stanza or queue, source, listened)`: a push. Source is the user's records, or the

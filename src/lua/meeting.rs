@@ -136,6 +136,8 @@ pub struct Meeting {
     pub silent: Vec<(String, &'static str)>,
     /// Stanzas that have been given an identity, to be marked with it.
     pub marks: Vec<(usize, StanzaId)>,
+    /// A push for a call leaves, or has to wait.
+    pub rings: bool,
 }
 
 /// A push that the engine has decided on.
@@ -170,6 +172,27 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
             state
                 .engine
                 .archived(now(), account, &known.facts, id.unwrap_or(known.id))
+        },
+    )
+}
+
+/// `undelivered(user, records, sessions, stanza)`: rule (b), once a session has ended without
+/// acknowledging the stanza.
+pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    let (Some(user), Some(table)) = (frame.str(0), frame.table(3)) else {
+        return Reply::Nothing;
+    };
+    let account = format!("{user}@{host}");
+    if !Stanza::with(&table, |stanza| stanza::is_archived(stanza, &account)) {
+        return Reply::Text(Silence::NotArchived.reason());
+    }
+    all_registrations(
+        state,
+        host,
+        frame,
+        |_| None,
+        |state, account, Known { facts, id, .. }| {
+            state.engine.undelivered(now(), account, facts, *id)
         },
     )
 }
@@ -223,7 +246,7 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
             });
         });
     }
-    state.engine.served(user, identifier, served);
+    state.engine.served(now(), user, identifier, served);
     meeting.leave(state)
 }
 
@@ -270,7 +293,7 @@ fn all_registrations(
         } in decisions
         {
             let identifier = registrations[registration].identifier;
-            if let Some(id) = meeting.take(0, identifier, verdict) {
+            if let Some(id) = meeting.take(0, identifier, &known.facts, verdict) {
                 records.each(|key, record| {
                     if key == identifier {
                         let push = Push {
@@ -439,7 +462,7 @@ impl Queue<'_, '_> {
                 self.meeting.mark(index, known);
                 let Known { facts, id, .. } = &known;
                 let verdict = engine.unacked(self.now, self.account, 0, self.session, facts, *id);
-                if let Some(id) = self.meeting.take(index, identifier, verdict) {
+                if let Some(id) = self.meeting.take(index, identifier, facts, verdict) {
                     let push = Push {
                         id,
                         place: index,
@@ -465,7 +488,14 @@ impl Queue<'_, '_> {
 
 impl Meeting {
     /// Notes a verdict; returns the push if it is one.
-    fn take(&mut self, place: usize, identifier: &str, verdict: Verdict) -> Option<PushId> {
+    fn take(
+        &mut self,
+        place: usize,
+        identifier: &str,
+        facts: &Facts,
+        verdict: Verdict,
+    ) -> Option<PushId> {
+        self.rings |= facts.importance == Importance::Urgent;
         match verdict {
             Verdict::Push(id) => return Some(id),
             Verdict::Hold(ticket) => {
@@ -635,7 +665,10 @@ pub fn read_sessions<'f>(
 fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
     let identifier = Some(session.str(Key::PushIdentifier)?);
     // mod_smacks sets `smacks` to false when it gives the queue of an ending session away.
-    let connection = if session.is_set(Key::Destroyed) || session.is_false(Key::Smacks) {
+    let connection = if session.is_set(Key::Destroyed)
+        || session.is_set(Key::PushStreamClosed)
+        || session.is_false(Key::Smacks)
+    {
         Connection::Gone
     } else if session.is_set(Key::Hibernating) {
         Connection::Hibernated

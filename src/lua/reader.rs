@@ -47,6 +47,7 @@ keys! {
     PushId = "_push_id",
     PushIdentifier = "push_identifier",
     PushSettings = "push_settings",
+    PushStreamClosed = "push_stream_closed",
     Smacks = "smacks",
     Since = "since",
     Stamp = "stamp",

@@ -2,16 +2,15 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use super::{Attr, Element, Key};
+use super::call::{self, Call, Said};
+use super::{Attr, Element, Key, bare};
 
 mod ns {
     pub const CARBONS: &str = "urn:xmpp:carbons:2";
-    pub const CALL_INVITES: &str = "urn:xmpp:call-invites:0";
     pub const CONFERENCE: &str = "jabber:x:conference";
     pub const DELAY: &str = "urn:xmpp:delay";
     pub const EME: &str = "urn:xmpp:eme:0";
     pub const FORWARD: &str = "urn:xmpp:forward:0";
-    pub const JMI: &str = "urn:xmpp:jingle-message:0";
     pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
     pub const OOB: &str = "jabber:x:oob";
     pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
@@ -34,17 +33,23 @@ const OMEMO: [&str; 4] = [
 ];
 
 /// The names of all children that matter.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 20] = [
+    "accept",
     "body",
     "delay",
     "encrypted",
     "encryption",
     "event",
     "file-sharing",
+    "finish",
     "invite",
+    "left",
     "notification",
     "openpgp",
+    "proceed",
     "propose",
+    "reject",
+    "retract",
     "stanza-id",
     "sticker",
     "subject",
@@ -99,6 +104,8 @@ pub struct Facts {
     pub message: bool,
     /// It is itself a push notification, or a node's news of one.
     pub push: bool,
+    /// The call that it begins or ends.
+    pub call: Option<Call>,
     /// What it is recognised by. `None` for one that carries neither an archive id nor
     /// an `id`: only the very same table is the same stanza then.
     pub id: Option<StanzaId>,
@@ -122,6 +129,7 @@ impl Facts {
             importance: Importance::Unimportant,
             message: false,
             push: stanza.name() == "iq" && is_publish(stanza),
+            call: None,
             id: None,
             content: None,
             redelivered: false,
@@ -145,6 +153,15 @@ pub fn importance<E: Element>(stanza: &E, account: &str) -> Importance {
         Some(importance_of(kind, &children, sent))
     })
     .unwrap_or(Importance::Unimportant)
+}
+
+/// Whether `account`'s archive has the message (XEP-0359), be it in a carbon copy.
+pub fn is_archived<E: Element>(stanza: &E, account: &str) -> bool {
+    let is_own = |id: &E| id.ns() == ns::SID && id.attr(Attr::By) == Some(account);
+    with_message(stanza, account, |message, _| {
+        message.find_named(&["stanza-id"], |id| is_own(id).then_some(()))
+    })
+    .is_some()
 }
 
 /// Whether a stanza may be a call, or a carbon copy of one: quicker than reading how much it matters,
@@ -250,7 +267,9 @@ struct Children {
     /// It is there and not empty.
     body: bool,
     body_hash: u64,
+    /// It begins a call.
     call: bool,
+    said: Option<Said>,
     /// Something to show, whatever the body says.
     content: bool,
     /// The name of an encryption (XEP-0380).
@@ -272,6 +291,10 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
         importance: importance_of(kind, &children, sent),
         message: true,
         push: children.push,
+        call: children
+            .said
+            .filter(|_| kind != Some("error"))
+            .and_then(|said| said.by(from, id, account, key)),
         id: children.archive_id.or_else(|| id.and(content)),
         content,
         redelivered: children.redelivered,
@@ -335,7 +358,6 @@ fn read_child<E: Element>(
             found.body_hash = hasher.map_or(0, |hasher| hasher.finish());
         }
         ("subject", ns) if ns == message.ns() => found.subject = true,
-        ("propose", ns::JMI) | ("invite", ns::CALL_INVITES) => found.call = true,
         ("x", ns::CONFERENCE | ns::PGP)
         | ("openpgp", ns::OPENPGP)
         | ("file-sharing", ns::SFS)
@@ -361,16 +383,17 @@ fn read_child<E: Element>(
             let host = account.split_once('@').map_or(account, |(_, host)| host);
             found.redelivered |= child.attr(Attr::From) == Some(host);
         }
-        _ => {}
+        (name, ns) => {
+            found.call |= call::begins(name, ns);
+            found.said = key
+                .and_then(|key| call::read(child, name, ns, key))
+                .or(found.said);
+        }
     }
 }
 
 fn has_child<E: Element>(parent: &E, name: &str) -> bool {
     parent.find_named(&[name], |_| Some(())).is_some()
-}
-
-fn bare(jid: &str) -> &str {
-    jid.split_once('/').map_or(jid, |(bare, _)| bare)
 }
 
 #[cfg(test)]

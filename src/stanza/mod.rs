@@ -4,15 +4,17 @@
 //! [`minidom::Element`] (for tests and for rare paths). [`Facts::read`] is all that the
 //! rules ever see of a stanza.
 
+mod call;
 mod facts;
 mod key;
 mod minidom;
 
 use std::borrow::Cow;
 
+pub use call::{Call, Party};
 pub use key::Key;
 
-pub use facts::{Facts, Importance, StanzaId, importance, may_be_call, queued_id};
+pub use facts::{Facts, Importance, StanzaId, importance, is_archived, may_be_call, queued_id};
 
 /// The attributes that the rules look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,4 +102,8 @@ pub fn sender<E: Element>(stanza: &E, account: &str) -> Option<String> {
     facts::with_message(stanza, account, |message, _| {
         message.attr(Attr::From).map(str::to_owned)
     })
+}
+
+fn bare(jid: &str) -> &str {
+    jid.split_once('/').map_or(jid, |(bare, _)| bare)
 }

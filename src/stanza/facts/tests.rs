@@ -345,6 +345,30 @@ fn the_archive_id_is_the_identity_in_every_clone() {
 }
 
 #[test]
+fn the_archive_has_what_it_has_given_an_id() {
+    let is_archived = |xml: &str| {
+        let xml = xml.replacen('>', " xmlns='jabber:client'>", 1);
+        super::is_archived(&xml.parse::<Dom>().unwrap(), ACCOUNT)
+    };
+    let stanza_id = |by: &str| format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{by}' id='a1'/>");
+    let message = |content: &str| format!("<message><body>hi</body>{content}</message>");
+    assert!(is_archived(&message(&stanza_id(ACCOUNT))));
+    assert!(is_archived(&carbon(
+        "received",
+        ACCOUNT,
+        &stanza_id(ACCOUNT)
+    )));
+    assert!(!is_archived(&message(&stanza_id("rooms.test"))));
+    assert!(!is_archived(&message("")));
+    // An answer of the archive is none of its messages.
+    let result = format!(
+        "<result xmlns='urn:xmpp:mam:2'>{}</result>",
+        stanza_id(ACCOUNT)
+    );
+    assert!(!is_archived(&message(&result)));
+}
+
+#[test]
 fn a_foreign_stanza_id_is_no_identity() {
     let key = Key::random();
     let message = |id: &str| {
