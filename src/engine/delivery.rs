@@ -186,7 +186,7 @@ impl<S> Engine<S> {
         let push = self.take_in_flight(now, id)?;
         self.drop_standing_by(id);
         if answer == Answer::Result {
-            self.device_has_been_woken(now, id, &push);
+            self.device_has_been_woken(now, push.attempt(id));
         } else {
             self.nobody_was_woken(id);
         }
@@ -253,17 +253,18 @@ impl<S> Engine<S> {
         // What it was for is served; what came later waits on.
         waiting.remove(late.about.ids);
         device.pushed.add(late.about.ids);
-        let is_served = waiting.cause == Cause::Debt && waiting.is_served_by(&late);
         if let Until::Answer(second) = waiting.until
             && let Some(push) = self.in_flight.get_mut(&second)
         {
             push.epoch.take_if(|_| push.about.ids == late.about.ids);
         }
-        let is_over = is_served || late.trial || waiting.is_empty();
+        let is_over = late.trial || waiting.is_empty();
         device.failing = Failing::default();
         let errors_before = std::mem::take(&mut device.errors);
         if is_over {
             self.drop_waiting(id.device);
+        } else {
+            self.device_has_been_woken(now, late);
         }
         let change = self.alive(now, service, Sign::Settled);
         Some(Report {
@@ -283,12 +284,11 @@ impl<S> Engine<S> {
 
     /// A device that has just been woken is owed nothing that it learns of anyway, also of what is still under
     /// way; what only another push would bring follows at once.
-    fn device_has_been_woken(&mut self, now: Duration, id: PushId, push: &InFlight<S>) {
-        let key = id.device;
+    fn device_has_been_woken(&mut self, now: Duration, attempt: Attempt) {
+        let key = attempt.id.device;
         let Some(device) = self.devices.get_mut(key) else {
             return;
         };
-        let attempt = push.attempt(id);
         for other in &device.in_flight {
             if let Some(other) = self.in_flight.get_mut(other)
                 && attempt.speaks_for(other.sent, other.about.importance)

@@ -1000,7 +1000,7 @@ impl<S> Engine<S> {
             ids,
             importance,
             call: facts.call,
-            receiver: rule.receiver(),
+            receiver: rule.receiver(importance),
         };
         let wait = |wait, cause| {
             Verdict::Hold(Ticket {

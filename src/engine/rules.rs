@@ -33,9 +33,11 @@ pub(super) enum Receiver {
 }
 
 impl Rule {
-    /// Who learns without a push of what this rule meets.
-    pub(super) fn receiver(self) -> Receiver {
+    /// Who learns without a push of a stanza that this rule meets.
+    pub(super) fn receiver(self, importance: Importance) -> Receiver {
         match self {
+            // Nobody is called by the archive.
+            Self::Archived if importance == Importance::Urgent => Receiver::AvailableSession,
             Self::Unacked { .. } | Self::Archived | Self::Undelivered => Receiver::AnySession,
             Self::Offline => Receiver::AvailableSession,
             Self::Room => Receiver::Nobody,

@@ -30,6 +30,13 @@ pub struct Party {
     own: bool,
 }
 
+impl Party {
+    /// Somebody who says something about the call `id`; both stand for something. `own`: it is the account.
+    pub fn new(id: u64, who: u64, own: bool) -> Self {
+        Self { id, who, own }
+    }
+}
+
 /// What a child of a message says of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Said {

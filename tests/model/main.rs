@@ -1,4 +1,4 @@
-//! Random lives of an account: see [`world`].
+//! Random lives of a server's accounts: see [`world`].
 
 mod world;
 
@@ -7,7 +7,24 @@ use std::time::Duration;
 use cloud_notify::engine::Answer;
 use cloud_notify::stanza::Importance;
 use proptest::prelude::*;
-use world::{Step, World};
+use world::{DEVICES, Step, World};
+
+const fn error(kind: &'static str, condition: &'static str) -> Answer<'static> {
+    Answer::Error {
+        kind: Some(kind),
+        condition: Some(condition),
+    }
+}
+
+const ANSWERS: [Answer<'static>; 7] = [
+    Answer::Result,
+    error("wait", "internal-server-error"),
+    error("wait", "bad-request"),
+    error("wait", "recipient-unavailable"),
+    error("wait", "resource-constraint"),
+    error("cancel", "item-not-found"),
+    error("auth", "forbidden"),
+];
 
 fn step() -> impl Strategy<Value = Step> {
     let importance = prop_oneof![
@@ -15,38 +32,40 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Importance::Important),
         1 => Just(Importance::Urgent),
     ];
-    let answer = prop_oneof![
-        Just(Answer::Result),
-        Just(Answer::Error {
-            kind: Some("wait"),
-            condition: Some("internal-server-error")
-        }),
-        Just(Answer::Error {
-            kind: Some("cancel"),
-            condition: Some("item-not-found")
-        }),
-        Just(Answer::Error {
-            kind: Some("auth"),
-            condition: Some("forbidden")
-        }),
-    ];
+    let answer = || prop::sample::select(&ANSWERS[..]);
+    let device = || 0..DEVICES;
+    let rarely = || prop::bool::weighted(0.2);
+    let message = (
+        0..3usize,
+        importance,
+        any::<bool>(),
+        any::<bool>(),
+        rarely(),
+        rarely(),
+    );
+    let login = (device(), any::<bool>(), any::<bool>(), any::<bool>());
     prop_oneof![
-        8 => (importance, any::<bool>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-            |(importance, archived, with_id, muted)| Step::Message { importance, archived, with_id, muted }
-        ),
-        2 => (0..4usize).prop_map(Step::Ack),
-        2 => (0..4usize).prop_map(Step::AckOverdue),
-        3 => (0..4usize).prop_map(Step::Cut),
-        2 => (0..4usize).prop_map(Step::Resume),
-        1 => (0..4usize).prop_map(Step::Expire),
-        2 => (0..3usize, any::<bool>()).prop_map(|(device, available)| Step::Login { device, available }),
-        1 => (0..4usize).prop_map(Step::Logout),
-        1 => (0..3usize).prop_map(Step::Enable),
-        1 => (0..3usize).prop_map(Step::Disable),
-        2 => (0..8usize, answer).prop_map(|(push, answer)| Step::Answer { push, answer }),
+        10 => message.prop_map(|(user, importance, archived, with_id, muted, room)| {
+            Step::Message { user, importance, archived, with_id, muted, room }
+        }),
+        1 => (0..12usize, any::<bool>()).prop_map(|(message, own)| Step::EndCall { message, own }),
+        2 => (0..6usize).prop_map(Step::Ack),
+        2 => (0..6usize).prop_map(Step::AckOverdue),
+        3 => (0..6usize).prop_map(Step::Cut),
+        2 => (0..6usize).prop_map(Step::Resume),
+        1 => (0..6usize).prop_map(Step::Expire),
+        3 => login.prop_map(|(device, available, resumable, asks_archive)| {
+            Step::Login { device, available, resumable, asks_archive }
+        }),
+        1 => (0..6usize, any::<bool>()).prop_map(|(client, available)| Step::Presence(client, available)),
+        2 => (0..6usize).prop_map(Step::Logout),
+        1 => device().prop_map(Step::Enable),
+        1 => device().prop_map(Step::Disable),
+        3 => (0..8usize, answer()).prop_map(|(push, answer)| Step::Answer { push, answer }),
         2 => (0..4usize).prop_map(Step::AnswerLate),
+        2 => (device(), prop::option::of(answer())).prop_map(|(device, answer)| Step::Tell { device, answer }),
         1 => (0..2usize).prop_map(Step::Down),
-        2 => (0..2usize, any::<bool>()).prop_map(|(service, sign)| Step::Up { service, sign }),
+        2 => (0..2usize, any::<Option<bool>>()).prop_map(|(service, sign)| Step::Up { service, sign }),
         1 => Just(Step::Restart),
         3 => (0..3000u64).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
         2 => (0..300u64).prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),
@@ -57,7 +76,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_life_keeps_the_promises(steps in prop::collection::vec(step(), 1..60)) {
+    fn every_life_keeps_the_promises(steps in prop::collection::vec(step(), 1..80)) {
         let mut world = World::new();
         for step in steps {
             world.run(step);

@@ -1,53 +1,100 @@
-//! Random lives of an account against a naive model of the rules.
+//! Random lives of a server's accounts against a naive model of the rules.
 //!
 //! The model is a small server: it archives, queues, delivers and stores messages as Prosody does
-//! and puts every event to the engine. Push services fail, come back, answer late or never; the
-//! server restarts. What the engine decides is checked against four promises, the invariants of
-//! everything that it does; each is an assertion with its name in [`World::sent`] or
-//! [`World::check`]:
+//! and puts every event to the engine. Push services fail, come back, answer late or never, and speak
+//! of single devices; sessions end in every way; the server restarts. What the engine decides is checked
+//! against promises, the invariants of everything that it does; each is an assertion with its name:
 //!
 //! 1. **at most once**: one push for one stanza to one registration, and another one only after a
 //!    push service has not taken the first;
-//! 2. **none to a live device**: one that is online, unless an acknowledgement is overdue or it is a
-//!    call;
+//! 2. **none to a live device**: one that receives it by its session, unless an acknowledgement is overdue
+//!    or it is a call;
 //! 3. **none after disable**, nor while a registration is suspended;
-//! 4. **eventually one**: a device that stays away gets a push for whatever it has missed, or one
+//! 4. **at once**: nothing that other devices, users or services do makes a push wait;
+//! 5. **the limit holds** in any sixty seconds;
+//! 6. **no call rings that is over**;
+//! 7. **eventually one**: a device that stays away gets a push for whatever it has missed, or one
 //!    that speaks for it, once its push service is back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cloud_notify::engine::{
     Account, Answer, Connection, Decision, Engine, Options, Outcome, PushId, Registration, Report,
     Session, Verdict,
 };
-use cloud_notify::stanza::{Facts, Importance, Key, StanzaId};
-const USER: &str = "anna";
+use cloud_notify::stanza::{Call, Facts, Importance, Key, Party, StanzaId};
+
+const USERS: [&str; 3] = ["anna", "rosa", "bert"];
 const SERVICES: [&str; 2] = ["push.test", "other.test"];
-const DEVICES: [&str; 3] = ["push.test<n0", "push.test<n1", "other.test<n2"];
-/// The push service of each device.
-const SERVICE_OF: [usize; 3] = [0, 0, 1];
 const TRIAL_AFTER: Duration = Duration::from_hours(24);
 const WINDOW: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const LIMIT: usize = 6;
+const MAX_IN_FLIGHT: usize = 10;
+
+/// A device, as it never changes.
+struct Kind {
+    user: usize,
+    identifier: &'static str,
+    service: usize,
+    /// Its pushes carry content.
+    content: bool,
+}
+
+/// How many devices there are.
+pub const DEVICES: usize = 6;
+
+const KINDS: [Kind; DEVICES] = [
+    kind(0, "push.test<n0", 0, false),
+    kind(0, "push.test<n1", 0, false),
+    kind(0, "other.test<n2", 1, false),
+    kind(1, "push.test<n3", 0, false),
+    kind(1, "other.test<n4", 1, true),
+    kind(2, "push.test<n5", 0, false),
+];
+
+const fn kind(user: usize, identifier: &'static str, service: usize, content: bool) -> Kind {
+    Kind {
+        user,
+        identifier,
+        service,
+        content,
+    }
+}
 
 /// Something that happens.
 #[derive(Debug, Clone)]
 pub enum Step {
     Message {
+        user: usize,
         importance: Importance,
         archived: bool,
         with_id: bool,
         muted: bool,
+        /// A room sends it to the bare JID.
+        room: bool,
+    },
+    /// The caller gives up, or another device of the account answers.
+    EndCall {
+        message: usize,
+        own: bool,
     },
     Ack(usize),
     AckOverdue(usize),
+    /// The connection is lost: the session hibernates if it can.
     Cut(usize),
     Resume(usize),
     Expire(usize),
     Login {
         device: usize,
         available: bool,
+        resumable: bool,
+        asks_archive: bool,
     },
+    /// It sends presence, or says that it is unavailable.
+    Presence(usize, bool),
+    /// The stream is closed, by whoever.
     Logout(usize),
     Enable(usize),
     Disable(usize),
@@ -57,12 +104,17 @@ pub enum Step {
     },
     /// An answer to a push that has been given up.
     AnswerLate(usize),
-    /// From now on a push service takes nothing: each push is bounced at once.
+    /// From now on a push service answers each push to this device with that.
+    Tell {
+        device: usize,
+        answer: Option<Answer<'static>>,
+    },
+    /// The connection with a push service ends: each push is bounced at once.
     Down(usize),
     Up {
         service: usize,
-        /// It shows.
-        sign: bool,
+        /// It shows: by its connection, or by something that it sends.
+        sign: Option<bool>,
     },
     Restart,
     Wait(Duration),
@@ -70,10 +122,13 @@ pub enum Step {
 
 #[derive(Debug)]
 struct Message {
+    user: usize,
     importance: Importance,
     archived: bool,
     with_id: bool,
     muted: bool,
+    room: bool,
+    over: bool,
     mark: Option<StanzaId>,
 }
 
@@ -82,8 +137,12 @@ struct Client {
     device: usize,
     live: bool,
     available: bool,
+    resumable: bool,
+    asks_archive: bool,
     ack_overdue: bool,
     queue: Vec<usize>,
+    /// It receives all messages from this one on.
+    since: usize,
 }
 
 /// A stanza that a device has missed, by one of the rules.
@@ -119,15 +178,39 @@ struct Push {
     fate: Fate,
 }
 
-/// A server with one account that has three devices.
+/// A device, as it changes.
+#[derive(Debug, Clone, Default)]
+struct Device {
+    is_disabled: bool,
+    suspended_until: Option<Duration>,
+    /// What its push service says of it.
+    told: Option<Answer<'static>>,
+    /// A push to it has not been taken since one was, or since it was there.
+    has_failed: bool,
+    /// It has missed something by offline storage or from a room, which a live session need not bring.
+    is_wide: bool,
+    /// When pushes left, as far as they count.
+    sent: Vec<Duration>,
+}
+
+/// By which rule a stanza is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Unacked { client: usize },
+    Archived,
+    Undelivered,
+    Offline,
+    Room,
+}
+
+/// A server with its accounts, and their devices.
 pub struct World {
     engine: Engine<usize>,
     restarts: u64,
     now: Duration,
     messages: Vec<Message>,
     clients: Vec<Client>,
-    enabled: [bool; 3],
-    suspended_until: [Option<Duration>; 3],
+    devices: [Device; DEVICES],
     down: [bool; 2],
     /// Push services take everything from now on.
     all_is_well: bool,
@@ -136,10 +219,10 @@ pub struct World {
     in_flight: Vec<PushId>,
     given_up: Vec<PushId>,
     missed: Vec<Missed>,
+    /// What a device has acknowledged, as far as other sessions have not.
+    received: HashSet<(usize, usize)>,
     /// The event that is being handled is an overdue acknowledgement.
     overdue: bool,
-    /// It is that offline storage has taken something, or what is pushed has waited.
-    stored: bool,
 }
 
 impl World {
@@ -151,16 +234,15 @@ impl World {
             now: Duration::from_hours(24 * 365),
             messages: Vec::new(),
             clients: Vec::new(),
-            enabled: [true; 3],
-            suspended_until: [None; 3],
+            devices: Default::default(),
             down: [false; 2],
             all_is_well: false,
             pushes: HashMap::new(),
             in_flight: Vec::new(),
             given_up: Vec::new(),
             missed: Vec::new(),
+            received: HashSet::new(),
             overdue: false,
-            stored: false,
         }
     }
 
@@ -168,9 +250,10 @@ impl World {
         let options = Options {
             max_errors: 3,
             max_failures: 3,
-            max_in_flight: 6,
+            max_in_flight: MAX_IN_FLIGHT,
+            max_per_minute: u32::try_from(LIMIT).unwrap(),
             recovery_rate: 10,
-            // Some lives take days; promise 4 is about those whose time is not over.
+            // Some lives take days; promise 7 is about those whose time is not over.
             retry_age: Duration::from_hours(10_000),
             ..Options::default()
         };
@@ -181,20 +264,31 @@ impl World {
     pub fn run(&mut self, step: Step) {
         match step {
             Step::Message {
+                user,
                 importance,
                 archived,
                 with_id,
                 muted,
+                room,
             } => {
                 self.messages.push(Message {
+                    user,
                     importance,
-                    archived,
+                    archived: archived && !room,
                     with_id,
                     muted,
+                    room,
+                    over: false,
                     mark: None,
                 });
-                self.deliver(self.messages.len() - 1);
+                let message = self.messages.len() - 1;
+                if room {
+                    self.meet(Rule::Room, message);
+                } else {
+                    self.deliver(message);
+                }
             }
+            Step::EndCall { message, own } => self.end_call(message, own),
             Step::Ack(client) => {
                 if let Some(client) = self.client(client, true) {
                     client.queue.clear();
@@ -211,8 +305,12 @@ impl World {
             }
             Step::Cut(client) => {
                 if let Some(index) = self.index(client, true) {
-                    self.clients[index].live = false;
-                    self.unacked_queue(index);
+                    if self.clients[index].resumable {
+                        self.clients[index].live = false;
+                        self.unacked_queue(index);
+                    } else {
+                        self.end_session(index);
+                    }
                 }
             }
             Step::Resume(client) => {
@@ -224,39 +322,46 @@ impl World {
             }
             Step::Expire(client) => {
                 if let Some(index) = self.index(client, false) {
-                    let client = self.clients.remove(index);
-                    for message in client.queue {
-                        self.offline(message);
-                    }
+                    self.end_session(index);
                 }
             }
-            Step::Login { device, available } => {
-                if self.enabled[device] && self.clients.len() < 4 {
+            Step::Login {
+                device,
+                available,
+                resumable,
+                asks_archive,
+            } => {
+                if !self.devices[device].is_disabled && self.clients.len() < 6 {
                     self.clients.push(Client {
                         device,
                         live: true,
                         available,
+                        resumable,
+                        asks_archive,
                         ack_overdue: false,
                         queue: Vec::new(),
+                        since: self.messages.len(),
                     });
                     self.is_back(device);
                 }
             }
-            Step::Logout(client) => {
-                if let Some(index) = self.index(client, true) {
-                    self.clients.remove(index);
-                }
-            }
-            Step::Enable(device) => {
-                if !self.enabled[device] || self.suspended_until[device].is_some() {
-                    self.enabled[device] = true;
-                    self.suspended_until[device] = None;
-                    self.engine.enabled(USER, DEVICES[device]);
-                    for missed in &mut self.missed {
-                        missed.still &= missed.device != device;
+            Step::Presence(client, available) => {
+                let since = self.messages.len();
+                if let Some(client) = self.client(client, true) {
+                    client.since = since;
+                    client.available = available;
+                    let device = client.device;
+                    if available {
+                        self.receives(device);
                     }
                 }
             }
+            Step::Logout(client) => {
+                if let Some(index) = self.index(client, true) {
+                    self.end_session(index);
+                }
+            }
+            Step::Enable(device) => self.enable(device),
             Step::Disable(device) => self.disable(device),
             Step::Answer { push, answer } => {
                 if push < self.in_flight.len() {
@@ -270,13 +375,22 @@ impl World {
                     self.answer_late(id);
                 }
             }
-            Step::Down(service) => self.down[service] = true,
+            Step::Tell { device, answer } => self.devices[device].told = answer,
+            Step::Down(service) => {
+                self.down[service] = true;
+                for report in self.engine.disconnected(self.now, SERVICES[service]) {
+                    self.given_up(&report);
+                }
+                self.serve_deadlines();
+            }
             Step::Up { service, sign } => {
                 self.down[service] = false;
-                if sign {
-                    self.engine.connected(self.now, SERVICES[service]);
-                    self.serve_deadlines();
+                match sign {
+                    Some(true) => drop(self.engine.connected(self.now, SERVICES[service])),
+                    Some(false) => drop(self.engine.heard(self.now, SERVICES[service])),
+                    None => {}
                 }
+                self.serve_deadlines();
             }
             Step::Restart => self.restart(),
             Step::Wait(time) => self.wait(time),
@@ -284,25 +398,15 @@ impl World {
     }
 
     fn deliver(&mut self, message: usize) {
+        let user = self.messages[message].user;
         if self.messages[message].archived {
-            let urgent = self.messages[message].importance == Importance::Urgent;
-            for device in 0..3 {
-                if self.enabled[device] && (urgent || self.is_away_from_everything(device)) {
-                    self.miss(device, message);
-                }
-            }
-            let facts = self.facts(message);
-            let id = StanzaId::archived(&format!("archive-{message}"), self.engine.key());
-            let decisions = self.ask(None, |engine, now, account| {
-                engine.archived(now, account, &facts, id)
-            });
-            self.carry_out(message, decisions);
+            self.meet(Rule::Archived, message);
         }
         let available: Vec<_> = (0..self.clients.len())
-            .filter(|&index| self.clients[index].available)
+            .filter(|&index| self.clients[index].available && self.user_of(index) == user)
             .collect();
         if available.is_empty() {
-            self.offline(message);
+            self.meet(Rule::Offline, message);
         }
         for index in available {
             self.clients[index].queue.push(message);
@@ -312,19 +416,50 @@ impl World {
         }
     }
 
-    fn offline(&mut self, message: usize) {
-        self.stored = true;
-        for device in 0..3 {
-            if self.enabled[device] && !self.is_available(device) {
-                self.miss(device, message);
+    /// Offline storage sends a device what it has; what a room has sent is nowhere.
+    fn receives(&mut self, device: usize) {
+        for missed in &mut self.missed {
+            let is_it = missed.device == device && !self.messages[missed.message].room;
+            missed.received |= is_it;
+            missed.still &= !is_it;
+        }
+    }
+
+    /// As `mod_smacks` has it.
+    fn end_session(&mut self, index: usize) {
+        let client = self.clients.remove(index);
+        let device = client.device;
+        let user = KINDS[device].user;
+        let others: Vec<_> = (0..self.clients.len())
+            .filter(|&other| self.user_of(other) == user)
+            .collect();
+        if client.queue.is_empty() && client.available && client.live {
+            // What it has acknowledged others may not.
+            let queues: Vec<_> = others
+                .iter()
+                .flat_map(|&other| self.clients[other].queue.clone())
+                .filter(|message| *message >= client.since)
+                .collect();
+            for message in queues {
+                let (id, facts) = (self.id(message), self.facts(message));
+                self.engine.served(
+                    self.now,
+                    USERS[user],
+                    KINDS[device].identifier,
+                    [(id, facts)],
+                );
+                self.received.insert((device, message));
             }
         }
-        let (facts, id) = (self.facts(message), self.id(message));
-        let decisions = self.ask(None, |engine, now, account| {
-            engine.offline(now, account, &facts, id)
-        });
-        self.carry_out(message, decisions);
-        self.stored = false;
+        for message in client.queue {
+            let is_archived = self.messages[message].archived;
+            if is_archived && client.live {
+                self.meet(Rule::Undelivered, message);
+            }
+            if !(is_archived && client.asks_archive) && others.is_empty() {
+                self.meet(Rule::Offline, message);
+            }
+        }
     }
 
     fn unacked_queue(&mut self, client: usize) {
@@ -335,44 +470,97 @@ impl World {
 
     fn unacked(&mut self, client: usize, message: usize) {
         let device = self.clients[client].device;
-        if !self.enabled[device] {
+        if !self.is_attached(device) {
             return;
         }
-        self.miss(device, message);
-        let (facts, id) = (self.facts(message), self.id(message));
-        let decisions = self.ask(Some(device), |engine, now, account| {
-            let verdict = engine.unacked(now, account, 0, client, &facts, id);
-            vec![Decision {
-                registration: 0,
-                verdict,
-            }]
-        });
-        self.carry_out(message, decisions);
+        // Those of the same account, as the engine is told of them.
+        let user = KINDS[device].user;
+        let place = self.clients[..client]
+            .iter()
+            .filter(|other| KINDS[other.device].user == user)
+            .count();
+        self.meet(Rule::Unacked { client: place }, message);
     }
 
-    /// Puts a question to the engine about one device, or all that are enabled.
+    /// A rule meets a message.
+    fn meet(&mut self, rule: Rule, message: usize) {
+        let user = self.messages[message].user;
+        let only = match rule {
+            Rule::Unacked { client } => {
+                let mut own = (0..self.clients.len()).filter(|&index| self.user_of(index) == user);
+                Some(self.clients[own.nth(client).unwrap()].device)
+            }
+            _ => None,
+        };
+        for device in 0..DEVICES {
+            let is_met = KINDS[device].user == user
+                && !self.devices[device].is_disabled
+                && only.is_none_or(|only| only == device)
+                && self.has_missed(rule, device, message);
+            if is_met {
+                self.miss(rule, device, message);
+            }
+        }
+        let (facts, id) = (self.facts(message), self.id(message));
+        let archive_id = StanzaId::archived(&format!("archive-{message}"), self.engine.key());
+        let decisions = self.ask(user, only, |engine, now, account| match rule {
+            Rule::Unacked { client } => vec![Decision {
+                registration: 0,
+                verdict: engine.unacked(now, account, 0, client, &facts, id),
+            }],
+            Rule::Archived => engine.archived(now, account, &facts, archive_id),
+            Rule::Undelivered => engine.undelivered(now, account, &facts, id),
+            Rule::Offline => engine.offline(now, account, &facts, id),
+            Rule::Room => engine.room(now, account, &facts, id),
+        });
+        self.carry_out(rule, message, decisions);
+    }
+
+    /// Whether the device learns of it by a push only, as far as this rule is concerned.
+    fn has_missed(&self, rule: Rule, device: usize, message: usize) -> bool {
+        let importance = self.messages[message].importance;
+        let is_urgent = importance == Importance::Urgent;
+        match rule {
+            Rule::Unacked { .. } | Rule::Room => true,
+            Rule::Archived => is_urgent || self.is_away_from_everything(device),
+            Rule::Undelivered => {
+                importance >= Importance::Important && self.is_away_from_everything(device)
+            }
+            Rule::Offline => is_urgent || !self.is_available(device),
+        }
+    }
+
+    /// Puts a question to the engine about an account, with one device or all that are enabled.
     fn ask<T>(
         &mut self,
+        user: usize,
         only: Option<usize>,
         question: impl FnOnce(&mut Engine<usize>, Duration, &Account<'_>) -> T,
     ) -> (Vec<usize>, T) {
-        let devices: Vec<_> = (0..3)
-            .filter(|&device| only.map_or(self.enabled[device], |only| only == device))
+        let devices: Vec<_> = (0..DEVICES)
+            .filter(|&device| {
+                KINDS[device].user == user
+                    && only.map_or(!self.devices[device].is_disabled, |only| only == device)
+            })
             .collect();
         let registrations: Vec<_> = devices
             .iter()
             .map(|&device| Registration {
-                identifier: DEVICES[device],
-                jid: SERVICES[SERVICE_OF[device]],
-                content: false,
-                suspended: self.suspended_until[device].map(|until| until.saturating_sub(self.now)),
+                identifier: KINDS[device].identifier,
+                jid: SERVICES[KINDS[device].service],
+                content: KINDS[device].content,
+                suspended: self.devices[device]
+                    .suspended_until
+                    .map(|until| until.saturating_sub(self.now)),
             })
             .collect();
-        let sessions: Vec<_> = self
-            .clients
-            .iter()
+        let clients = self.clients.iter();
+        let sessions: Vec<_> = clients
+            .filter(|client| KINDS[client.device].user == user)
             .map(|client| Session {
-                identifier: self.is_attached(client).then_some(DEVICES[client.device]),
+                identifier: self
+                    .is_attached(client.device)
+                    .then_some(KINDS[client.device].identifier),
                 connection: if client.live {
                     Connection::Live {
                         ack_overdue: client.ack_overdue,
@@ -384,7 +572,7 @@ impl World {
             })
             .collect();
         let account = Account {
-            user: USER,
+            user: USERS[user],
             registrations: &registrations,
             sessions: &sessions,
         };
@@ -392,26 +580,80 @@ impl World {
         (devices, answer)
     }
 
-    fn carry_out(&mut self, message: usize, (devices, decisions): (Vec<usize>, Vec<Decision>)) {
+    fn carry_out(
+        &mut self,
+        rule: Rule,
+        message: usize,
+        (devices, decisions): (Vec<usize>, Vec<Decision>),
+    ) {
+        let importance = self.messages[message].importance;
+        for Decision {
+            registration,
+            verdict,
+        } in &decisions
+        {
+            let is_window =
+                matches!(rule, Rule::Unacked { .. }) && importance < Importance::Important;
+            if let Verdict::Hold(ticket) = verdict {
+                let device = devices[*registration];
+                assert!(
+                    is_window || self.may_wait(device, importance),
+                    "at once: {message} for device {device}, {}",
+                    ticket.reason()
+                );
+            }
+        }
         for Decision {
             registration,
             verdict,
         } in decisions
         {
+            let device = devices[registration];
+            let is_wide =
+                importance == Importance::Urgent || matches!(rule, Rule::Offline | Rule::Room);
             match verdict {
                 Verdict::Push(id) => {
+                    self.devices[device].is_wide |= is_wide;
                     self.engine.keep(id, message);
-                    let importance = self.messages[message].importance;
-                    self.sent(id, devices[registration], Some(message), importance);
+                    self.sent(id, device, Some(message), importance, is_wide);
                 }
-                Verdict::Hold(ticket) => self.engine.hold(self.now, ticket, Some(message)),
+                Verdict::Hold(ticket) => {
+                    self.devices[device].is_wide |= is_wide;
+                    self.engine.hold(self.now, ticket, Some(message));
+                }
                 Verdict::Silent(_) => {}
             }
         }
         self.serve_deadlines();
     }
 
-    fn sent(&mut self, id: PushId, device: usize, about: Option<usize>, importance: Importance) {
+    /// Whether a push for the device may have to wait, by what has happened to that device alone.
+    fn may_wait(&self, device: usize, importance: Importance) -> bool {
+        let one = &self.devices[device];
+        let is_call = importance == Importance::Urgent;
+        let limit = if is_call { 2 * LIMIT } else { LIMIT };
+        // The engine counts by the second.
+        let minute = one
+            .sent
+            .iter()
+            .filter(|at| **at + MINUTE + WINDOW > self.now);
+        let has_one = |push: &PushId| self.pushes[push].device == device;
+        // The others of an account have theirs before it, unanswered.
+        let is_full = self.in_flight.len() + DEVICES > MAX_IN_FLIGHT;
+        one.suspended_until.is_some()
+            || one.has_failed && !is_call
+            || minute.count() >= limit
+            || is_full && self.in_flight.iter().any(has_one)
+    }
+
+    fn sent(
+        &mut self,
+        id: PushId,
+        device: usize,
+        about: Option<usize>,
+        importance: Importance,
+        wide: bool,
+    ) {
         let before = self.pushes.values().find(|push| {
             push.device == device
                 && about.is_some()
@@ -419,24 +661,35 @@ impl World {
                 && push.fate != Fate::Failed
         });
         assert!(before.is_none(), "at most once: {before:?}");
-        assert!(self.enabled[device], "none after disable");
-        let until = self.suspended_until[device];
+        assert!(!self.devices[device].is_disabled, "none after disable");
+        let until = self.devices[device].suspended_until;
         assert!(
             until.is_none_or(|until| until <= self.now),
             "none while suspended"
         );
-        let urgent =
+        let is_urgent =
             about.is_some_and(|about| self.messages[about].importance == Importance::Urgent);
-        let is_there = if self.stored {
-            self.is_receiving(device)
-        } else {
-            self.is_online(device)
-        };
-        assert!(urgent || self.overdue || !is_there, "none to a live device");
+        assert!(
+            is_urgent || self.overdue || wide || !self.is_online(device),
+            "none to a live device"
+        );
         if about.is_some_and(|about| self.messages[about].muted) {
             self.engine.vetoed(self.now, id);
             return;
         }
+        let limit = if importance == Importance::Urgent {
+            2 * LIMIT
+        } else {
+            LIMIT
+        };
+        let one = &mut self.devices[device];
+        one.sent.push(self.now);
+        let within = one
+            .sent
+            .iter()
+            .filter(|at| **at + MINUTE > self.now)
+            .count();
+        assert!(within <= limit, "the limit holds: {within} of {limit}");
         let push = Push {
             device,
             about,
@@ -445,12 +698,14 @@ impl World {
             fate: Fate::InFlight,
         };
         assert!(self.pushes.insert(id, push).is_none());
-        if self.down[SERVICE_OF[device]] {
+        if self.down[KINDS[device].service] {
             let bounced = Answer::Error {
                 kind: Some("wait"),
                 condition: Some("remote-server-timeout"),
             };
             self.answer(id, bounced);
+        } else if let Some(answer) = self.devices[device].told {
+            self.answer(id, answer);
         } else if self.all_is_well {
             self.answer(id, Answer::Result);
         } else {
@@ -460,7 +715,7 @@ impl World {
 
     fn answer(&mut self, id: PushId, answer: Answer<'static>) {
         let device = self.pushes[&id].device;
-        let from = SERVICES[SERVICE_OF[device]];
+        let from = SERVICES[KINDS[device].service];
         let text = id.to_string();
         assert_eq!(
             self.engine.answered(self.now, &text, "x.test", answer),
@@ -475,55 +730,105 @@ impl World {
         }
         let again = self.engine.answered(self.now, &text, from, Answer::Result);
         // The push of a device that is owed it may be answered after all.
-        if again.is_some() {
+        if let Some(again) = again {
             self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+            self.report(device, &again);
         }
         self.serve_deadlines();
     }
 
     fn answer_late(&mut self, id: PushId) {
         let device = self.pushes[&id].device;
-        let from = SERVICES[SERVICE_OF[device]];
+        let from = SERVICES[KINDS[device].service];
         let text = id.to_string();
-        if self
-            .engine
-            .answered(self.now, &text, from, Answer::Result)
-            .is_some()
-        {
+        let report = self.engine.answered(self.now, &text, from, Answer::Result);
+        if let Some(report) = report {
             self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+            self.report(device, &report);
         }
         self.serve_deadlines();
     }
 
+    /// A push was not answered in time, or its connection has ended.
+    fn given_up(&mut self, report: &Report) {
+        let push = self.pushes.get_mut(&report.push).unwrap();
+        push.fate = Fate::Failed;
+        let device = push.device;
+        self.given_up.push(report.push);
+        self.report(device, report);
+        let engine = &self.engine;
+        self.in_flight
+            .retain(|id| engine.is_in_flight(&id.to_string()));
+    }
+
     fn report(&mut self, device: usize, report: &Report) {
         let Some(reported) = &report.device else {
-            assert!(report.service.is_some(), "there is something to report");
             return;
         };
-        assert_eq!(&*reported.identifier, DEVICES[device]);
+        assert_eq!(&*reported.identifier, KINDS[device].identifier);
+        assert_eq!(&*reported.user, USERS[KINDS[device].user]);
+        match report.outcome {
+            Outcome::Failed => self.devices[device].has_failed = true,
+            Outcome::Delivered | Outcome::Revived => self.devices[device].has_failed = false,
+            // What is owed waits on.
+            Outcome::Refused | Outcome::Suspended | Outcome::Removed => {}
+        }
         match report.outcome {
             Outcome::Removed => self.disable(device),
             Outcome::Suspended => {
-                self.suspended_until[device] = Some(self.now + TRIAL_AFTER);
+                let until = self.now + TRIAL_AFTER;
+                self.devices[device].suspended_until = Some(until);
+                let Kind {
+                    user, identifier, ..
+                } = KINDS[device];
                 self.engine
-                    .suspend(self.now, USER, DEVICES[device], TRIAL_AFTER);
+                    .suspend(self.now, USERS[user], identifier, TRIAL_AFTER);
                 // What was missed before is not tried again, but for what the trial speaks for.
                 for missed in &mut self.missed {
                     missed.still &= missed.device != device;
                 }
             }
-            Outcome::Revived => self.suspended_until[device] = None,
+            Outcome::Revived => self.devices[device].suspended_until = None,
             Outcome::Delivered | Outcome::Failed | Outcome::Refused => {}
         }
     }
 
+    fn end_call(&mut self, message: usize, own: bool) {
+        let Some(call) = self.messages.get_mut(message) else {
+            return;
+        };
+        // One that is in no archive may be met for the first time when it is over.
+        if call.importance != Importance::Urgent || !call.archived {
+            return;
+        }
+        call.over = true;
+        let user = call.user;
+        let end = Facts {
+            importance: Importance::Unimportant,
+            call: Some(Call::Ends(Party::new(
+                u64::try_from(message).unwrap(),
+                u64::from(!own),
+                own,
+            ))),
+            to_account: !own,
+            id: None,
+            content: None,
+            ..self.facts(message)
+        };
+        // Nothing else is to come of it.
+        let id = self.engine.new_id();
+        self.ask(user, None, |engine, now, account| {
+            let known = Facts {
+                to_account: false,
+                ..end
+            };
+            engine.archived(now, account, &known, id)
+        });
+    }
+
     fn restart(&mut self) {
-        // The queues of all sessions go to offline storage.
         while !self.clients.is_empty() {
-            let client = self.clients.remove(0);
-            for message in client.queue {
-                self.offline(message);
-            }
+            self.end_session(0);
         }
         let (owed, failing) = self.engine.owed(self.now);
         self.restarts += 1;
@@ -533,21 +838,52 @@ impl World {
         }
         for (place, owed) in owed.iter().enumerate() {
             self.engine.restore(self.now, owed, place);
+            let is_owed = |kind: &Kind| kind.identifier == &*owed.device.identifier;
+            let device = KINDS.iter().position(is_owed).unwrap();
+            self.devices[device].has_failed = true;
         }
-        // What was under way has left; nobody will ever know.
+        // What was under way is owed; nobody will ever know what has become of it.
         for id in self.in_flight.drain(..) {
-            self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+            self.pushes.get_mut(&id).unwrap().fate = Fate::Failed;
         }
         self.given_up.clear();
+        for device in &mut self.devices {
+            // Nothing is known of what was sent before, and what is owed may be for anything.
+            device.sent.clear();
+            device.is_wide = true;
+        }
         for message in &mut self.messages {
             message.mark = None;
         }
     }
 
+    fn enable(&mut self, device: usize) {
+        let one = &mut self.devices[device];
+        if !one.is_disabled && one.suspended_until.is_none() {
+            return;
+        }
+        one.is_disabled = false;
+        one.suspended_until = None;
+        one.has_failed = false;
+        let Kind {
+            user, identifier, ..
+        } = KINDS[device];
+        self.engine.enabled(USERS[user], identifier);
+        for missed in &mut self.missed {
+            missed.still &= missed.device != device;
+        }
+    }
+
     fn disable(&mut self, device: usize) {
-        self.enabled[device] = false;
-        self.suspended_until[device] = None;
-        self.engine.forget(self.now, USER, DEVICES[device]);
+        self.devices[device] = Device {
+            is_disabled: true,
+            told: self.devices[device].told,
+            ..Device::default()
+        };
+        let Kind {
+            user, identifier, ..
+        } = KINDS[device];
+        self.engine.forget(self.now, USERS[user], identifier);
         self.missed.retain(|missed| missed.device != device);
         // What comes after the next enable is a new registration.
         for push in self.pushes.values_mut() {
@@ -574,46 +910,54 @@ impl World {
         {
             let expired = self.engine.expire(self.now);
             for report in expired.unanswered {
-                let push = self.pushes.get_mut(&report.push).unwrap();
-                push.fate = Fate::Failed;
-                let device = push.device;
-                self.given_up.push(report.push);
-                self.report(device, &report);
+                self.given_up(&report);
             }
-            // Those that were given up for registrations that have ended need not be reported.
-            let engine = &self.engine;
-            self.in_flight
-                .retain(|id| engine.is_in_flight(&id.to_string()));
             assert_eq!(expired.given_up, []);
             for due in expired.due {
-                let device = DEVICES
-                    .iter()
-                    .position(|device| *device == &*due.identifier)
-                    .unwrap();
-                assert!(
-                    self.enabled[device],
-                    "nothing waits for a registration that is disabled"
-                );
-                let (_, released) = self.ask(Some(device), |engine, now, account| {
-                    engine.release(now, account, 0)
-                });
-                if let Some(released) = released {
-                    // Rule (a) has let it wait, so an overdue acknowledgement may still be.
-                    assert!(!self.is_receiving(device), "none to a live device");
-                    if let Some(message) = released.stanza {
-                        self.engine.keep(released.id, message);
-                    }
-                    let stored = std::mem::replace(&mut self.stored, true);
-                    self.sent(released.id, device, released.stanza, released.importance);
-                    self.stored = stored;
-                }
+                self.release(&due.user, &due.identifier);
             }
         }
     }
 
+    fn release(&mut self, user: &str, identifier: &str) {
+        let is_due = |kind: &Kind| kind.identifier == identifier && USERS[kind.user] == user;
+        let device = KINDS.iter().position(is_due).unwrap();
+        // The registration may have ended with another turn.
+        if self.devices[device].is_disabled {
+            return;
+        }
+        let (_, released) = self.ask(KINDS[device].user, Some(device), |engine, now, account| {
+            engine.release(now, account, 0)
+        });
+        let Some(released) = released else {
+            return;
+        };
+        // Rule (a) has let it wait, so an overdue acknowledgement may still be.
+        let is_wide = self.devices[device].is_wide;
+        assert!(is_wide || !self.is_online(device), "none to a live device");
+        if let Some(message) = released.stanza {
+            let is_over = self.messages[message].over;
+            let rings = released.importance == Importance::Urgent;
+            assert!(!(rings && is_over), "no call rings that is over");
+            self.engine.keep(released.id, message);
+        }
+        self.sent(
+            released.id,
+            device,
+            released.stanza,
+            released.importance,
+            is_wide,
+        );
+    }
+
     fn is_back(&mut self, device: usize) {
-        if self.suspended_until[device].is_none() {
-            self.engine.back(USER, DEVICES[device]);
+        if self.devices[device].suspended_until.is_none() {
+            let Kind {
+                user, identifier, ..
+            } = KINDS[device];
+            self.engine.back(USERS[user], identifier);
+            self.devices[device].has_failed = false;
+            self.devices[device].is_wide = false;
         }
         for missed in self
             .missed
@@ -624,11 +968,18 @@ impl World {
         }
     }
 
-    fn miss(&mut self, device: usize, message: usize) {
-        if self.messages[message].muted {
+    fn miss(&mut self, rule: Rule, device: usize, message: usize) {
+        if self.messages[message].muted || self.received.contains(&(device, message)) {
             return;
         }
-        let still = self.stored || !self.is_live(device);
+        let is_live = self.has_session(device, |client| client.live);
+        let still = match rule {
+            // There is no trial while the device is there.
+            _ if self.devices[device].suspended_until.is_some() => !is_live,
+            Rule::Room => true,
+            Rule::Offline => !self.is_available(device),
+            _ => !is_live,
+        };
         let known = self
             .missed
             .iter_mut()
@@ -652,6 +1003,9 @@ impl World {
     pub fn check(&mut self) {
         self.all_is_well = true;
         self.down = [false; 2];
+        for device in &mut self.devices {
+            device.told = None;
+        }
         while !self.in_flight.is_empty() {
             let id = self.in_flight.remove(0);
             self.answer(id, Answer::Result);
@@ -667,12 +1021,12 @@ impl World {
             ..
         } in self.missed.iter().filter(|missed| missed.still)
         {
-            let important = self.messages[*message].importance >= Importance::Important;
+            let is_important = self.messages[*message].importance >= Importance::Important;
             let served = self.pushes.values().any(|push| {
                 push.device == *device
                     && push.fate == Fate::Settled
                     && (push.about == Some(*message)
-                        || (push.importance >= Importance::Important || !important)
+                        || (push.importance >= Importance::Important || !is_important)
                             && at.iter().any(|&at| push.at + WINDOW >= at))
             });
             assert!(
@@ -696,11 +1050,14 @@ impl World {
             with_id,
             ..
         } = self.messages[message];
-        let id = StanzaId(u64::try_from(message).unwrap());
+        let number = u64::try_from(message).unwrap();
+        let id = StanzaId(number);
         Facts {
             importance,
             message: true,
             push: false,
+            call: (importance == Importance::Urgent)
+                .then(|| Call::Begins(Party::new(number, 1, false))),
             id: if archived {
                 Some(StanzaId::archived(
                     &format!("archive-{message}"),
@@ -722,39 +1079,31 @@ impl World {
         own.unwrap_or_else(|| *mark.get_or_insert_with(|| self.engine.new_id()))
     }
 
+    fn user_of(&self, client: usize) -> usize {
+        KINDS[self.clients[client].device].user
+    }
+
+    fn has_session(&self, device: usize, is: impl Fn(&Client) -> bool) -> bool {
+        let mut clients = self.clients.iter();
+        clients.any(|client| client.device == device && is(client))
+    }
+
     fn is_away_from_everything(&self, device: usize) -> bool {
-        self.clients.iter().all(|client| client.device != device)
+        !self.has_session(device, |_| true)
     }
 
     /// A suspended registration has no sessions but for its trial.
-    fn is_attached(&self, client: &Client) -> bool {
-        let until = self.suspended_until[client.device];
-        self.enabled[client.device] && until.is_none_or(|until| until <= self.now)
-    }
-
-    fn is_live(&self, device: usize) -> bool {
-        self.clients
-            .iter()
-            .any(|client| client.device == device && client.live)
+    fn is_attached(&self, device: usize) -> bool {
+        let one = &self.devices[device];
+        !one.is_disabled && one.suspended_until.is_none_or(|until| until <= self.now)
     }
 
     fn is_available(&self, device: usize) -> bool {
-        self.clients
-            .iter()
-            .any(|client| client.device == device && client.live && client.available)
-    }
-
-    /// It gets what is sent to the bare JID.
-    fn is_receiving(&self, device: usize) -> bool {
-        self.clients.iter().any(|client| {
-            client.device == device && client.live && client.available && !client.ack_overdue
-        })
+        self.has_session(device, |client| client.live && client.available)
     }
 
     fn is_online(&self, device: usize) -> bool {
-        self.clients
-            .iter()
-            .any(|client| client.device == device && client.live && !client.ack_overdue)
+        self.has_session(device, |client| client.live && !client.ack_overdue)
     }
 
     fn index(&self, client: usize, live: bool) -> Option<usize> {
