@@ -930,8 +930,8 @@ local function on_enable(event)
 	local records = load_records(user);
 	local changed, displaced = nil, {};
 	if records then
-		displaced, record.timestamp, record.sequence =
-			native.admit(records, address.jid, address.node, options.push_max_devices, os_time());
+		displaced, record.timestamp, record.sequence = native.admit(records, address.jid, address.node,
+			origin.client_id, origin.resource, options.push_max_devices, os_time());
 		changed = copy(records);
 		for _, key in pairs(displaced) do changed[key] = nil; end
 		changed[identifier] = record;

@@ -120,7 +120,8 @@ local function check_order(stored)
 		end
 	end
 	remove(ask(native.matching, records, "push.test", "n1"));
-	local displaced, timestamp, sequence = ask(native.admit, records, "push.test", "n1", max_devices, now);
+	local displaced, timestamp, sequence =
+		ask(native.admit, records, "push.test", "n1", "client", "phone", max_devices, now);
 	if not displaced then return; end
 	assert(math.type(timestamp) == "integer" and timestamp >= now and math.type(sequence) == "integer");
 	remove(displaced);

@@ -144,7 +144,7 @@ for _, version in ipairs(prosody.versions) do
 		end);
 
 		it("count the age of a registration alike", function ()
-			local anna = client.connect(server, devices.new_user(server));
+			local anna = client.connect(server, devices.new_user(server), { resource = "phone" });
 			for i = 1, 5 do
 				devices.enable(anna, { jid = "push.test"; node = "n" .. i });
 			end
@@ -159,7 +159,7 @@ for _, version in ipairs(prosody.versions) do
 			]], anna.username, { ["push.test<n1"] = 10, ["push.test<n2"] = 30, ["push.test<n3"] = 20 });
 			change_module(false);
 
-			anna = client.connect(server, anna.jid);
+			anna = client.connect(server, anna.jid, { resource = "phone" });
 			devices.enable(anna, { jid = "push.test"; node = "n6" });
 			devices.enable(anna, { jid = "push.test"; node = "n7" });
 			assert.same({ "push.test<n1"; "push.test<n4"; "push.test<n5"; "push.test<n6"; "push.test<n7" },

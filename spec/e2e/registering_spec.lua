@@ -272,16 +272,43 @@ for _, version in ipairs(prosody.versions) do
 			it("detaches every session of the registration that ends", function ()
 				local phone = new_client();
 				local laptop = client.connect(server, phone.jid);
-				local tablet = client.connect(server, phone.jid);
 				devices.enable(phone, { jid = "push.test"; node = "n1" });
 				devices.enable(laptop, { jid = "push.test"; node = "n1" });
+				local tablet;
 				for i = 2, 6 do
+					tablet = client.connect(server, phone.jid);
 					devices.enable(tablet, { jid = "push.test"; node = "n" .. i });
 				end
 				assert.same({}, devices.attached(phone));
 				assert.same({}, devices.attached(laptop));
 				assert.equal("push.test<n6", devices.attached(tablet).identifier);
 			end);
+
+			-- An app may take a new node with each login.
+			for what, case in pairs({
+				["by its client id"] = { client_id = "app" };
+				["by its resource, where it has no client id"] = { resource = "app" };
+			}) do
+				it("ends what the same client has enabled before, known " .. what .. ", and not the tablet", function ()
+					local tablet = new_client({ resource = "tablet" });
+					devices.enable(tablet, { jid = "push.test"; node = "tablet" });
+					companion.plan(server, tablet.jid, { client_id = case.client_id });
+					for i = 1, 10 do
+						local app = client.connect(server, tablet.jid, { resource = case.resource });
+						devices.enable(app, { jid = "push.test"; node = ("n%02d"):format(i) });
+						app:close();
+					end
+					assert.same({ "push.test<n07"; "push.test<n08"; "push.test<n09"; "push.test<n10"; "push.test<tablet" },
+						devices.identifiers(server, tablet.jid));
+					assert.equal("push.test<tablet", devices.attached(tablet).identifier);
+
+					companion.plan(server, tablet.jid, {});
+					local pc = client.connect(server, tablet.jid, { resource = "pc" });
+					devices.enable(pc, { jid = "push.test"; node = "pc" });
+					assert.same({ "push.test<n07"; "push.test<n08"; "push.test<n09"; "push.test<n10"; "push.test<pc" },
+						devices.identifiers(server, tablet.jid));
+				end);
+			end
 		end);
 
 		describe("disable", function ()
@@ -778,13 +805,13 @@ for _, version in ipairs(prosody.versions) do
 		end);
 
 		it("keep their age over restarts", function ()
-			local anna = client.connect(server, devices.new_user(server));
+			local anna = client.connect(server, devices.new_user(server), { resource = "phone" });
 			for i = 1, 3 do
 				devices.enable(anna, { jid = "push.test"; node = "n" .. i });
 			end
 			-- The names of the later ones would come first in any other order.
 			server:restart();
-			anna = client.connect(server, anna.jid);
+			anna = client.connect(server, anna.jid, { resource = "phone" });
 			for _, node in ipairs({ "a4"; "a5"; "a6" }) do
 				devices.enable(anna, { jid = "push.test"; node = node });
 			end
@@ -793,7 +820,7 @@ for _, version in ipairs(prosody.versions) do
 
 			devices.enable(anna, { jid = "push.test"; node = "n2" });
 			server:restart();
-			anna = client.connect(server, anna.jid);
+			anna = client.connect(server, anna.jid, { resource = "phone" });
 			devices.enable(anna, { jid = "push.test"; node = "a7" });
 			devices.enable(anna, { jid = "push.test"; node = "a8" });
 			assert.same({ "push.test<a5"; "push.test<a6"; "push.test<a7"; "push.test<a8"; "push.test<n2" },

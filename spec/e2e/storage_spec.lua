@@ -123,13 +123,13 @@ for _, version in ipairs(prosody.versions) do
 			end);
 
 			it("keep their order of age", function ()
-				local anna = new_client();
+				local anna = new_client({ resource = "phone" });
 				for _, node in ipairs({ "c"; "d"; "b"; "a"; "e" }) do
 					devices.enable(anna, { jid = "push.test"; node = node });
 				end
 				server:restart();
 				reconnect();
-				anna = client.connect(server, anna.jid);
+				anna = client.connect(server, anna.jid, { resource = "phone" });
 				devices.enable(anna, { jid = "push.test"; node = "c" });
 				devices.enable(anna, { jid = "push.test"; node = "f" });
 				devices.enable(anna, { jid = "push.test"; node = "g" });

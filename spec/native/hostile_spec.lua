@@ -54,7 +54,7 @@ local function calls(engine)
 		enable = { library.enable; enable, "anna@home.test/phone" };
 		disable = { library.disable; enable };
 		revoked_node = { library.revoked_node; enable, "anna@home.test" };
-		admit = { library.admit; records, "push.test", "n1", 5, 1000 };
+		admit = { library.admit; records, "push.test", "n1", "client", "phone", 5, 1000 };
 		matching = { library.matching; records, "push.test", "n1" };
 		surplus = { library.surplus; records, 5 };
 		owned_by = { library.owned_by; records, "client", "phone" };

@@ -88,7 +88,7 @@ describe("a record with garbage in it", function ()
 				good.client_id = nil;
 				assert.equal("push.test<n2", library.owned_by(records, nil, "tablet"), name);
 
-				local displaced, timestamp, sequence = library.admit(records, "push.test", "n2", 5, 3000);
+				local displaced, timestamp, sequence = library.admit(records, "push.test", "n2", nil, "pc", 5, 3000);
 				assert.same({ "push.test<n2" }, displaced, name);
 				assert.is_true(timestamp >= 2000, name);
 				assert.is_true(sequence >= 0, name);
@@ -123,7 +123,7 @@ describe("a record with garbage in it", function ()
 			assert.same({ "push.test<n2" }, sorted(library.matching(records, "push.test")), name);
 			assert.same({}, unacked("push.test<n1", value), name);
 			library.surplus(records, 1);
-			library.admit(records, "push.test", "n2", 1, 3000);
+			library.admit(records, "push.test", "n2", nil, "pc", 1, 3000);
 		end
 	end);
 
@@ -135,7 +135,7 @@ describe("a record with garbage in it", function ()
 				assert.equal("push.test<n2", found[#found]);
 			end
 			assert.same({ "push.test<n2" }, library.matching(records, "push.test", "n2"));
-			assert.same({ "push.test<n2" }, (library.admit(records, "push.test", "n2", 5, 3000)));
+			assert.same({ "push.test<n2" }, (library.admit(records, "push.test", "n2", nil, "pc", 5, 3000)));
 			library.surplus(records, 1);
 			library.owned_by(records, nil, "phone");
 		end

@@ -152,10 +152,10 @@ describe("the place of a new registration", function ()
 
 	it("is the newest, in the place of the one for the same service and node", function ()
 		local records = { ["push.test<n1"] = record("n1", 1000); ["push.test<n2"] = record("n2", 2000) };
-		assert.same({ { "push.test<n1" }, 3000, 0 }, { library.admit(records, "push.test", "n1", 5, 3000) });
-		assert.same({ {}, 3000, 0 }, { library.admit(records, "push.test", "n3", 5, 3000) });
-		assert.same({ {}, 2000, 1 }, { library.admit(records, "push.test", "n3", 5, 1500) });
-		assert.same({ {}, 1000, 0 }, { library.admit({}, "push.test", nil, 5, 1000) });
+		assert.same({ { "push.test<n1" }, 3000, 0 }, { library.admit(records, "push.test", "n1", nil, "pc", 5, 3000) });
+		assert.same({ {}, 3000, 0 }, { library.admit(records, "push.test", "n3", nil, "pc", 5, 3000) });
+		assert.same({ {}, 2000, 1 }, { library.admit(records, "push.test", "n3", nil, "pc", 5, 1500) });
+		assert.same({ {}, 1000, 0 }, { library.admit({}, "push.test", nil, nil, "pc", 5, 1000) });
 	end);
 
 	it("is made by the oldest ones", function ()
@@ -164,7 +164,7 @@ describe("the place of a new registration", function ()
 			["push.test<n2"] = record("n2", 1000, 0);
 			["push.test<n3"] = record("n3", 999, 7);
 		};
-		local displaced = library.admit(records, "push.test", "n4", 2, 3000);
+		local displaced = library.admit(records, "push.test", "n4", nil, "pc", 2, 3000);
 		table.sort(displaced);
 		assert.same({ "push.test<n2"; "push.test<n3" }, displaced);
 		assert.same({ "push.test<n3" }, library.surplus(records, 2));

@@ -1,5 +1,7 @@
 //! Which registrations a user has.
 
+use std::collections::HashMap;
+
 use xmpp_parsers::jid::Jid;
 
 /// A registration in the store, as far as its order and its owner are concerned.
@@ -28,9 +30,44 @@ impl Record {
         (self.timestamp, self.sequence)
     }
 
+    /// Who it was enabled by, as far as that is known.
+    fn client(&self) -> Option<Client<'_>> {
+        match &self.client_id {
+            Some(id) => Some(Client::Id(id)),
+            None => self.resource.as_deref().map(Client::Resource),
+        }
+    }
+
+    fn is_of(&self, client_id: Option<&str>, resource: &str) -> bool {
+        self.client().is_some_and(|client| match client {
+            Client::Id(id) => client_id == Some(id),
+            Client::Resource(own) => own == resource,
+        })
+    }
+
     fn is_at(&self, jid: &str) -> bool {
         self.jid == jid || Jid::new(&self.jid).is_ok_and(|own| own.as_str() == jid)
     }
+}
+
+/// Who enables registrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Client<'a> {
+    Id(&'a str),
+    Resource(&'a str),
+}
+
+/// A registration that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The push service.
+    pub jid: &'a str,
+    /// The node; the empty one and none are the same.
+    pub node: Option<&'a str>,
+    /// The client that asks (XEP-0388), if it has said who it is.
+    pub client_id: Option<&'a str>,
+    /// The resource of its session.
+    pub resource: &'a str,
 }
 
 /// How a new registration takes its place among the others.
@@ -57,19 +94,18 @@ pub fn service_of(identifier: &str) -> &str {
 }
 
 /// Admits a registration as the newest: it replaces an earlier one for the same service and
-/// node, and the oldest ones make room. `now` is in seconds since 1970.
-pub fn admit(
-    records: &[Record],
-    jid: &str,
-    node: Option<&str>,
-    max_devices: usize,
-    now: i64,
-) -> Admission {
-    let mut displaced = matching(records, jid, Some(node.unwrap_or_default()));
+/// node. Those that its client enabled before make room first, then the oldest. `now` is in seconds
+/// since 1970.
+pub fn admit(records: &[Record], wanted: &Wanted<'_>, max_devices: usize, now: i64) -> Admission {
+    let node = wanted.node.unwrap_or_default();
+    let mut displaced = matching(records, wanted.jid, Some(node));
     let remaining: Vec<_> = (0..records.len())
         .filter(|index| !displaced.contains(index))
         .collect();
-    displaced.extend(oldest(records, remaining, max_devices.saturating_sub(1)));
+    let room = max_devices.saturating_sub(1);
+    displaced.extend(excess(records, remaining, room, |record| {
+        record.is_of(wanted.client_id, wanted.resource)
+    }));
 
     let newest = records.iter().map(Record::age).max().unwrap_or((now, -1));
     // A clock that was set back must not make the newest one the oldest.
@@ -96,9 +132,24 @@ pub fn matching(records: &[Record], jid: &str, node: Option<&str>) -> Vec<usize>
         .collect()
 }
 
-/// The places of the oldest ones, if there are more than `max_devices`.
+/// If there are more than `max_devices`, the places of those that go: first those whose client has
+/// enabled another one since, then the oldest.
 pub fn surplus(records: &[Record], max_devices: usize) -> Vec<usize> {
-    oldest(records, (0..records.len()).collect(), max_devices)
+    if records.len() <= max_devices {
+        return Vec::new();
+    }
+    let mut newest = HashMap::new();
+    for record in records {
+        if let Some(client) = record.client() {
+            let age = newest.entry(client).or_insert(record.age());
+            *age = record.age().max(*age);
+        }
+    }
+    let all = (0..records.len()).collect();
+    excess(records, all, max_devices, |record| {
+        let latest = record.client().and_then(|client| newest.get(&client));
+        latest.is_some_and(|latest| record.age() < *latest)
+    })
 }
 
 /// The registration of the client that binds: the one with its client id, else one without any
@@ -117,16 +168,19 @@ pub fn owned_by(
             .max_by_key(|&index| records[index].age())
     };
     client_id
-        .and_then(|id| newest(&|record| record.client_id.as_deref() == Some(id)))
-        .or_else(|| {
-            newest(&|record| {
-                record.client_id.is_none() && record.resource.as_deref() == Some(resource)
-            })
-        })
+        .and_then(|id| newest(&|record| record.client() == Some(Client::Id(id))))
+        .or_else(|| newest(&|record| record.client() == Some(Client::Resource(resource))))
 }
 
-fn oldest(records: &[Record], mut among: Vec<usize>, keep: usize) -> Vec<usize> {
-    among.sort_by_key(|&index| records[index].age());
+/// Those of `among` that are too many: first the ones that `goes_first` picks, then the others, each
+/// in the order of age.
+fn excess(
+    records: &[Record],
+    mut among: Vec<usize>,
+    keep: usize,
+    goes_first: impl Fn(&Record) -> bool,
+) -> Vec<usize> {
+    among.sort_by_cached_key(|&index| (!goes_first(&records[index]), records[index].age()));
     among.truncate(among.len().saturating_sub(keep));
     among
 }
@@ -146,16 +200,70 @@ mod tests {
         }
     }
 
+    fn wanted<'a>(jid: &'a str, node: Option<&'a str>) -> Wanted<'a> {
+        Wanted {
+            jid,
+            node,
+            client_id: None,
+            resource: "new",
+        }
+    }
+
     #[test]
     fn the_oldest_makes_room() {
         let records: Vec<_> = (0..5)
             .map(|n| record("push.test", &n.to_string(), 100, 4 - n))
             .collect();
-        let admission = admit(&records, "push.test", Some("new"), 5, 100);
+        let admission = admit(&records, &wanted("push.test", Some("new")), 5, 100);
         assert_eq!(admission.displaced, [4]);
         assert_eq!((admission.timestamp, admission.sequence), (100, 5));
         assert_eq!(surplus(&records, 3), [4, 3]);
         assert_eq!(surplus(&records, 5), [0; 0]);
+    }
+
+    /// A record by a client id ("#1") or a resource, or nobody (""), as old as its place says.
+    fn by(clients: &[&str]) -> Vec<Record> {
+        let enabled = |(timestamp, &client): (i64, &&str)| Record {
+            client_id: client.starts_with('#').then(|| client.into()),
+            resource: (!client.is_empty() && !client.starts_with('#')).then(|| client.into()),
+            ..record("push.test", &timestamp.to_string(), timestamp, 0)
+        };
+        (0..).zip(clients).map(enabled).collect()
+    }
+
+    #[test]
+    fn what_the_same_client_enabled_before_makes_room_first() {
+        let displaced = |clients: &[&str], client_id, resource, max| {
+            let wanted = Wanted {
+                client_id,
+                resource,
+                ..wanted("push.test", Some("new"))
+            };
+            admit(&by(clients), &wanted, max, 100).displaced
+        };
+        let phone = Some("#phone");
+        let records = ["tablet", "#phone", "pc", "#phone", "#pc"];
+        assert_eq!(displaced(&records, phone, "x", 5), [1]);
+        assert_eq!(displaced(&records, phone, "x", 4), [1, 3]);
+        assert_eq!(displaced(&records, phone, "x", 3), [1, 3, 0]);
+        assert_eq!(displaced(&records, phone, "x", 6), [0; 0]);
+        assert_eq!(displaced(&records, None, "pc", 5), [2]);
+        assert_eq!(displaced(&records, None, "other", 5), [0]);
+        assert_eq!(displaced(&records, Some("#other"), "other", 5), [0]);
+        // A client may have said who it is only since then.
+        assert_eq!(displaced(&["a", "pc"], Some("#new"), "pc", 2), [1]);
+        // A client that has is not the one of the same resource.
+        assert_eq!(displaced(&["a", "#pc"], None, "#pc", 2), [0]);
+        assert_eq!(displaced(&["a", ""], None, "", 2), [0]);
+    }
+
+    #[test]
+    fn of_too_many_those_go_first_whose_client_has_newer_ones() {
+        let records = by(&["tablet", "#phone", "phone", "#phone", "#phone", "", ""]);
+        assert_eq!(surplus(&records, 6), [1]);
+        assert_eq!(surplus(&records, 5), [1, 3]);
+        assert_eq!(surplus(&records, 4), [1, 3, 0]);
+        assert_eq!(surplus(&records, 0), [1, 3, 0, 2, 4, 5, 6]);
     }
 
     #[test]
@@ -164,23 +272,32 @@ mod tests {
             record("push.test", "a", 1, 0),
             record("push.test", "b", 2, 0),
         ];
-        assert_eq!(admit(&records, "push.test", Some("b"), 2, 3).displaced, [1]);
+        assert_eq!(
+            admit(&records, &wanted("push.test", Some("b")), 2, 3).displaced,
+            [1]
+        );
         let records = [
             record("Push.TEST", "a", 1, 0),
             record("push.test", "", 2, 0),
         ];
-        assert_eq!(admit(&records, "push.test", Some("a"), 5, 3).displaced, [0]);
-        assert_eq!(admit(&records, "push.test", None, 5, 3).displaced, [1]);
+        assert_eq!(
+            admit(&records, &wanted("push.test", Some("a")), 5, 3).displaced,
+            [0]
+        );
+        assert_eq!(
+            admit(&records, &wanted("push.test", None), 5, 3).displaced,
+            [1]
+        );
     }
 
     #[test]
     fn the_newest_is_the_newest_whatever_the_clock_says() {
         let records = [record("push.test", "a", 1000, 3)];
-        let back = admit(&records, "push.test", Some("b"), 5, 10);
+        let back = admit(&records, &wanted("push.test", Some("b")), 5, 10);
         assert_eq!((back.timestamp, back.sequence), (1000, 4));
-        let forth = admit(&records, "push.test", Some("b"), 5, 2000);
+        let forth = admit(&records, &wanted("push.test", Some("b")), 5, 2000);
         assert_eq!((forth.timestamp, forth.sequence), (2000, 0));
-        let first = admit(&[], "push.test", Some("b"), 5, 10);
+        let first = admit(&[], &wanted("push.test", Some("b")), 5, 10);
         assert_eq!((first.timestamp, first.sequence), (10, 0));
     }
 

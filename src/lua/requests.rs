@@ -7,7 +7,7 @@ use minidom::Element;
 use mlua::{Lua, LuaString, Result, Table, Value};
 
 use super::dom;
-use crate::engine::registering::{self, Record};
+use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
 use crate::wire::affiliation;
 use crate::wire::request::{self, Address, RequestError};
@@ -71,14 +71,31 @@ pub fn revoked_node(_: &Lua, (pubsub, account): (Table, String)) -> Result<Optio
     Ok(dom::element(&pubsub).and_then(|pubsub| affiliation::revoked_node(&pubsub, &account)))
 }
 
-/// `admit(records, jid, node, push_max_devices, now)`: identifiers that have to go, the
-/// timestamp and the sequence of the new record.
+/// What `admit` is asked: `records, jid, node, client id, resource, push_max_devices, now`.
+type Admitted = (
+    Table,
+    String,
+    Option<String>,
+    Option<String>,
+    String,
+    usize,
+    i64,
+);
+
+/// `admit(records, jid, node, client id, resource, push_max_devices, now)`: identifiers that have to
+/// go, the timestamp and the sequence of the new record.
 pub fn admit(
     _: &Lua,
-    (records, jid, node, max_devices, now): (Table, String, Option<String>, usize, i64),
+    (records, jid, node, client_id, resource, max_devices, now): Admitted,
 ) -> Result<(Vec<String>, i64, i64)> {
     let records = read(&records);
-    let admission = registering::admit(&records, &jid, node.as_deref(), max_devices, now);
+    let wanted = Wanted {
+        jid: &jid,
+        node: node.as_deref(),
+        client_id: client_id.as_deref(),
+        resource: &resource,
+    };
+    let admission = registering::admit(&records, &wanted, max_devices, now);
     Ok((
         identifiers(&records, admission.displaced),
         admission.timestamp,
@@ -98,7 +115,7 @@ pub fn matching(
 }
 
 /// `surplus(records, push_max_devices)`: if there are too many, the identifiers of those that cannot be
-/// read and of the oldest.
+/// read, of those whose client has newer ones and of the oldest.
 pub fn surplus(_: &Lua, (records, max_devices): (Table, usize)) -> Result<Vec<LuaString>> {
     let all: Vec<_> = records
         .pairs::<LuaString, Value>()
