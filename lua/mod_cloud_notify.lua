@@ -254,10 +254,16 @@ end
 
 -- Sessions and the registrations that they are attached to
 
--- Other modules write these fields, too
+local function is_suspended(record)
+	return type(record.suspended) == "table";
+end
+
+-- Other modules write these fields, too. A suspended registration has no sessions.
 local function get_registration(session)
 	local identifier, record = session.push_identifier, session.push_settings;
-	if type(identifier) == "string" and type(record) == "table" then return identifier, record; end
+	if type(identifier) == "string" and type(record) == "table" and not is_suspended(record) then
+		return identifier, record;
+	end
 end
 
 local function attach(session, identifier, record)
@@ -293,14 +299,17 @@ local function attach_owner(session, records)
 	return identifier;
 end
 
--- Those that were detached when the registration was suspended
+-- Those that were detached when the registration was suspended. Returns them.
 local function attach_owners(user, records, identifier)
+	local attached = {};
 	for _, session in pairs(user_sessions(user) or no_records) do
 		if not get_registration(session)
 		and native.owned_by(records, session.client_id, session.resource, true) == identifier then
 			attach(session, identifier, records[identifier]);
+			attached[#attached + 1] = session;
 		end
 	end
+	return attached;
 end
 
 -- What is in memory changes only with what is in the store
@@ -435,14 +444,17 @@ end
 local release = guarded(function (user, identifier)
 	local records = load_records(user);
 	local record = records and records[identifier];
-	if record and record.suspended then attach_owners(user, records, identifier); end
+	-- There is no trial while its client is online
+	local owners = record and is_suspended(record) and attach_owners(user, records, identifier);
 	local sessions = user_sessions(user);
 	for _, session in pairs(sessions or no_records) do
 		local attached, settings = get_registration(session);
 		if attached == identifier then record = settings; end
 	end
 	if record then
-		publish_now(user, engine:release(user, identifier, record, sessions, has_listeners()));
+		local delay, stanza, key, important, details = engine:release(user, identifier, record, sessions, has_listeners());
+		for _, session in pairs(owners or no_records) do detach(session); end
+		publish_now(user, delay, stanza, key, important, details);
 	elseif records then
 		engine:forget(user, identifier);
 	else
@@ -974,11 +986,8 @@ end
 local function on_resource_bind(event)
 	local session = event.session;
 	local user = session.username;
-	local identifier = get_registration(session);
-	if not identifier then
-		local records = get_records(user);
-		identifier = records and attach_owner(session, records);
-	end
+	local records = get_records(user);
+	local identifier = get_registration(session) or records and attach_owner(session, records);
 	if identifier then engine:back(user, identifier); end
 end
 

@@ -54,6 +54,19 @@ pub enum Connection {
 }
 
 impl Account<'_> {
+    /// What counts of it for a registration: one that is suspended has no sessions, whoever has
+    /// attached some.
+    pub(super) fn of(self, registration: &Registration<'_>) -> Self {
+        if registration.suspended.is_some() {
+            Self {
+                sessions: &[],
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
     /// Whether a session of the registration is live, with no acknowledgement overdue.
     pub fn is_online(&self, identifier: &str) -> bool {
         self.has(identifier, |connection| {

@@ -348,7 +348,7 @@ impl<S> Engine<S> {
         let mut reasons = account
             .registrations
             .iter()
-            .map(|registration| rules::archived(account, registration.identifier));
+            .map(|one| rules::archived(&account.of(one), one.identifier));
         let first = reasons.next()??;
         reasons.all(|reason| reason.is_some()).then_some(first)
     }
@@ -981,7 +981,8 @@ impl<S> Engine<S> {
         if !self.options.notify_on.wants(facts) {
             return Verdict::Silent(Silence::NotWanted);
         }
-        if let Some(silence) = rules::silence(rule, account, registration.identifier, facts) {
+        let seen = account.of(registration);
+        if let Some(silence) = rules::silence(rule, &seen, registration.identifier, facts) {
             return Verdict::Silent(silence);
         }
         let key = self.device_key(account.user, registration.identifier);

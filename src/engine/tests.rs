@@ -1074,6 +1074,22 @@ mod services {
     }
 
     #[test]
+    fn a_suspended_registration_has_no_sessions_whatever_is_attached_to_it() {
+        for session in [live(), overdue(), hibernated()] {
+            let mut phone = Phone::new(vec![session]);
+            phone.registration.suspended = Some(ms(1000));
+            for verdict in [
+                phone.archived(0, Important, "a1"),
+                phone.offline(0, Important, 2),
+            ] {
+                assert!(matches!(verdict, Verdict::Hold(_)), "{session:?}");
+            }
+            let silent = phone.ask(|_, account| Engine::<u64>::silent_unless_call(account));
+            assert_eq!(silent, None, "{session:?}");
+        }
+    }
+
+    #[test]
     fn a_trial_says_that_a_node_is_dead_whatever_was_said_before() {
         for (condition, outcome) in [
             ("item-not-found", Outcome::Removed),
