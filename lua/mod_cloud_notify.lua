@@ -126,17 +126,6 @@ end
 
 -- Registrations: user -> identifier -> record, as they are in the store
 
-local store = module:open_store();
-local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
-local no_records = {};
-
--- A user who has not been seen for long is let go of
-local accounts = cache.new(max_cached_users, function (_, records)
-	for identifier in pairs(records) do
-		if push_errors[identifier] == 0 then push_errors[identifier] = nil; end
-	end
-end);
-
 local store_fails = {}; -- "read" or "written" -> the user with whom it was noticed
 
 -- A store that fails does so for every stanza: one line until it works again for that user
@@ -152,6 +141,32 @@ local function log_store(doing, user, err)
 		module:log("info", "Push registrations of %s can be %s again", user, doing);
 	end
 end
+
+-- One that cannot be opened is one that can neither be read nor written
+local function open_store(name)
+	local ok, opened, err = pcall(module.open_store, module, name);
+	if ok and opened then return opened; end
+	err = tostring(err or opened or "it cannot be opened");
+	local function fail() return nil, err; end
+	return { get = fail; set = fail }, err;
+end
+
+local store, missing_store = open_store();
+if missing_store then
+	store_fails = { read = true; written = true };
+	module:log("error", "Cannot open the store of push registrations: %s -- nobody gets pushes; "
+		.. "check the option 'storage' and restart", missing_store);
+end
+
+local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
+local no_records = {};
+
+-- A user who has not been seen for long is let go of
+local accounts = cache.new(max_cached_users, function (_, records)
+	for identifier in pairs(records) do
+		if push_errors[identifier] == 0 then push_errors[identifier] = nil; end
+	end
+end);
 
 local function user_sessions(user)
 	local sessions = host_sessions[user];
@@ -1007,7 +1022,7 @@ end
 
 -- What is owed outlives a restart, but not a crash: it is gone from the store before anything is sent
 
-local owed_store = module:open_store("cloud_notify_owed");
+local owed_store = open_store("cloud_notify_owed");
 
 local function save_owed()
 	local owed = engine:owed();
@@ -1027,12 +1042,14 @@ end
 local function restore_owed()
 	local ok, owed, err = pcall(owed_store.get, owed_store, nil);
 	if not ok or err then
-		module:log("error", "Cannot read from the store which devices are owed a push, they will get none: %s",
-			tostring(err or owed));
+		module:log(missing_store and "debug" or "error", -- Said already
+			"Cannot read from the store which devices are owed a push, they will get none: %s -- "
+			.. "check the storage of this host", tostring(err or owed));
 	end
 	if not ok or type(owed) ~= "table" then return; end
 	local removed;
 	ok, removed = pcall(owed_store.set, owed_store, nil, nil);
+	if not next(owed) then return; end -- A storage that keeps nothing says so, too
 	if not ok or not removed then
 		module:log("error", "Cannot remove from the store which devices are owed a push, they will get none");
 		return;

@@ -1,5 +1,5 @@
 -- A storage driver that is the internal one until it is told to fail: the shared
--- table "failing" has "error" or "raise" per method ("get", "set"), or per store and method
+-- table "failing" has "error" or "raise" per method ("get", "set", "open"), or per store and method
 -- ("cloud_notify/get"). What the option spec_failing has is there from the start.
 
 local storagemanager = require "core.storagemanager";
@@ -30,6 +30,8 @@ end
 local driver = {};
 
 function driver:open(name, kind) -- luacheck: ignore 212/self
+	local how = failing.open or failing[name .. "/open"];
+	if how then return fail(how); end
 	local real_store, err = real_driver:open(name, kind);
 	if not real_store then return nil, err; end
 	return wrap(real_store, name);
