@@ -14,6 +14,7 @@ local cache = prosody_require "util.cache";
 local jid = prosody_require "util.jid";
 local st = prosody_require "util.stanza";
 local timer = prosody_require "util.timer";
+local usermanager = prosody_require "core.usermanager";
 
 local math_max, os_date, os_time = math.max, os.date, os.time;
 local ipairs, next, pairs, pcall, tostring, type, xpcall = ipairs, next, pairs, pcall, tostring, type, xpcall;
@@ -29,8 +30,11 @@ local hosts = prosody.hosts;
 local host_events = hosts[host].events;
 local host_sessions = hosts[host].sessions or {};
 
-local max_cached_users = 10000; -- whose registrations are kept in memory
+local max_cached_users = 10000; -- whose registrations are kept in memory, and as many who have none
+local max_cached_bytes = 64*1024*1024; -- of all registrations in memory
+local max_user_bytes = 1024*1024; -- What takes more is read each time
 local max_cached_addresses = 10000;
+local max_cached_address = 256; -- Longer ones are split each time
 local max_logged_text = 200; -- of a peer
 local max_language = 64;
 
@@ -92,6 +96,7 @@ end
 
 local known_options = {
 	push_answer_timeout = { default = 120, number(1), "a number of seconds, at least 1" };
+	push_cache_age = { default = 60, number(1), "a number of seconds, at least 1" };
 	push_coalesce_window = { default = 1, number(0), "a number of seconds" };
 	push_max_devices = { default = 5, number(1, true), "a whole number, at least 1" };
 	push_max_errors = { default = 16, number(1, true), "a whole number, at least 1" };
@@ -161,42 +166,103 @@ end
 local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
 local no_records = {};
 
--- A user who has not been seen for long is let go of
-local accounts = cache.new(max_cached_users, function (_, records)
-	for identifier in pairs(records) do
-		if push_errors[identifier] == 0 then push_errors[identifier] = nil; end
+-- Others write to the store, too. So what was read is trusted for push_cache_age; from then on it only
+-- tells what has changed.
+local fresh = {}; -- user -> records, if there are any
+local without, without_left = {}, max_cached_users; -- user -> true, if there are none
+local trust_timer;
+
+local sizes, total_size = {}, 0; -- user -> bytes, about
+
+local function let_go(user, records)
+	total_size = total_size - (sizes[user] or 0);
+	sizes[user], fresh[user] = nil, nil;
+	for identifier in pairs(records) do push_errors[identifier] = nil; end
+end
+
+-- What was read last, of those who have any. A user who has not been seen for long is let go of.
+local accounts = cache.new(max_cached_users, let_go);
+
+local function forget_records(user)
+	local records = accounts:get(user);
+	if records then
+		let_go(user, records);
+		accounts:set(user, nil);
 	end
-end);
+end
+
+local function size_of(value, depth)
+	if type(value) == "string" then return 40 + #value; end
+	if type(value) ~= "table" or depth == 0 then return 40; end
+	local size = 80;
+	for key, field in next, value do size = size + size_of(key, 0) + size_of(field, depth - 1); end
+	return size;
+end
 
 local function user_sessions(user)
 	local sessions = host_sessions[user];
 	return sessions and sessions.sessions;
 end
 
+local function end_trust()
+	trust_timer, fresh, without, without_left = nil, {}, {}, max_cached_users;
+end
+
 local function remember(user, records)
-	accounts:set(user, next(records) and records or no_records);
+	trust_timer = trust_timer or module:add_timer(options.push_cache_age, end_trust);
+	local size = next(records) and size_of(user) + size_of(records, 16) or 0;
+	without[user] = nil;
+	if size == 0 then
+		forget_records(user);
+		if without_left == 0 then without, without_left = {}, max_cached_users; end
+		without[user], without_left = true, without_left - 1;
+	elseif size > max_user_bytes then
+		forget_records(user);
+	else
+		total_size = total_size - (sizes[user] or 0) + size;
+		accounts:set(user, records);
+		sizes[user], fresh[user] = size, records;
+		while total_size > max_cached_bytes do forget_records((accounts:tail())); end
+	end
 	for _, session in pairs(user_sessions(user) or no_records) do
 		local record = records[session.push_identifier or false];
 		if record then session.push_settings = record; end
 	end
 end
 
-local function load_records(user)
-	local records = accounts:get(user);
-	if records then return records; end
+local function is_account(user)
+	local ok, exists, err = pcall(usermanager.user_exists, user, host);
+	return not ok or exists or err == "method not implemented";
+end
+
+local follow_store;
+
+-- As the store has them now; nil if it cannot be read
+local function read_records(user)
+	local exists = is_account(user);
 	local ok, data, err = pcall(store.get, store, user);
-	if not ok then err = data; end
+	if not ok then err = data or "unknown error"; end
 	log_store("read", user, err);
-	if err then return; end
-	records = {};
+	if err then return; end -- Nor are accounts known to be gone then
+	local records = {};
+	if not exists then -- Nothing is kept of nobody
+		follow_store(user, records);
+		forget_records(user);
+		return records;
+	end
 	for identifier, record in pairs(type(data) == "table" and data or no_records) do
 		if type(identifier) == "string" and type(record) == "table" then records[identifier] = record; end
 	end
 	for _, identifier in pairs(native.surplus(records, options.push_max_devices)) do
 		records[identifier] = nil;
 	end
+	follow_store(user, records);
 	remember(user, records);
 	return records;
+end
+
+local function load_records(user)
+	return fresh[user] or without[user] and no_records or read_records(user);
 end
 
 -- The user's registrations, or nil if there are none
@@ -327,6 +393,34 @@ local function attach_owners(user, records, identifier)
 	return attached;
 end
 
+local function client_of(record)
+	return text(record.client_id) or text(record.resource);
+end
+
+local function is_same_enabling(one, other)
+	return text(one.timestamp) == text(other.timestamp) and text(one.sequence) == text(other.sequence);
+end
+
+-- What others have changed in the store changes here
+function follow_store(user, records)
+	for identifier, before in pairs(accounts:get(user) or no_records) do
+		local record = records[identifier];
+		if not record or client_of(record) ~= client_of(before) then
+			forget_registration(user, identifier);
+		elseif is_suspended(record) then
+			if not is_suspended(before) then detach_all(user, identifier); end
+		elseif is_suspended(before) or not is_same_enabling(record, before) then
+			engine:enabled(user, identifier);
+			push_errors[identifier] = nil;
+			attach_owners(user, records, identifier);
+		end
+	end
+	for _, session in pairs(user_sessions(user) or no_records) do
+		local identifier = session.push_identifier;
+		if type(identifier) == "string" and not records[identifier] then forget_registration(user, identifier); end
+	end
+end
+
 -- What is in memory changes only with what is in the store
 local function copy(original)
 	local copied = {};
@@ -335,7 +429,7 @@ local function copy(original)
 end
 
 local function remove_registrations(user, identifiers)
-	local records = load_records(user);
+	local records = read_records(user);
 	if not records then return false; end
 	local remaining = copy(records);
 	for _, identifier in pairs(identifiers) do remaining[identifier] = nil; end
@@ -601,7 +695,7 @@ end
 
 -- Returns whether the registration has been suspended, or had to go
 local function suspend(user, identifier, condition, description, errors)
-	local records = load_records(user);
+	local records = read_records(user);
 	local record = records and records[identifier];
 	if not record then return false; end
 	local suspended, wait_or_since = native.suspend(record, condition, description, os_time());
@@ -627,7 +721,7 @@ end
 
 -- A trial has succeeded: the registration is in force again
 local function revive(user, identifier)
-	local records = load_records(user);
+	local records = read_records(user);
 	local record = records and records[identifier];
 	if not record then return; end
 	local changed = copy(records);
@@ -751,11 +845,11 @@ local function is_recipient(user, address)
 	if not address then return true; end -- One's own
 	local recipient = recipients[address];
 	if recipient == nil then
-		if recipients_left == 0 then recipients, recipients_left = {}, max_cached_addresses; end
 		local node, address_host = jid.split(address);
 		recipient = address_host == host and node or false;
-		recipients[address] = recipient;
-		recipients_left = recipients_left - 1;
+		if #address > max_cached_address then return recipient == user; end
+		if recipients_left == 0 then recipients, recipients_left = {}, max_cached_addresses; end
+		recipients[address], recipients_left = recipient, recipients_left - 1;
 	end
 	return recipient == user;
 end
@@ -914,9 +1008,9 @@ local function on_message(event)
 	local pubsub = stanza:get_child("pubsub", xmlns_pubsub);
 	if not pubsub or stanza.attr.type == "error" then return; end
 	local user = jid.node(stanza.attr.to) or event.origin.username;
-	local records = user and get_records(user);
-	local node = records and native.revoked_node(pubsub, user .. "@" .. host);
-	local identifiers = node and native.matching(records, stanza.attr.from, node);
+	local node = user and native.revoked_node(pubsub, user .. "@" .. host);
+	local records = node and get_records(user); -- Anybody may send anything to anybody: first of all, what it says
+	local identifiers = records and native.matching(records, stanza.attr.from, node);
 	if not identifiers or not identifiers[1] then return; end
 	if remove_registrations(user, identifiers) then
 		module:log("info", "%s ended a push registration of %s", stanza.attr.from, user);
@@ -954,7 +1048,7 @@ local function on_enable(event)
 	if module:fire_event("cloud_notify/registration", registration) == false then
 		return true; -- The handler has replied
 	end
-	local records = load_records(user);
+	local records = read_records(user);
 	local changed, displaced = nil, {};
 	if records then
 		displaced, record.timestamp, record.sequence = native.admit(records, address.jid, address.node,
@@ -986,7 +1080,7 @@ local function on_disable(event)
 		return true;
 	end
 	local user = origin.username;
-	local records = load_records(user);
+	local records = read_records(user);
 	local identifiers = records and native.matching(records, address.jid, address.node);
 	if not records or identifiers[1] and not remove_registrations(user, identifiers) then
 		origin.send(st.error_reply(stanza, "wait", "internal-server-error", "The registration could not be removed"));
@@ -1001,7 +1095,7 @@ end
 local function on_resource_bind(event)
 	local session = event.session;
 	local user = session.username;
-	local records = get_records(user);
+	local records = read_records(user) or load_records(user);
 	local identifier = get_registration(session) or records and attach_owner(session, records);
 	if identifier then engine:back(user, identifier); end
 end
@@ -1009,10 +1103,9 @@ end
 local function on_user_deleted(event)
 	if event.host ~= host then return; end
 	local user = event.username;
-	for identifier in pairs(get_records(user) or no_records) do push_errors[identifier] = nil; end
 	for _, session in pairs(user_sessions(user) or no_records) do detach(session); end
 	engine:forget_user(user);
-	accounts:set(user, no_records); -- The store itself is purged after this event
+	remember(user, no_records); -- The store itself is purged after this event
 end
 
 local function configure()

@@ -7,6 +7,7 @@ local st = require "util.stanza";
 
 local defaults = {
 	push_answer_timeout = 120;
+	push_cache_age = 60;
 	push_coalesce_window = 1;
 	push_max_devices = 5;
 	push_max_errors = 16;
@@ -26,6 +27,7 @@ local defaults = {
 
 local good_values = {
 	push_answer_timeout = { 1; 0x7fff; 2.5; "30" };
+	push_cache_age = { 1; 300; "7.5" };
 	push_coalesce_window = { 0; 0.25; 60 };
 	push_max_devices = { 1; 100; "7" };
 	push_max_errors = { 1; 1000; "8" };
@@ -45,6 +47,7 @@ local good_values = {
 
 local bad_values = {
 	push_answer_timeout = { 0; -1; "soon"; true; {}; 1e300 };
+	push_cache_age = { 0; -1; "an hour"; true; {} };
 	push_coalesce_window = { -1; "short"; false; {} };
 	push_max_devices = { 0; -5; 2.5; "many"; true; { 5 } };
 	push_max_errors = { 0; -16; 1.5; ""; true; {}; 2^53 };

@@ -14,7 +14,7 @@ local dead = push_service.error("cancel", "item-not-found");
 
 local function faulty_options(failing)
 	return {
-		storage = { cloud_notify = "faulty"; cloud_notify_owed = "faulty" };
+		storage = { accounts = "faulty"; cloud_notify = "faulty"; cloud_notify_owed = "faulty" };
 		spec_failing = failing;
 		push_coalesce_window = 0;
 		push_max_errors = 2;
@@ -119,6 +119,20 @@ local function describe_all(version, how)
 		assert.equal(0, waiting());
 		assert.equal(1, #inspect.logged(server, "error", mark));
 		assert_delivered(phone, "Hello", "Hello again");
+	end);
+
+	it("accounts that cannot be read, either, are not taken for deleted ones", function ()
+		local phone = owed_phone();
+		local mark = server:log_mark();
+		fail("get", how);
+		forget_cached_records();
+		push:clear();
+		push.answer = push_service.result;
+		server:wait_log("cannot be read", nil, mark);
+		fail("get", nil);
+		assert.same({ phones.important }, phones.await(phone, 1));
+		inspect.wait_all_answered(server);
+		assert.equal(0, waiting());
 	end);
 
 	it("a suspension that cannot be written is made up for with the next error", function ()

@@ -243,7 +243,7 @@ local function describe_all(version)
 		local function in_memory(jid)
 			return inspect.eval(server, [[
 				local count = 0;
-				for _ in pairs(upvalue("accounts"):get(...)) do count = count + 1; end
+				for _ in pairs(upvalue("accounts"):get(...) or {}) do count = count + 1; end
 				return count;
 			]], jid:match("^[^@]+"));
 		end

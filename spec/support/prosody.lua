@@ -183,20 +183,24 @@ local function render_config(server)
 end
 
 local function write_config(server)
-	local path = server.directory .. "/prosody.cfg.lua";
-	write_file(path, render_config(server));
-	return path;
+	write_file(server.directory .. "/prosody.cfg.lua", render_config(server));
+end
+
+-- The command that runs one of the scripts of Prosody's installation for a server.
+local function command_of(server, name, ...)
+	local paths = installation(server.options.version, server.options.lua);
+	return {
+		"lua" .. server.options.lua; "spec/support/launch.lua";
+		(paths.script:gsub("prosody$", name)); paths.source; paths.plugins; server.data;
+		"--config"; server.directory .. "/prosody.cfg.lua"; ...;
+	};
 end
 
 local function launch(server)
-	local paths = installation(server.options.version, server.options.lua);
-	local config = write_config(server);
+	write_config(server);
 
 	local mark = server:log_mark();
-	local command = {
-		"lua" .. server.options.lua; "spec/support/launch.lua";
-		paths.script; paths.source; paths.plugins; server.data; "--config"; config; "-F";
-	};
+	local command = command_of(server, "prosody", "-F");
 	if server.options.own_clock then
 		command = clock.command(server.directory .. "/clock", command);
 	end
@@ -420,6 +424,31 @@ end
 
 function methods:delete_user(user, host)
 	self:eval([[assert(require "core.usermanager".delete_user(...))]], user, host);
+end
+
+-- What an administrator does in a shell, in a process of its own. Input is what is typed.
+function methods:prosodyctl(input, ...)
+	local quoted = {};
+	for i, argument in ipairs(command_of(self, "prosodyctl", ...)) do quoted[i] = process.quote(argument); end
+	local pipe = io.popen(("printf %%s %s | %s 2>&1"):format(process.quote(input), table.concat(quoted, " ")));
+	local output = pipe:read("*a");
+	assert(pipe:close(), output);
+	return output;
+end
+
+-- Deletes an account, or makes it, in another process.
+function methods:prosodyctl_deluser(jid)
+	if self.options.version == "0.12" then return self:prosodyctl("", "deluser", jid); end
+	-- From 13.0 on, deluser asks the server to do it, but this does not.
+	return self:prosodyctl("", "unregister", jid:match("^(.*)@(.*)$"));
+end
+
+function methods:prosodyctl_adduser(jid, password)
+	if self.options.version == "0.12" then
+		return self:prosodyctl(password .. "\n" .. password .. "\n", "adduser", jid);
+	end
+	local username, host = jid:match("^(.*)@(.*)$");
+	return self:prosodyctl("", "register", username, host, password);
 end
 
 function methods:load_module(name, host)
