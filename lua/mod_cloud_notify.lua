@@ -11,6 +11,7 @@ local function prosody_require(name)
 end
 
 local cache = prosody_require "util.cache";
+local datetime = prosody_require "util.datetime".datetime;
 local jid = prosody_require "util.jid";
 local st = prosody_require "util.stanza";
 local timer = prosody_require "util.timer";
@@ -526,6 +527,9 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 	end
 end);
 
+-- While a call rings somewhere, its user's other devices may take it
+local rings_until;
+
 -- The reply of a reader is the reason why nobody is pushed, or true if there is more to be done.
 -- Source is where the records are: the user's, or the session with the one that counts.
 local function carry_out(user, reply, stanzas, source)
@@ -534,7 +538,8 @@ local function carry_out(user, reply, stanzas, source)
 		return;
 	end
 	local listened = has_listeners();
-	local pushes, silent, delay = engine:settle(stanzas);
+	local pushes, silent, delay, rings = engine:settle(stanzas, listened);
+	if rings then rings_until = os_time() + rings; end
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
 		module:log("debug", "No push for %s to %s: %s", user, silent[i], silent[i+1]);
@@ -784,7 +789,7 @@ end);
 local function read_queue(session)
 	local queue, user = session.unread_queue, session.username;
 	session.unread_queue = nil;
-	if queue and engine_read(user, session, user_sessions(user), queue) then engine:settle(queue); end
+	if queue and engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, false); end
 end
 
 local function read_queues(user)
@@ -856,7 +861,8 @@ end
 
 local meet_archived = guarded(function (event)
 	local user, stanza = event.for_user, event.stanza;
-	if not user or not is_recipient(user, stanza.attr.to) then return; end
+	if rings_until and rings_until < os_time() then rings_until = nil; end
+	if not user or not rings_until and not is_recipient(user, stanza.attr.to) then return; end
 	local records = get_records(user);
 	if not records then return; end
 	local reply = engine_archived(user, records, user_sessions(user), stanza, event.id);
@@ -873,7 +879,7 @@ local function on_archived(event)
 	local stanza = event.stanza;
 	local attr = stanza and stanza.attr;
 	local recipient = attr and recipients[attr.to];
-	if recipient == nil or recipient == event.for_user then meet_archived(event); end
+	if recipient == nil or recipient == event.for_user or rings_until then meet_archived(event); end
 end
 
 -- What a session has not acknowledged that ends without hibernating. If it makes way for one that binds the
@@ -920,7 +926,18 @@ local function on_resource_bound()
 	meet_all_undelivered();
 end
 
--- What a device has received, its user's other sessions may not acknowledge before they end
+-- What a device has received, its user's other sessions may not acknowledge before they end. mod_smacks stamps
+-- what it queues (XEP-0203), which tells whether this session was there already.
+local function queued_since(session, queue)
+	local received = {};
+	for _, stanza in ipairs(queue) do
+		local delay = stanza:get_child("delay", "urn:xmpp:delay");
+		local stamp = delay and delay.attr.stamp;
+		if stamp and session.push_bound and stamp >= session.push_bound then received[#received + 1] = stanza; end
+	end
+	return received;
+end
+
 local function on_resource_unbind(event)
 	local session = event.session;
 	local user = session.username;
@@ -930,8 +947,8 @@ local function on_resource_unbind(event)
 	for _, other in pairs(user_sessions(user) or no_records) do
 		local queue = other.smacks and other.outgoing_stanza_queue;
 		if queue and queue:count_unacked() > 0 then
-			queue = queue:table();
-			if engine_read(user, session, user_sessions(user), queue) then engine:settle(queue); end
+			queue = queued_since(session, queue:table());
+			if engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, false); end
 		end
 	end
 end
@@ -1095,6 +1112,7 @@ end
 local function on_resource_bind(event)
 	local session = event.session;
 	local user = session.username;
+	session.push_bound = datetime();
 	local records = read_records(user) or load_records(user);
 	local identifier = get_registration(session) or records and attach_owner(session, records);
 	if identifier then engine:back(user, identifier); end

@@ -131,8 +131,6 @@ pub struct Report {
     pub errors_before: u32,
     /// What has become of the push.
     pub outcome: Outcome,
-    /// It is for a call.
-    pub call: bool,
     /// What has become of the push service with this.
     pub service: Option<ServiceChange>,
 }
@@ -198,7 +196,6 @@ impl<S> Engine<S> {
             errors,
             errors_before,
             outcome,
-            call: push.about.call.is_some(),
             service: change,
         };
         let max_errors = self.options.max_errors;
@@ -277,7 +274,6 @@ impl<S> Engine<S> {
             } else {
                 Outcome::Delivered
             },
-            call: late.about.call.is_some(),
             service: change.or_else(|| self.services.watch(service)),
         })
     }
@@ -322,7 +318,6 @@ impl<S> Engine<S> {
             self.service_failed(now, id, fault)
         };
         let push = self.take_in_flight(now, id)?;
-        let call = push.about.call.is_some();
         self.nobody_was_woken(id);
         self.owe(now, id, push, fault);
         self.wake(service, now);
@@ -338,7 +333,6 @@ impl<S> Engine<S> {
             } else {
                 Outcome::Failed
             },
-            call,
             service: change.or_else(|| self.services.watch(service)),
         })
     }

@@ -257,6 +257,9 @@ impl<S> Engine<S> {
     /// How many stanzas of a device are kept for one later push.
     pub const MAX_HELD: usize = waiting::MAX_CANDIDATES;
 
+    /// For how long a call rings: until then what ends it may come.
+    pub const MAX_RINGING: Duration = waiting::MAX_RINGING;
+
     /// An engine that has not seen anything yet.
     pub fn new(options: Options) -> Self {
         Self::with_key(options, Key::random())

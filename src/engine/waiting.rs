@@ -18,7 +18,7 @@ pub(super) const MAX_CANDIDATES: usize = 16;
 const MAX_KEPT: usize = 4096;
 
 /// For how long a call rings. What is owed later than that is the push for a missed one.
-const MAX_RINGING: Duration = Duration::from_mins(1);
+pub(super) const MAX_RINGING: Duration = Duration::from_mins(1);
 
 /// Stanzas are kept as long as there is room.
 #[derive(Debug, Default)]
@@ -248,7 +248,9 @@ impl<S> Waiting<S> {
             .candidates
             .extract_if(.., |one| is_over(&mut one.about, one.since));
         let over: Vec<_> = over.map(|one| one.about).collect();
-        over.into_iter().for_each(|about| self.add_to_rest(about));
+        for about in over {
+            self.add_to_rest(about);
+        }
     }
 
     /// How much the most important one matters.

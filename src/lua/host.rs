@@ -27,6 +27,9 @@ use crate::engine::{
 use crate::stanza::Importance;
 use crate::wire::publish::{Header, Summary, xml_text};
 
+/// The largest stanza that is kept in case it has to be pushed again, in bytes.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
+
 /// How many devices are taken over from a store.
 const MAX_RESTORED: usize = 131_072;
 
@@ -197,14 +200,15 @@ impl Host {
         ))
     }
 
-    /// `settle(stanza or queue)` after a reader has said that there is something to do: the number
+    /// `settle(stanza or queue, listened)` after a reader has said that there is something to do: the number
     /// of pushes to fetch with `next_push`, the registrations that get none and why (identifier and
-    /// reason in turn), seconds to the next deadline if it is an earlier one, and whether a call rings.
+    /// reason in turn), seconds to the next deadline if it is an earlier one, and if it is a call, for how
+    /// many it rings.
     fn settle(
         lua: &Lua,
         this: &Self,
-        stanzas: Table,
-    ) -> Result<(usize, Option<Table>, Option<f64>, bool)> {
+        (stanzas, listened): (Table, bool),
+    ) -> Result<(usize, Option<Table>, Option<f64>, Option<u64>)> {
         let Meeting {
             pushes,
             holds,
@@ -214,9 +218,11 @@ impl Host {
         } = std::mem::take(&mut this.state.borrow()?.meeting);
         writer::mark(lua, &stanzas, &marks)?;
         for (count, (place, ticket)) in holds.into_iter().enumerate() {
-            let stanza = (count < Engine::<RegistryKey>::MAX_HELD)
-                .then(|| lua.create_registry_value(at(&stanzas, place)?))
-                .transpose()?;
+            let stanza = if count < Engine::<RegistryKey>::MAX_HELD {
+                this.kept(lua, &at(&stanzas, place)?, listened)?
+            } else {
+                None
+            };
             this.state.borrow()?.engine.hold(now(), ticket, stanza);
         }
         let silent = (!silent.is_empty())
@@ -228,6 +234,7 @@ impl Host {
         let count = pushes.len();
         let state = &mut *this.state.borrow()?;
         state.pushes.extend(pushes.into_iter().rev());
+        let rings = rings.then_some(Engine::<RegistryKey>::MAX_RINGING.as_secs());
         Ok((count, silent, state.next_delay(now()), rings))
     }
 
@@ -647,11 +654,32 @@ impl Host {
         original: Option<&Table>,
         listened: bool,
     ) -> Result<Published> {
-        if let Some(original) = original {
-            let key = lua.create_registry_value(original)?;
+        if let Some(original) = original
+            && let Some(key) = self.kept(lua, original, listened)?
+        {
             self.state.borrow()?.engine.keep(decided.id, key);
         }
         self.compose(lua, decided, identifier, record, original, listened)
+    }
+
+    /// Keeps a stanza, where a later push would need it: to say what it says, or for listeners.
+    fn kept(&self, lua: &Lua, stanza: &Table, listened: bool) -> Result<Option<RegistryKey>> {
+        let is_told = {
+            let told = &self.state.borrow()?.disclosure;
+            told.body || told.sender
+        };
+        if !is_told && !listened {
+            return Ok(None);
+        }
+        let is_small = reader::read(lua, &self.keys, stanza, |frame| {
+            let table = frame.table(0);
+            table.is_some_and(|table| {
+                Stanza::with(&table, |stanza| stanza.is_within(MAX_KEPT_BYTES))
+            })
+        })?;
+        is_small
+            .then(|| lua.create_registry_value(stanza))
+            .transpose()
     }
 
     fn compose(

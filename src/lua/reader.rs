@@ -87,6 +87,10 @@ impl Keys {
 /// Stack slots that a frame has at hand; deeper tables ask for more.
 const SLOTS: c_int = 32;
 
+/// How deep a stanza is looked into to say how large it is, and what an element takes at least, in bytes.
+const DEEPEST: usize = 32;
+const ELEMENT: usize = 256;
+
 /// The most arguments that a [`function`] has.
 const ARGUMENTS: c_int = 6;
 
@@ -458,6 +462,45 @@ impl<'f> TableRef<'f> {
         string
     }
 
+    /// How many bytes the strings take that are fields of it, with their names.
+    fn bytes_of_fields(&self) -> usize {
+        let mut bytes = 0;
+        // SAFETY: as in `each`.
+        unsafe {
+            ffi::lua_pushnil(self.state);
+            while ffi::lua_next(self.state, self.index) != 0 {
+                let length = |index| {
+                    (ffi::lua_type(self.state, index) == ffi::LUA_TSTRING)
+                        .then(|| ffi::lua_rawlen(self.state, index) as usize)
+                };
+                bytes += length(-2).unwrap_or(0) + length(-1).unwrap_or(0);
+                self.pop();
+            }
+        }
+        bytes
+    }
+
+    /// Takes from `left` what an element takes. Whether there was enough.
+    fn takes(&self, left: &mut usize, depth: usize) -> bool {
+        let attributes = self.with(Key::Attr, TableRef::bytes_of_fields);
+        let texts: usize = (1..=self.len())
+            .filter_map(|place| self.entry_str(place))
+            .map(str::len)
+            .sum();
+        let rest = left.checked_sub(ELEMENT + attributes.unwrap_or(0) + texts);
+        let Some((rest, depth)) = rest.zip(depth.checked_sub(1)) else {
+            return false;
+        };
+        *left = rest;
+        let tags = self.with(Key::Tags, |tags| {
+            (1..=tags.len()).all(|place| {
+                tags.with_entry(place, |tag| tag.takes(left, depth))
+                    .unwrap_or(true)
+            })
+        });
+        tags.unwrap_or(true)
+    }
+
     /// Calls `f` with every field that has a string for a key and a table for a value.
     pub fn each(&self, mut f: impl FnMut(&'f str, &TableRef<'f>)) {
         // SAFETY: the first key is nil, every other one comes from the table itself,
@@ -491,6 +534,12 @@ impl<'f> Stanza<'f> {
     fn inside<R>(table: &TableRef<'f>, inherited: &'f str, f: impl FnOnce(&Self) -> R) -> R {
         let table = table.other(table.index);
         f(&Self { table, inherited })
+    }
+
+    /// Whether it takes no more memory than so many bytes, as far as can be said.
+    pub fn is_within(&self, bytes: usize) -> bool {
+        let mut left = bytes;
+        self.table.takes(&mut left, DEEPEST)
     }
 
     /// Prosody leaves `xmlns` out where it is that of the parent.

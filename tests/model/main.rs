@@ -72,8 +72,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// How many lives are lived: `MODEL_LIVES=1000000 cargo test --release --test model`.
+fn lives() -> u32 {
+    let lives = std::env::var("MODEL_LIVES").ok();
+    lives.and_then(|lives| lives.parse().ok()).unwrap_or(5_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: lives(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_life_keeps_the_promises(steps in prop::collection::vec(step(), 1..80)) {

@@ -492,8 +492,8 @@ impl World {
             }
             _ => None,
         };
-        for device in 0..DEVICES {
-            let is_met = KINDS[device].user == user
+        for (device, kind) in KINDS.iter().enumerate() {
+            let is_met = kind.user == user
                 && !self.devices[device].is_disabled
                 && only.is_none_or(|only| only == device)
                 && self.has_missed(rule, device, message);

@@ -1036,8 +1036,9 @@ fn what_is_too_old_is_not_restored_and_the_rest_not_all_at_once() {
     for second in 0..4 {
         let due = engine.expire(now + seconds(second)).due;
         assert_eq!(due.len(), 50);
-        due.iter()
-            .for_each(|due| engine.back(&due.user, &due.identifier));
+        for due in due {
+            engine.back(&due.user, &due.identifier);
+        }
     }
 }
 
