@@ -2,12 +2,13 @@
 #![no_main]
 
 use arbitrary::{Result, Unstructured};
+use cloud_notify::wire::options::{self, Submitted};
 use cloud_notify::wire::publish::is_xml_text;
 use cloud_notify::wire::{affiliation, ns, request};
 use libfuzzer_sys::fuzz_target;
 use minidom::Element;
-use minidom::rxml::{Namespace, NcName};
-use xmpp_parsers::data_forms::{DataForm, DataFormType};
+use minidom::rxml::{Namespace, NcName, xml_ncname};
+use xmpp_parsers::data_forms::DataForm;
 use xmpp_parsers::jid::Jid;
 use xmpp_parsers::stanza_error::ErrorType;
 
@@ -96,16 +97,44 @@ fn check_children(element: &Element) {
         assert!(is_address || value.len() <= request::MAX_ATTRIBUTE);
     }
     for child in element.children() {
-        let size = String::from(child).len();
+        let (length, elements) = size(child);
         if child.is("x", ns::DATA_FORMS) {
-            assert!(size <= request::MAX_FORM);
-            let form = DataForm::try_from(child.clone()).expect("services can read it");
-            assert_eq!(form.type_, DataFormType::Submit);
-            assert!(form.fields.len() <= request::MAX_FORM_FIELDS);
+            assert!(length <= request::MAX_FORM && elements <= request::MAX_FORM_ELEMENTS);
+            check_submitted(child);
         } else {
-            assert!(size <= request::MAX_EXTENSION);
+            assert!(length <= request::MAX_EXTENSION);
         }
     }
+}
+
+/// Bytes of text and of attributes, and elements inside.
+fn size(element: &Element) -> (usize, usize) {
+    let attributes: usize = element.attrs().iter().map(|(_, value)| value.len()).sum();
+    element.children().map(size).fold(
+        (element.text().len() + attributes, 0),
+        |(bytes, elements), (more_bytes, more)| (bytes + more_bytes, elements + 1 + more),
+    )
+}
+
+fn check_submitted(form: &Element) {
+    let mut submitted = Element::bare("x", ns::DATA_FORMS);
+    match options::submitted(form.clone()).expect("it is a form") {
+        Submitted::AsItIs => submitted = form.clone(),
+        Submitted::Fields(fields) => {
+            for field in fields {
+                let mut element = Element::bare("field", ns::DATA_FORMS);
+                element.set_attr(Namespace::NONE, xml_ncname!("var").into(), field.var);
+                for value in field.values {
+                    let mut child = Element::bare("value", ns::DATA_FORMS);
+                    child.append_text_node(value);
+                    element.append_child(child);
+                }
+                submitted.append_child(element);
+            }
+        }
+    }
+    submitted.set_attr(Namespace::NONE, xml_ncname!("type").into(), "submit");
+    DataForm::try_from(submitted).expect("services can read it");
 }
 
 fn tree(input: &mut Unstructured<'_>, depth: usize) -> Result<Element> {

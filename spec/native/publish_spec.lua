@@ -151,6 +151,33 @@ describe("a publish", function ()
 			canonical(push.stanza));
 	end);
 
+	it("has that form as one that is submitted, whatever its type was", function ()
+		for _, type in ipairs({ "type='form'"; "type='result'"; "type='nonsense'"; "" }) do
+			local record = record_with_options();
+			record.options = st.preserialize(xml((options_xml:gsub("type='submit'", type))));
+			local before = st.preserialize(st.deserialize(record.options));
+			local push = native.archive(engine, greeting, record);
+			assert.same(expected(push.id, "n1", { "message-count", "1", "last-message-body", "New Message!" }, options_xml),
+				canonical(push.stanza));
+			assert.same(before, record.options);
+		end
+	end);
+
+	it("has of that form what strict push services can read", function ()
+		for _, broken in ipairs({
+			(options_xml:gsub("</x>", "<field><value>v</value></field></x>"));
+			(options_xml:gsub("var='secret'", "var='secret' type='secret'"));
+			(options_xml:gsub("</x>", "<field var='FORM_TYPE'><value>v</value></field></x>"));
+		}) do
+			local record = record_with_options();
+			record.options = st.preserialize(xml(broken));
+			local push = native.archive(engine, greeting, record);
+			assert.same(expected(push.id, "n1", { "message-count", "1", "last-message-body", "New Message!" }, options_xml),
+				canonical(push.stanza));
+			check_stanza(push.stanza, {});
+		end
+	end);
+
 	it("has an empty node for a registration without one", function ()
 		local push = native.archive(engine, greeting, { jid = "push.test" });
 		assert.equal("", push.stanza:get_child("pubsub", "http://jabber.org/protocol/pubsub").tags[1].attr.node);

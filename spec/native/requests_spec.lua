@@ -74,12 +74,31 @@ describe("a request to enable push", function ()
 		assert_refused("policy-violation", enable("jid='push.test'", ("<x xmlns='urn:x'/>"):rep(33)));
 	end);
 
-	it("is refused with a form that push services could not read", function ()
-		for _, broken in ipairs({
+	it("may have a form of any type", function ()
+		for _, any in ipairs({
 			form(field("a", "b"), "form"); form(field("a", "b"), "nonsense"); "<x xmlns='jabber:x:data'/>";
 			form("<field><value>b</value></field>");
 		}) do
-			assert_refused("bad-request", enable("jid='push.test'", broken));
+			assert.truthy(enable("jid='push.test'", any));
+		end
+	end);
+
+	it("is refused with a form that takes more room in the store than on the wire", function ()
+		local function values(count, attributes)
+			return form("<field var='a'>" .. ("<value %s/>"):format(attributes or ""):rep(count) .. "</field>");
+		end
+		local namespaces = {};
+		for i = 1, 8 do namespaces[i] = ("p:a%d=''"):format(i); end
+		local qualified = ("xmlns:p='%s' "):format(("n"):rep(300)) .. table.concat(namespaces, " ");
+		assert.truthy(enable("jid='push.test'", values(127)));
+		assert.truthy(enable("jid='push.test'", values(5, qualified)));
+		for _, large in ipairs({ values(128); values(1900); values(30, "a='' b='' c='' d='' e='' f='' g='' h='' i=''");
+			values(10, qualified); values(1, ("xml:lang='%s'"):format(("l"):rep(17000))) }) do
+			assert_refused("policy-violation", enable("jid='push.test'", large));
+		end
+		for _, large in ipairs({ ("<p:y/>"):rep(100); ("<p:y xmlns:p='%s'/>"):format(("n"):rep(300)):rep(100) }) do
+			local fields = form("<field var='a'>" .. large .. "</field>"):gsub("^<x ", "%0xmlns:p='" .. ("n"):rep(300) .. "' ");
+			assert_refused("policy-violation", enable("jid='push.test'", fields));
 		end
 	end);
 

@@ -1,93 +1,122 @@
-//! Parses Prosody's stanza tables into [`minidom::Element`]s. For rare paths: it takes
-//! several times as long as reading on the stack.
+//! Parses Prosody's stanza tables into [`minidom::Element`]s. For rare paths: the rules read
+//! the tables themselves, which takes less time.
 
 use minidom::Element;
 use minidom::rxml::{Namespace, NcName};
-use mlua::{Table, Value};
 
+use super::reader::{Child, Frame, Key, TableRef};
 use crate::wire::publish::is_xml_text;
 use crate::wire::request::RequestError;
 
-/// The largest tree, in elements, and the deepest.
-const MAX_ELEMENTS: usize = 4096;
-const MAX_DEPTH: usize = 16;
-
-/// The element that `table` is. `None` if it is none that XML could say, or too large or deep.
-pub fn element(table: &Table) -> Option<Element> {
-    read(table).ok()
-}
-
-/// The same, with what is wrong with it.
-pub fn read(table: &Table) -> Result<Element, RequestError> {
-    let mut room = Room {
-        elements: MAX_ELEMENTS,
-        is_exceeded: false,
-    };
-    parse(table, "jabber:client", MAX_DEPTH, &mut room).ok_or(if room.is_exceeded {
-        RequestError::TooLarge
-    } else {
-        RequestError::Unreadable
-    })
-}
-
-struct Room {
+/// How much is read before that is given up.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
     elements: usize,
-    is_exceeded: bool,
+    depth: usize,
+    /// Of names, attributes and text.
+    bytes: usize,
 }
 
 impl Room {
-    /// Room for what is one level further down, if there is any.
-    fn take(&mut self, depth: usize) -> Option<usize> {
-        let room = self.elements.checked_sub(1).zip(depth.checked_sub(1));
-        self.is_exceeded |= room.is_none();
-        let (elements, depth) = room?;
-        self.elements = elements;
-        Some(depth)
-    }
-}
-
-fn parse(table: &Table, ns: &str, depth: usize, room: &mut Room) -> Option<Element> {
-    let depth = room.take(depth)?;
-    let name = NcName::try_from(table.raw_get::<String>("name").ok()?).ok()?;
-    let attr: Table = table.raw_get("attr").ok()?;
-    let ns = attr
-        .raw_get::<Option<String>>("xmlns")
-        .ok()?
-        .unwrap_or_else(|| ns.to_owned());
-    let mut element = Element::bare(name.as_str(), &*ns);
-    for pair in attr.pairs::<String, String>() {
-        let (name, value) = pair.ok()?;
-        if !is_xml_text(&value) {
-            return None;
-        }
-        match NcName::try_from(&*name) {
-            Ok(name) if name == "xmlns" => {}
-            Ok(name) => element.set_attr(Namespace::NONE, name, value),
-            // One with a namespace has no meaning here, but the form is sent as it is.
-            Err(_) => is_qualified(&name).then_some(())?,
-        }
-    }
-    for child in table.sequence_values::<Value>() {
-        match child.ok()? {
-            Value::Table(child) => {
-                element.append_child(parse(&child, &ns, depth, room)?);
-            }
-            Value::String(text) => {
-                let text = text.to_str().ok()?;
-                element.append_text_node(Some(&*text).filter(|text| is_xml_text(text))?);
-            }
-            _ => return None,
-        }
-    }
-    Some(element)
-}
-
-/// Whether this is how Prosody names an attribute with a namespace: "xml:lang" and the like, or
-/// the namespace, \1 and the name.
-fn is_qualified(name: &str) -> bool {
-    let local = match name.split_once('\x01') {
-        Some((ns, local)) => is_xml_text(ns).then_some(local),
-        None => name.strip_prefix("xml:"),
+    /// For what a client may ask, or a store may have.
+    pub const LARGE: Self = Self {
+        elements: 4096,
+        depth: 16,
+        bytes: 256 * 1024,
     };
-    local.is_some_and(|local| NcName::try_from(local).is_ok())
+    /// For what anybody may send.
+    pub const SMALL: Self = Self {
+        elements: 16,
+        depth: 4,
+        bytes: 8 * 1024,
+    };
+
+    fn take(&mut self, bytes: usize) -> Result<(), RequestError> {
+        self.bytes = self
+            .bytes
+            .checked_sub(bytes)
+            .ok_or(RequestError::TooLarge)?;
+        Ok(())
+    }
+}
+
+/// The element that the argument at `place` is.
+///
+/// # Errors
+/// If it is none that XML could say, or there is no `room` for it.
+pub fn read(frame: &Frame<'_>, place: i32, mut room: Room) -> Result<Element, RequestError> {
+    let table = frame.table(place).ok_or(RequestError::Unreadable)?;
+    parse(&table, "jabber:client", room.depth, &mut room)
+}
+
+fn parse(
+    table: &TableRef<'_>,
+    inherited: &str,
+    depth: usize,
+    room: &mut Room,
+) -> Result<Element, RequestError> {
+    let depth = depth.checked_sub(1).ok_or(RequestError::TooLarge)?;
+    let elements = room.elements.checked_sub(1);
+    room.elements = elements.ok_or(RequestError::TooLarge)?;
+    let name = table.str(Key::Name).ok_or(RequestError::Unreadable)?;
+    room.take(name.len())?;
+    let name = NcName::try_from(name).map_err(|_| RequestError::Unreadable)?;
+    let mut element = table
+        .with(Key::Attr, |attr| {
+            let ns = attr.str(Key::Xmlns).unwrap_or(inherited);
+            room.take(ns.len())?;
+            let mut element = Element::bare(name.as_str(), ns);
+            let mut outcome = Ok(());
+            let all_strings = attr.all_strings(|name, value| {
+                outcome = room.take(name.len() + value.len()).and_then(|()| {
+                    set_attr(&mut element, name, value).ok_or(RequestError::Unreadable)
+                });
+                outcome.is_ok()
+            });
+            outcome?;
+            all_strings
+                .then_some(element)
+                .ok_or(RequestError::Unreadable)
+        })
+        .ok_or(RequestError::Unreadable)??;
+    let ns = element.ns();
+    for place in 1..=table.len() {
+        let child = table.with_child(place, |child| match child {
+            Child::Element(child) => {
+                element.append_child(parse(child, &ns, depth, room)?);
+                Ok(())
+            }
+            Child::Text(text) => {
+                room.take(text.len())?;
+                let text = Some(text).filter(|text| is_xml_text(text));
+                element.append_text_node(text.ok_or(RequestError::Unreadable)?);
+                Ok(())
+            }
+        });
+        child.ok_or(RequestError::Unreadable)??;
+    }
+    Ok(element)
+}
+
+/// Prosody names an attribute with a namespace "xml:lang" and the like, or by the namespace, \1 and
+/// the name.
+fn set_attr(element: &mut Element, name: &str, value: &str) -> Option<()> {
+    if !is_xml_text(value) {
+        return None;
+    }
+    if name == "xmlns" {
+        return Some(());
+    }
+    let (ns, name) = match name.split_once('\x01') {
+        Some((ns, name)) => (
+            is_xml_text(ns).then(|| Namespace::from(ns.to_owned()))?,
+            name,
+        ),
+        None => match name.strip_prefix("xml:") {
+            Some(name) => (Namespace::XML, name),
+            None => (Namespace::NONE, name),
+        },
+    };
+    element.set_attr(ns, NcName::try_from(name).ok()?, value.to_owned());
+    Some(())
 }

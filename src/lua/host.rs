@@ -13,18 +13,20 @@ use mlua::{
 };
 use xmpp_parsers::stanza_error::DefinedCondition;
 
+use super::dom::{self, Room};
 use super::meeting::{
     self, Body, Decided, Disclosure, Meeting, Push, Shared, State, decide, now, read_registration,
     read_sessions,
 };
 use super::reader::{self, Frame, Keys, Reply, Stanza};
 use super::requests::text;
-use super::{dom, writer};
+use super::writer;
 use crate::engine::{
     Account, Answer, Due, Engine, FailingService, NotifyOn, Options, Outcome, Owed, PushId,
     Released, Report, ServiceChange, ServiceState, normalised,
 };
 use crate::stanza::Importance;
+use crate::wire::options::{Submitted, submitted};
 use crate::wire::publish::{Header, Summary, xml_text};
 
 /// The largest stanza that is kept in case it has to be pushed again, in bytes.
@@ -768,15 +770,28 @@ impl Host {
         Ok(common)
     }
 
-    /// `<publish-options/>` with the form in `record`; none if there is none or it is damaged.
+    /// `<publish-options/>` with the form in `record`, of whatever type, as one that is submitted;
+    /// none if there is none or it is damaged.
     fn options(&self, lua: &Lua, record: &Table) -> Result<Option<Table>> {
         let Value::Table(form) = record.raw_get("options")? else {
             return Ok(None);
         };
-        let form = self.deserialize.call::<Table>(form).ok();
-        let form = form.filter(|form| dom::element(form).is_some());
-        form.map(|form| writer::options(lua, &self.metatable, form))
-            .transpose()
+        let Ok(form) = self.deserialize.call::<Table>(form) else {
+            return Ok(None);
+        };
+        let element = reader::read(lua, &self.keys, &form, |frame| {
+            dom::read(frame, 0, Room::LARGE).ok()
+        })?;
+        let form = match element.and_then(submitted) {
+            Some(Submitted::AsItIs) => {
+                let attr: Table = form.raw_get("attr")?;
+                attr.raw_set("type", "submit")?;
+                form
+            }
+            Some(Submitted::Fields(fields)) => writer::form(lua, &self.metatable, &fields)?,
+            None => return Ok(None),
+        };
+        writer::options(lua, &self.metatable, form).map(Some)
     }
 }
 

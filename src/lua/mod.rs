@@ -18,7 +18,10 @@ mod requests;
 #[allow(unsafe_code)]
 mod writer;
 
-use mlua::{Lua, Result, Table};
+use std::rc::Rc;
+
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Result, Table};
+use reader::Keys;
 
 /// The `_VERSION` that this library is for.
 const LUA: &str = if cfg!(feature = "lua52") {
@@ -34,18 +37,32 @@ const LUA: &str = if cfg!(feature = "lua52") {
 #[allow(unsafe_code)]
 #[mlua::lua_module(name = "cloud_notify")]
 fn cloud_notify(lua: &Lua) -> Result<Table> {
+    let keys = Rc::new(Keys::new(lua)?);
     let exports = lua.create_table()?;
     exports.set("version", env!("CARGO_PKG_VERSION"))?;
     exports.set("lua", LUA)?;
     exports.set("open", lua.create_function(host::open)?)?;
     exports.set("close", lua.create_function(host::close)?)?;
-    exports.set("enable", lua.create_function(requests::enable)?)?;
-    exports.set("disable", lua.create_function(requests::disable)?)?;
-    exports.set("revoked_node", lua.create_function(requests::revoked_node)?)?;
+    exports.set("enable", with_keys(lua, &keys, requests::enable)?)?;
+    exports.set("disable", with_keys(lua, &keys, requests::disable)?)?;
+    exports.set(
+        "revoked_node",
+        with_keys(lua, &keys, requests::revoked_node)?,
+    )?;
     exports.set("admit", lua.create_function(requests::admit)?)?;
     exports.set("matching", lua.create_function(requests::matching)?)?;
     exports.set("surplus", lua.create_function(requests::surplus)?)?;
     exports.set("suspend", lua.create_function(requests::suspend)?)?;
     exports.set("owned_by", lua.create_function(requests::owned_by)?)?;
     Ok(exports)
+}
+
+/// A function that reads tables on the stack.
+fn with_keys<A: FromLuaMulti + 'static, R: IntoLuaMulti + 'static>(
+    lua: &Lua,
+    keys: &Rc<Keys>,
+    function: fn(&Lua, &Keys, A) -> Result<R>,
+) -> Result<Function> {
+    let keys = Rc::clone(keys);
+    lua.create_function(move |lua, arguments| function(lua, &keys, arguments))
 }

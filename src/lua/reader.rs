@@ -462,43 +462,60 @@ impl<'f> TableRef<'f> {
         string
     }
 
-    /// How many bytes the strings take that are fields of it, with their names.
-    fn bytes_of_fields(&self) -> usize {
-        let mut bytes = 0;
+    /// Calls `f` with the entry at `place` (from 1), if it is an element or text.
+    pub fn with_child<R>(&self, place: usize, f: impl FnOnce(Child<'_, 'f>) -> R) -> Option<R> {
+        let place = ffi::lua_Integer::try_from(place).ok()?;
+        // SAFETY: as in `push`.
+        unsafe { ffi::lua_rawgeti(self.state, self.index, place) };
+        if let Some(text) = self.string_at(-1) {
+            self.pop();
+            return Some(f(Child::Text(text)));
+        }
+        self.with_top(|table| f(Child::Element(table)))
+    }
+
+    /// Calls `f` with every field, all of which have to be strings with strings for keys, until it
+    /// returns false. Says whether that was so for all of them.
+    pub fn all_strings(&self, mut f: impl FnMut(&'f str, &'f str) -> bool) -> bool {
         // SAFETY: as in `each`.
         unsafe {
             ffi::lua_pushnil(self.state);
             while ffi::lua_next(self.state, self.index) != 0 {
-                let length = |index| {
-                    (ffi::lua_type(self.state, index) == ffi::LUA_TSTRING)
-                        .then(|| ffi::lua_rawlen(self.state, index) as usize)
-                };
-                bytes += length(-2).unwrap_or(0) + length(-1).unwrap_or(0);
+                let strings = self.string_at(-2).zip(self.string_at(-1));
                 self.pop();
+                if !strings.is_some_and(|(key, value)| f(key, value)) {
+                    self.pop();
+                    return false;
+                }
             }
         }
-        bytes
+        true
     }
 
     /// Takes from `left` what an element takes. Whether there was enough.
     fn takes(&self, left: &mut usize, depth: usize) -> bool {
-        let attributes = self.with(Key::Attr, TableRef::bytes_of_fields);
-        let texts: usize = (1..=self.len())
-            .filter_map(|place| self.entry_str(place))
-            .map(str::len)
-            .sum();
-        let rest = left.checked_sub(ELEMENT + attributes.unwrap_or(0) + texts);
-        let Some((rest, depth)) = rest.zip(depth.checked_sub(1)) else {
-            return false;
-        };
-        *left = rest;
-        let tags = self.with(Key::Tags, |tags| {
-            (1..=tags.len()).all(|place| {
-                tags.with_entry(place, |tag| tag.takes(left, depth))
-                    .unwrap_or(true)
+        let mut bytes = ELEMENT;
+        self.with(Key::Attr, |attr| {
+            attr.all_strings(|name, value| {
+                bytes += name.len() + value.len();
+                true
             })
         });
-        tags.unwrap_or(true)
+        let Some((mut rest, depth)) = left.checked_sub(bytes).zip(depth.checked_sub(1)) else {
+            return false;
+        };
+        let fits = (1..=self.len()).all(|place| {
+            let fits = self.with_child(place, |child| match child {
+                Child::Element(element) => element.takes(&mut rest, depth),
+                Child::Text(text) => rest
+                    .checked_sub(text.len())
+                    .map(|left| rest = left)
+                    .is_some(),
+            });
+            fits.unwrap_or(true)
+        });
+        *left = rest;
+        fits
     }
 
     /// Calls `f` with every field that has a string for a key and a table for a value.
@@ -515,6 +532,14 @@ impl<'f> TableRef<'f> {
             }
         }
     }
+}
+
+/// What an element may have inside.
+pub enum Child<'t, 'f> {
+    /// Another element.
+    Element(&'t TableRef<'f>),
+    /// Character data.
+    Text(&'f str),
 }
 
 /// A Prosody stanza (or an element in one) as the rules see it.

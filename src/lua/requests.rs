@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use minidom::Element;
 use mlua::{Lua, LuaString, Result, Table, Value};
 
-use super::dom;
+use super::dom::{self, Room};
+use super::reader::{self, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
 use crate::wire::affiliation;
@@ -21,15 +22,18 @@ type Answer = (
 );
 
 /// `enable(<enable/>, own full JID)`: `{ identifier, jid, node }`.
-pub fn enable(lua: &Lua, (element, own): (Table, String)) -> Result<Answer> {
-    let address = dom::read(&element).and_then(|element| request::enable(&element, &own));
-    answer(lua, address)
+pub fn enable(lua: &Lua, keys: &Keys, (element, own): (Table, String)) -> Result<Answer> {
+    let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
+    answer(
+        lua,
+        element.and_then(|element| request::enable(&element, &own)),
+    )
 }
 
 /// `disable(<disable/>)`: `{ identifier, jid, node }`.
-pub fn disable(lua: &Lua, element: Table) -> Result<Answer> {
-    let address = dom::read(&element).and_then(|element| request::disable(&element));
-    answer(lua, address)
+pub fn disable(lua: &Lua, keys: &Keys, element: Table) -> Result<Answer> {
+    let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
+    answer(lua, element.and_then(|element| request::disable(&element)))
 }
 
 fn answer(lua: &Lua, address: std::result::Result<Address, RequestError>) -> Result<Answer> {
@@ -66,9 +70,15 @@ fn error_type(kind: &xmpp_parsers::stanza_error::ErrorType) -> String {
     .to_owned()
 }
 
-/// `revoked_node(<pubsub/>, bare JID)`: the node, or nil.
-pub fn revoked_node(_: &Lua, (pubsub, account): (Table, String)) -> Result<Option<String>> {
-    Ok(dom::element(&pubsub).and_then(|pubsub| affiliation::revoked_node(&pubsub, &account)))
+/// `revoked_node(<pubsub/>, bare JID)`: the node, or nil. Anybody may send the like.
+pub fn revoked_node(
+    lua: &Lua,
+    keys: &Keys,
+    (pubsub, account): (Table, String),
+) -> Result<Option<String>> {
+    let pubsub = reader::read(lua, keys, pubsub, |frame| dom::read(frame, 0, Room::SMALL))?;
+    let pubsub = pubsub.ok();
+    Ok(pubsub.and_then(|pubsub| affiliation::revoked_node(&pubsub, &account)))
 }
 
 /// What `admit` is asked: `records, jid, node, client id, resource, push_max_devices, now`.

@@ -14,6 +14,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{IntoLuaMulti, Lua, LuaString, Result, Table};
 
 use crate::stanza::StanzaId;
+use crate::wire::options::{Field, write_form};
 use crate::wire::publish::{Header, Summary, Writer, write_pubsub};
 
 /// Where the metatable lies on the stack; elements that exist already follow.
@@ -57,6 +58,16 @@ pub fn pubsub(
 pub fn item(lua: &Lua, metatable: &Table, summary: &Summary<'_>) -> Result<Table> {
     write(lua, (metatable, None::<Table>, None::<Table>), |writer| {
         summary.write_item(writer);
+    })
+}
+
+/// Writes a form with these `fields`.
+///
+/// # Errors
+/// What Lua raises.
+pub fn form(lua: &Lua, metatable: &Table, fields: &[Field]) -> Result<Table> {
+    write(lua, (metatable, None::<Table>, None::<Table>), |writer| {
+        write_form(writer, fields);
     })
 }
 

@@ -134,6 +134,7 @@ mod tests {
     use xmpp_parsers::push::Notification;
 
     use super::*;
+    use crate::wire::options::{Submitted, submitted, write_form};
 
     struct Dom {
         ns: &'static str,
@@ -257,6 +258,34 @@ mod tests {
                 );
                 assert!(notification.payloads.is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn a_form_that_strict_services_cannot_read_is_submitted_so_that_they_can() {
+        for broken in [
+            FORM.replace(
+                "</field></x>",
+                "</field><field><value>v</value></field></x>",
+            ),
+            FORM.replace("var='secret'", "var='secret' type='secret'"),
+            FORM.replace(
+                "<field var='secret'>",
+                "<field var='FORM_TYPE'/><field var='secret'>",
+            ),
+        ] {
+            let broken: Element = broken.parse().unwrap();
+            let Some(Submitted::Fields(fields)) = submitted(broken) else {
+                panic!("it is as it was")
+            };
+            let form = written(ns::PUBSUB, |writer| write_form(writer, &fields));
+            assert_eq!(form, FORM.parse().unwrap());
+            let (_, form) = parsed(&publish(
+                Summary::default(),
+                "n1",
+                Some(&String::from(&form)),
+            ));
+            assert!(form.is_some());
         }
     }
 
