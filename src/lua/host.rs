@@ -18,7 +18,7 @@ use super::meeting::{
     self, Body, Decided, Disclosure, Meeting, Push, Shared, State, decide, now, read_registration,
     read_sessions,
 };
-use super::reader::{self, Frame, Keys, Reply, Stanza};
+use super::reader::{self, Keys, Stanza};
 use super::requests::text;
 use super::writer;
 use crate::engine::{
@@ -186,19 +186,13 @@ impl Host {
     /// [`meeting`]). The first two and the last return nothing, or the reason why nobody is pushed, or true
     /// if there is something to settle, or false if the user's queues have to be read first.
     fn readers(lua: &Lua, this: &Self, (): ()) -> Result<Readers> {
-        let function = |read: fn(&mut State, &str, &Frame<'_>) -> Reply| {
-            let (state, name) = (this.state.clone(), this.name.clone());
-            reader::function(lua, &this.keys, move |frame| match state.borrow() {
-                Ok(mut state) => read(&mut state, &name, frame),
-                Err(_) => Reply::Text("engine is in use"),
-            })
-        };
+        let (keys, host) = (&this.keys, &this.name);
         Ok((
-            function(meeting::archived)?,
-            function(meeting::offline)?,
-            function(meeting::unacked)?,
-            function(meeting::read)?,
-            function(meeting::undelivered)?,
+            reader::function::<meeting::Archived>(lua, keys, host)?,
+            reader::function::<meeting::Offline>(lua, keys, host)?,
+            reader::function::<meeting::Unacked>(lua, keys, host)?,
+            reader::function::<meeting::Read>(lua, keys, host)?,
+            reader::function::<meeting::Undelivered>(lua, keys, host)?,
         ))
     }
 

@@ -12,7 +12,7 @@ use mlua::RegistryKey;
 use once_cell::sync::Lazy;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::reader::{Frame, Key, Reply, Stanza, TableRef};
+use super::reader::{Frame, Key, Reader, Reply, Stanza, TableRef};
 use crate::engine::suspension::Suspension;
 use crate::engine::{
     Account, Connection, Decision, Engine, PushId, Registration, Session, Silence, Ticket, Verdict,
@@ -68,6 +68,11 @@ impl Shared {
     /// The state of a host, as it was if there has been one.
     pub fn of(host: &str) -> Self {
         HOSTS.lock().entry(host.to_owned()).or_default().clone()
+    }
+
+    /// The state of a host, if there is one.
+    pub fn find(host: &str) -> Option<Self> {
+        HOSTS.lock().get(host).cloned()
     }
 
     /// Forgets all about a host.
@@ -158,8 +163,42 @@ struct Known {
     is_new: bool,
 }
 
+/// What Lua calls: a reader that is given the state of its host.
+macro_rules! readers {
+    ($($reader:ident = $read:ident),* $(,)?) => {
+        $(
+            #[doc = concat!("`", stringify!($read), "`, as a function for Lua.")]
+            pub struct $reader;
+
+            impl Reader for $reader {
+                fn read(host: &str, frame: &Frame<'_>) -> Reply {
+                    with_state(host, |state| $read(state, host, frame))
+                }
+            }
+        )*
+    };
+}
+
+readers! {
+    Archived = archived,
+    Offline = offline,
+    Read = read,
+    Unacked = unacked,
+    Undelivered = undelivered,
+}
+
+fn with_state(host: &str, read: impl FnOnce(&mut State) -> Reply) -> Reply {
+    let Some(shared) = Shared::find(host) else {
+        return Reply::Nothing; // It has been closed
+    };
+    match shared.borrow() {
+        Ok(mut state) => read(&mut state),
+        Err(_) => Reply::Text("engine is in use"),
+    }
+}
+
 /// `archived(user, records, sessions, stanza, archive id)`: rule (b).
-pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     all_registrations(
         state,
         host,
@@ -178,7 +217,7 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
 
 /// `undelivered(user, records, sessions, stanza)`: rule (b), once a session has ended without
 /// acknowledging the stanza.
-pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     let (Some(user), Some(table)) = (frame.str(0), frame.table(3)) else {
         return Reply::Nothing;
     };
@@ -199,7 +238,7 @@ pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
 
 /// `offline(user, records, sessions, stanza, room)`: rule (c); `room` says that it is a room's message
 /// to the bare JID.
-pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     let ask = if frame.is_set(4) {
         Engine::room
     } else {
@@ -219,13 +258,13 @@ pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
 /// `unacked(user, session, sessions, queue, place, listened)`: rule (a), for the registration that the
 /// session is attached to. Goes through the queue from `place` up to the first push, for a
 /// veto of it may change what becomes of the rest. What a push speaks for anyway is left unread.
-pub fn unacked(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+fn unacked(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     queue(state, host, frame).unwrap_or(Reply::Nothing)
 }
 
 /// `read(user, session, sessions, queue)`: reads what `unacked` has left unread, so that it is
 /// recognised when it is met again.
-pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     let (Some(user), Some(session), Some(queue)) = (frame.str(0), frame.table(1), frame.table(3))
     else {
         return Reply::Nothing;
@@ -236,7 +275,7 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     };
     let new_id = NewId::of(user, host, identifier, &session, &sessions);
     let mut meeting = Meeting::default();
-    let mut served = Vec::with_capacity(queue.len());
+    let mut served = Vec::new();
     for place in 1..=queue.len() {
         queue.with_entry(place, |table| {
             Stanza::with(table, |stanza| {

@@ -24,7 +24,7 @@ use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Result, Table};
 use reader::Keys;
 
 /// The `_VERSION` that this library is for.
-const LUA: &str = if cfg!(feature = "lua52") {
+static LUA: &str = if cfg!(feature = "lua52") {
     "Lua 5.2"
 } else if cfg!(feature = "lua53") {
     "Lua 5.3"
@@ -37,6 +37,11 @@ const LUA: &str = if cfg!(feature = "lua52") {
 #[allow(unsafe_code)]
 #[mlua::lua_module(name = "cloud_notify")]
 fn cloud_notify(lua: &Lua) -> Result<Table> {
+    // The same for all who load it: the functions stay for ever.
+    let name = format!("cloud_notify {:p}", &raw const LUA);
+    if let Ok(exports) = lua.named_registry_value(&name) {
+        return Ok(exports);
+    }
     let keys = Rc::new(Keys::new(lua)?);
     let exports = lua.create_table()?;
     exports.set("version", env!("CARGO_PKG_VERSION"))?;
@@ -53,7 +58,11 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
     exports.set("matching", lua.create_function(requests::matching)?)?;
     exports.set("surplus", lua.create_function(requests::surplus)?)?;
     exports.set("suspend", lua.create_function(requests::suspend)?)?;
-    exports.set("owned_by", lua.create_function(requests::owned_by)?)?;
+    let owned_by = lua.create_function(requests::owned_by)?;
+    reader::outlast_finalisers(lua, &owned_by, &keys)?;
+    exports.set("owned_by", owned_by)?;
+    exports.set("is_xml_text", lua.create_function(requests::is_xml_text)?)?;
+    lua.set_named_registry_value(&name, &exports)?;
     Ok(exports)
 }
 

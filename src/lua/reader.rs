@@ -10,10 +10,12 @@ use std::borrow::Cow;
 use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::slice;
 
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, IntoLuaMulti, Lua, Result, Table};
+use parking_lot::Mutex;
 
 use crate::stanza::{Attr, Element};
 
@@ -90,6 +92,8 @@ const SLOTS: c_int = 32;
 /// How deep a stanza is looked into to say how large it is, and what an element takes at least, in bytes.
 const DEEPEST: usize = 32;
 const ELEMENT: usize = 256;
+/// The largest length of a table that Lua is believed.
+const BELIEVED: usize = 1024;
 
 /// The most arguments that a [`function`] has.
 const ARGUMENTS: c_int = 6;
@@ -128,49 +132,56 @@ pub enum Reply {
     Work,
 }
 
-type Body = Box<dyn Fn(&Frame<'_>) -> Reply>;
+/// What looks at the arguments of a [`function`], on behalf of a host. It owns nothing: a finaliser
+/// may call the function after Lua has let go of everything else.
+pub trait Reader {
+    /// Looks at them.
+    fn read(host: &str, frame: &Frame<'_>) -> Reply;
+}
 
-/// Makes a Lua function that has `body` look at its arguments, without a handle or a
-/// conversion in between.
-pub fn function(
-    lua: &Lua,
-    keys: &Keys,
-    body: impl for<'f> Fn(&Frame<'f>) -> Reply + Send + 'static,
-) -> Result<Function> {
-    let body: Box<Body> = Box::new(Box::new(body));
-    let address: *const Body = &raw const *body;
-    // Lua owns the body, and the function owns what Lua knows it by.
-    let owner = lua.create_any_userdata(body)?;
+/// Makes a Lua function that has `R` look at its arguments, without a handle or a conversion in
+/// between.
+///
+/// # Errors
+/// If there is no memory.
+pub fn function<R: Reader>(lua: &Lua, keys: &Keys, host: &str) -> Result<Function> {
     let make = |state: *mut lua_State| {
-        // SAFETY: the arguments, keys and owner, become the first two upvalues, the address the
-        // third; this frame owns nothing.
-        unsafe {
-            ffi::lua_pushlightuserdata(state, address.cast_mut().cast());
-            ffi::lua_pushcclosure(state, call, 3);
-        }
+        // SAFETY: the arguments, keys and host, become the upvalues; this frame owns nothing.
+        unsafe { ffi::lua_pushcclosure(state, call::<R>, 2) };
     };
     // SAFETY: `make` leaves the function on the stack.
-    unsafe { lua.exec_raw((&keys.0, owner), make) }
+    unsafe { lua.exec_raw((&keys.0, host), make) }
 }
 
 /// The C function behind each [`function`].
-unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
-    // SAFETY: only [`function`] makes closures of this; its upvalues keep the body alive. No
-    // value with a destructor is alive where something may raise.
+unsafe extern "C-unwind" fn call<R: Reader>(state: *mut lua_State) -> c_int {
+    // SAFETY: the state is the running one.
+    unsafe { run(state, R::read) }
+}
+
+unsafe fn run(state: *mut lua_State, read: fn(&str, &Frame<'_>) -> Reply) -> c_int {
+    // SAFETY: the types of the upvalues are checked, whoever has changed them. The host's name stays
+    // in its upvalue. No value with a destructor is alive where something may raise.
     unsafe {
         ffi::luaL_checkstack(state, SLOTS, c"arguments".as_ptr());
-        let body: *const Body = ffi::lua_touserdata(state, ffi::lua_upvalueindex(3)).cast();
         // What is missing is nil; and the keys are at hand on the stack.
         ffi::lua_settop(state, ARGUMENTS);
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        if ffi::lua_type(state, -1) != ffi::LUA_TTABLE {
+            return ffi::luaL_error(state, c"the names of fields are missing".as_ptr());
+        }
         let frame = Frame {
             state,
             keys: ARGUMENTS + 1,
             arguments: 0,
             lifetime: PhantomData,
         };
+        let host = frame.at(0).string_at(ffi::lua_upvalueindex(2));
         // A panic must not cross the C frames above.
-        let reply = catch_unwind(AssertUnwindSafe(|| (*body)(&frame))).map_err(drop);
+        let reply = catch_unwind(AssertUnwindSafe(|| {
+            host.map_or(Reply::Nothing, |host| read(host, &frame))
+        }))
+        .map_err(drop);
         match reply {
             Ok(Reply::Nothing) => 0,
             Ok(Reply::Unread) => {
@@ -212,6 +223,93 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
     }
 }
 
+/// Keeps something for as long as the process lives. Nobody looks at it from here again, but it is not lost.
+fn keep<T: 'static>(value: T) {
+    static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let address = Box::into_raw(Box::new(value));
+    KEPT.lock().push(address.expose_provenance());
+}
+
+/// Has the functions that mlua makes, of which `function` is one, and its errors bear to be used after
+/// they have been finalised: when Lua ends, finalisers may still have them, and mlua does not look
+/// whether they have been. The functions are few, and are kept for ever, with the `keys` that they use.
+///
+/// # Errors
+/// If there is no memory.
+pub fn outlast_finalisers(lua: &Lua, function: &Function, keys: &Rc<Keys>) -> Result<()> {
+    let mut is_first = false;
+    let unmark = |state: *mut lua_State| {
+        // SAFETY: the function lies at 1; if it is not as mlua makes them, nothing is changed. This
+        // frame owns nothing.
+        unsafe {
+            ffi::luaL_checkstack(state, SLOTS, c"functions".as_ptr());
+            if !ffi::lua_getupvalue(state, 1, 1).is_null() && ffi::lua_getmetatable(state, -1) != 0
+            {
+                let metatable = ffi::lua_gettop(state);
+                is_first = push_finaliser(state, metatable);
+                ffi::lua_pushstring(state, c"__gc".as_ptr());
+                ffi::lua_pushnil(state);
+                ffi::lua_rawset(state, metatable);
+            }
+            ffi::lua_settop(state, 0);
+        }
+    };
+    let silence = |state: *mut lua_State| {
+        // SAFETY: as above, with an error at 1.
+        unsafe {
+            ffi::luaL_checkstack(state, SLOTS, c"errors".as_ptr());
+            if ffi::lua_getmetatable(state, 1) != 0 {
+                let metatable = ffi::lua_gettop(state);
+                ffi::lua_pushstring(state, c"__gc".as_ptr());
+                if push_finaliser(state, metatable) {
+                    ffi::lua_pushvalue(state, metatable);
+                    ffi::lua_createtable(state, 0, 0);
+                    ffi::lua_pushcclosure(state, finalise_error, 3);
+                    ffi::lua_rawset(state, metatable);
+                }
+            }
+            ffi::lua_settop(state, 0);
+        }
+    };
+    // SAFETY: as said there.
+    unsafe { lua.exec_raw::<()>(function, unmark)? };
+    if is_first {
+        keep((lua.clone(), Rc::clone(keys)));
+        // SAFETY: as said there.
+        unsafe { lua.exec_raw::<()>(mlua::Error::runtime(""), silence)? };
+    }
+    Ok(())
+}
+
+/// Pushes the finaliser in the metatable at `index`, and says whether there is one.
+unsafe fn push_finaliser(state: *mut lua_State, index: c_int) -> bool {
+    // SAFETY: the caller has a table there, and room for a value.
+    unsafe {
+        ffi::lua_pushstring(state, c"__gc".as_ptr());
+        ffi::lua_rawget(state, index);
+        ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION
+    }
+}
+
+/// Finalises an error as mlua does, once. The upvalues are mlua's finaliser, the metatable of errors, and
+/// the one of those that are no more.
+unsafe extern "C-unwind" fn finalise_error(state: *mut lua_State) -> c_int {
+    // SAFETY: what is no error, or no more one, is left alone.
+    unsafe {
+        ffi::lua_settop(state, 1);
+        if ffi::lua_getmetatable(state, 1) != 0
+            && ffi::lua_rawequal(state, -1, ffi::lua_upvalueindex(2)) != 0
+        {
+            ffi::lua_pushvalue(state, ffi::lua_upvalueindex(3));
+            ffi::lua_setmetatable(state, 1);
+            ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_call(state, 1, 0);
+        }
+    }
+    0
+}
+
 /// Lays `args` on the stack and has `read` look at them. What `read` captures is `Send`, so it
 /// has no handle to Lua: nothing changes in there while it looks.
 ///
@@ -223,8 +321,6 @@ pub fn read<R>(
     args: impl IntoLuaMulti,
     read: impl for<'f> FnOnce(&'f Frame<'f>) -> R + Send,
 ) -> Result<R> {
-    let mut args = args.into_lua_multi(lua)?;
-    args.push_front(mlua::Value::Table(keys.0.clone()));
     let mut outcome = None;
     let run = |state: *mut lua_State| {
         // SAFETY: `state` is the running one; a missing slot is reported, not raised.
@@ -243,7 +339,7 @@ pub fn read<R>(
         unsafe { ffi::lua_settop(state, 0) };
     };
     // SAFETY: `run` calls nothing that raises, so it is never jumped out of.
-    unsafe { lua.exec_raw::<()>(args, run)? };
+    unsafe { lua.exec_raw::<()>((&keys.0, args), run)? };
     match outcome {
         Some(Ok(result)) => Ok(result),
         Some(Err(panic)) => resume_unwind(panic),
@@ -415,10 +511,29 @@ impl<'f> TableRef<'f> {
         unsafe { ffi::lua_topointer(self.state, self.index) as u64 }
     }
 
-    /// How many entries the array part has.
+    /// How many entries there are from 1 on. Lua may find a border far beyond (`t[2^62]`), so a large
+    /// one is not believed: whoever goes through that many entries ends soon.
     pub fn len(&self) -> usize {
         // SAFETY: `self.index` holds a table.
-        unsafe { ffi::lua_rawlen(self.state, self.index) as usize }
+        let border = unsafe { ffi::lua_rawlen(self.state, self.index) as usize };
+        if border <= BELIEVED {
+            return border;
+        }
+        let missing = (1..=border).find(|&place| self.type_of_entry(place) == ffi::LUA_TNIL);
+        missing.map_or(border, |place| place - 1)
+    }
+
+    fn type_of_entry(&self, place: usize) -> c_int {
+        let Ok(place) = ffi::lua_Integer::try_from(place) else {
+            return ffi::LUA_TNIL;
+        };
+        // SAFETY: as in `push`.
+        let kind = unsafe {
+            ffi::lua_rawgeti(self.state, self.index, place);
+            ffi::lua_type(self.state, -1)
+        };
+        self.pop();
+        kind
     }
 
     /// Calls `f` with the entry at `place` (from 1), if it is a table.

@@ -10,8 +10,8 @@ use super::dom::{self, Room};
 use super::reader::{self, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
-use crate::wire::affiliation;
 use crate::wire::request::{self, Address, RequestError};
+use crate::wire::{affiliation, publish};
 
 /// A value, or an error's type, condition and text (RFC 6120 section 8.3).
 type Answer = (
@@ -79,6 +79,14 @@ pub fn revoked_node(
     let pubsub = reader::read(lua, keys, pubsub, |frame| dom::read(frame, 0, Room::SMALL))?;
     let pubsub = pubsub.ok();
     Ok(pubsub.and_then(|pubsub| affiliation::revoked_node(&pubsub, &account)))
+}
+
+/// `is_xml_text(value)`: whether it is a string that XML may contain.
+pub fn is_xml_text(_: &Lua, value: Value) -> Result<bool> {
+    let Value::String(text) = value else {
+        return Ok(false);
+    };
+    Ok(text.to_str().is_ok_and(|text| publish::is_xml_text(&text)))
 }
 
 /// What `admit` is asked: `records, jid, node, client id, resource, push_max_devices, now`.

@@ -1,0 +1,91 @@
+-- Calls of all functions of the native library, with right and with wrong arguments.
+
+require "spec.support.init";
+
+local hostile = require "spec.support.hostile";
+local st = require "util.stanza";
+
+local everything = {};
+
+local methods = {
+	"answered"; "back"; "configure"; "connected"; "disconnected"; "discreet"; "enabled"; "expire"; "forget"; "forget_user";
+	"heard"; "in_flight"; "next_push"; "out"; "owed"; "ping"; "postpone"; "readers"; "release"; "restore"; "settle";
+	"suspend"; "vetoed"; "waiting"; "watched";
+};
+
+local user, identifier = "anna", "push.test<n1";
+local record = { jid = "push.test"; node = "n1" };
+local records = { [identifier] = record };
+local session = { push_identifier = identifier; push_settings = record; hibernating = 1 };
+local sessions = { phone = session };
+
+local function greeting()
+	return st.message({ from = "bert@away.test/pc", to = "anna@home.test", id = "m1" }, "Hi");
+end
+
+local enable = st.stanza("enable", { xmlns = "urn:xmpp:push:0"; jid = "push.test"; node = "n1" });
+
+-- The right arguments, where they are not just those of a device
+local function arguments_of(engine)
+	return {
+		answered = { engine; "push-0000000000000000"; "push.test"; true; "cancel"; "gone" };
+		connected = { engine; "push.test" };
+		disconnected = { engine; "push.test" };
+		configure = { engine; {} };
+		discreet = { engine; greeting(); record; true };
+		heard = { engine; "push.test" };
+		next_push = { engine; greeting(); records; true };
+		ping = { engine; user; identifier; record; true };
+		release = { engine; user; identifier; record; sessions; true };
+		restore = { engine; { devices = { { user = user; identifier = identifier } } }; 1 };
+		settle = { engine; greeting(); true };
+		suspend = { engine; user; identifier; 1 };
+		vetoed = { engine; "push-0000000000000000" };
+		admit = { records; "push.test"; "n1"; "client"; "phone"; 5; 1000 };
+		close = { "home.test" };
+		disable = { enable };
+		enable = { enable; "anna@home.test/phone" };
+		is_xml_text = { "text" };
+		matching = { records; "push.test"; "n1" };
+		open = { "home.test"; st.stanza_mt; st.deserialize };
+		owned_by = { records; "client"; "phone" };
+		revoked_node = { enable; "anna@home.test" };
+		surplus = { records; 0 };
+	};
+end
+
+-- All that there is to be called: { name, function, arguments }
+function everything.of(library, engine)
+	local calls, arguments = {}, arguments_of(engine);
+	local readers = { engine:readers() };
+	calls[1] = { "archived"; readers[1]; { user; records; sessions; greeting(); "a1" } };
+	calls[2] = { "offline"; readers[2]; { user; records; nil; greeting() } };
+	calls[3] = { "unacked"; readers[3]; { user; session; sessions; { greeting() }; 1; true } };
+	calls[4] = { "read"; readers[4]; { user; session; sessions; { greeting() } } };
+	for _, name in ipairs(methods) do
+		calls[#calls + 1] = { name; engine[name]; arguments[name] or { engine; user; identifier } };
+	end
+	for name, value in pairs(library) do
+		if type(value) == "function" then calls[#calls + 1] = { name; value; arguments[name] or {} }; end
+	end
+	return calls;
+end
+
+-- Calls them all, and returns the errors that were raised.
+function everything.call(calls)
+	local errors = {};
+	local function try(f, ...)
+		local ok, err = pcall(f, ...);
+		if not ok then errors[#errors + 1] = err; end
+	end
+	for _, call in ipairs(calls) do
+		local f, arguments = call[2], call[3];
+		try(f);
+		try(f, table.unpack(arguments, 1, 6));
+		for _, value in pairs(hostile.values) do try(f, value, value, value, value); end
+		try(coroutine.wrap(function () return f(table.unpack(arguments, 1, 6)); end));
+	end
+	return errors;
+end
+
+return everything;
