@@ -37,7 +37,9 @@ local max_user_bytes = 1024*1024; -- What takes more is read each time
 local max_cached_addresses = 10000;
 local max_cached_address = 256; -- Longer ones are split each time
 local max_logged_text = 200; -- of a peer
+local max_logged_value = 100; -- of an option
 local max_language = 64;
+local max_text = 4096;
 
 -- A Lua error or a Rust panic must not stop the event: the message itself has to arrive
 local function guarded(handler)
@@ -79,7 +81,8 @@ local function boolean(value)
 end
 
 local function text(value)
-	if type(value) == "string" or type(value) == "number" then return tostring(value); end
+	if type(value) == "number" then value = tostring(value); end
+	if native.is_xml_text(value) and #value <= max_text then return value; end
 end
 
 local function number(min, integer)
@@ -105,7 +108,8 @@ local known_options = {
 	push_max_hibernation_timeout = { default = 72*3600, number(1), "a number of seconds, at least 1" };
 	push_max_in_flight = { default = 4096, number(1, true), "a whole number, at least 1" };
 	push_max_per_minute = { default = 60, number(0, true), "a whole number, 0 for no limit" };
-	push_notification_important_body = { default = "New Message!", text, "a string" };
+	push_notification_important_body = { default = "New Message!", text,
+		"a string in UTF-8 without control characters, of at most 4096 bytes" };
 	push_notification_with_body = { default = false, boolean, "true or false" };
 	push_notification_with_sender = { default = false, boolean, "true or false" };
 	push_notify_on = { default = "all", one_of("all", "messages", "important"), "'all', 'messages' or 'important'" };
@@ -117,16 +121,34 @@ local known_options = {
 
 local options = {};
 
+-- A value may be anything, also something that cannot be printed
+local function describe(value)
+	local ok, printed = pcall(tostring, value);
+	if not ok then printed = type(value); end
+	return (printed:sub(1, max_logged_value):gsub("[^\32-\126]", function (char)
+		return ("\\%d"):format(char:byte());
+	end));
+end
+
+-- The value in the configuration if it is valid, or nil and what is wrong
+local function read_option(name, option)
+	local ok, value = pcall(module.get_option, module, name);
+	if not ok then return nil, ("cannot be read (%s)"):format(describe(value)); end
+	if value == nil then return; end
+	local valid;
+	ok, valid = pcall(option[1], value);
+	if ok and valid ~= nil then return valid; end
+	return nil, ("must be %s, not %s '%s'"):format(option[2], type(value), describe(value));
+end
+
 local function read_options()
 	for name, option in pairs(known_options) do
-		local value = module:get_option(name);
-		local valid = option[1](value);
-		if value ~= nil and valid == nil then
-			module:log("error", "Option %s must be %s, not %q: using the default, %s",
-				name, option[2], tostring(value), tostring(option.default));
+		local value, problem = read_option(name, option);
+		if problem then
+			module:log("error", "Option %s %s: using the default, %s", name, problem, tostring(option.default));
 		end
-		if valid == nil then valid = option.default; end
-		options[name] = valid;
+		if value == nil then value = option.default; end
+		options[name] = value;
 	end
 end
 
@@ -1126,10 +1148,10 @@ local function on_user_deleted(event)
 	remember(user, no_records); -- The store itself is purged after this event
 end
 
-local function configure()
+local configure = guarded(function ()
 	read_options();
 	arm(engine:configure(options));
-end
+end);
 
 -- What is owed outlives a restart, but not a crash: it is gone from the store before anything is sent
 
@@ -1201,7 +1223,7 @@ module:hook("s2sout-established", guarded(on_s2s_established));
 module:hook_global("host-activated", guarded(on_host_activated));
 module:hook_global("server-stopped", guarded(on_server_stopped));
 module:hook_global("user-deleted", guarded(on_user_deleted));
-module:hook_global("config-reloaded", guarded(configure));
+module:hook_global("config-reloaded", configure);
 
 -- Sessions that were there before this module was loaded
 if not module.reloading then

@@ -7,7 +7,7 @@ use cloud_notify::wire::publish::is_xml_text;
 use cloud_notify::wire::{affiliation, ns, request};
 use libfuzzer_sys::fuzz_target;
 use minidom::Element;
-use minidom::rxml::{Namespace, NcName, xml_ncname};
+use minidom::rxml::{Namespace, NcName};
 use xmpp_parsers::data_forms::DataForm;
 use xmpp_parsers::jid::Jid;
 use xmpp_parsers::stanza_error::ErrorType;
@@ -123,7 +123,11 @@ fn check_submitted(form: &Element) {
         Submitted::Fields(fields) => {
             for field in fields {
                 let mut element = Element::bare("field", ns::DATA_FORMS);
-                element.set_attr(Namespace::NONE, xml_ncname!("var").into(), field.var);
+                element.set_attr(
+                    Namespace::NONE,
+                    NcName::try_from("var").expect("a name"),
+                    field.var,
+                );
                 for value in field.values {
                     let mut child = Element::bare("value", ns::DATA_FORMS);
                     child.append_text_node(value);
@@ -133,7 +137,11 @@ fn check_submitted(form: &Element) {
             }
         }
     }
-    submitted.set_attr(Namespace::NONE, xml_ncname!("type").into(), "submit");
+    submitted.set_attr(
+        Namespace::NONE,
+        NcName::try_from("type").expect("a name"),
+        "submit",
+    );
     DataForm::try_from(submitted).expect("services can read it");
 }
 

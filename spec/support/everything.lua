@@ -62,6 +62,7 @@ function everything.of(library, engine)
 	calls[2] = { "offline"; readers[2]; { user; records; nil; greeting() } };
 	calls[3] = { "unacked"; readers[3]; { user; session; sessions; { greeting() }; 1; true } };
 	calls[4] = { "read"; readers[4]; { user; session; sessions; { greeting() } } };
+	calls[5] = { "undelivered"; readers[5]; { user; records; nil; greeting() } };
 	for _, name in ipairs(methods) do
 		calls[#calls + 1] = { name; engine[name]; arguments[name] or { engine; user; identifier } };
 	end

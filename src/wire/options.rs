@@ -4,7 +4,7 @@
 //! (XEP-0060 section 7.1.5).
 
 use minidom::Element;
-use minidom::rxml::{Namespace, xml_ncname};
+use minidom::rxml::{Namespace, NcName};
 use xmpp_parsers::data_forms::DataForm;
 
 use super::ns;
@@ -33,7 +33,8 @@ pub fn submitted(mut form: Element) -> Option<Submitted> {
     if !form.is("x", ns::DATA_FORMS) {
         return None;
     }
-    form.set_attr(Namespace::NONE, xml_ncname!("type").into(), "submit");
+    let attr = NcName::try_from("type").ok()?;
+    form.set_attr(Namespace::NONE, attr, "submit");
     if DataForm::try_from(form.clone()).is_ok() {
         return Some(Submitted::AsItIs);
     }
