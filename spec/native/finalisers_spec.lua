@@ -20,27 +20,23 @@ local function works()
 	assert.is_true(native.archive(native.engine(), greeting()).important);
 end
 
--- Has finalisers call f while g runs, again and again.
+-- Has finalisers call f while g runs, some times.
 local function during(f, g)
-	local count, running, ended = 0, false, false;
+	local count, most, running = 0, 5, false;
 	local function finalise()
-		if ended then return; end
-		count = count + 1;
+		if count == most then return; end
 		setmetatable({}, { __gc = finalise });
 		if running then return; end
-		running = true;
+		count, running = count + 1, true;
 		f();
 		running = false;
 	end
 	setmetatable({}, { __gc = finalise });
 	collectgarbage("setpause", 0);
 	collectgarbage("setstepmul", 10000);
-	for _ = 1, native.times(200) do g(); end
+	repeat g(); until count == most;
 	collectgarbage("setpause", 200);
 	collectgarbage("setstepmul", 100);
-	collectgarbage();
-	ended = true;
-	assert.is_true(count > 0);
 end
 
 describe("a finaliser", function ()
@@ -54,11 +50,10 @@ describe("a finaliser", function ()
 	end);
 
 	it("may call everything of an engine that is collected with it", function ()
-		for _ = 1, native.times(100) do
+		for _ = 1, native.times(10) do
 			local engine = library.open("lost.test", st.stanza_mt, st.deserialize);
-			local calls = everything.of(library, engine);
-			setmetatable({ engine }, { __gc = function () everything.call(calls); end });
-			engine, calls = nil, nil; -- luacheck: ignore 311
+			setmetatable({ everything.of(library, engine) }, { __gc = function (calls) everything.call(calls[1]); end });
+			engine = nil; -- luacheck: ignore 311
 			collectgarbage();
 		end
 		works();
@@ -126,7 +121,7 @@ describe("a call", function ()
 		local entries = {};
 		for power = 0, 62 do entries[power + 1] = ("[%d]=entry"):format(2^power); end
 		local far = load("local entry = ...; return { " .. table.concat(entries, ";") .. " };");
-		assert.is_true(#far(true) > 2^40);
+		assert.is_true(_VERSION ~= "Lua 5.4" or #far(true) > 2^40); -- COMPAT 5.2, 5.3: they do not go that far
 		local engine = native.engine();
 		local record = { jid = "push.test"; node = "n1" };
 		local records = { ["push.test<n1"] = record };
