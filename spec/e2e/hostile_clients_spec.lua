@@ -35,6 +35,8 @@ local too_much = {
 	["a form of ten thousand fields"] = form(table.concat(ten_thousand_fields));
 	["a form with one value of a megabyte"] = form(field(1, ("x"):rep(2^20)));
 	["a form with a hundred thousand values"] = form("<field var='a'>" .. ("<value/>"):rep(100000) .. "</field>");
+	["a form with 1,900 values"] = form("<field var='a'>" .. ("<value/>"):rep(1900) .. "</field>");
+	["a form with 1,000 attributes"] = form("<field " .. table.concat(ten_thousand_attributes, " ", 1, 1000) .. "/>");
 	["a form thirty thousand levels deep"] = form(nested(30000, "x"));
 	["ten thousand forms"] = form(field(1)):rep(10000);
 	["an extension thirty thousand levels deep"] = nested(30000, "a");
@@ -148,6 +150,21 @@ local function describe_all(version)
 			phone:close();
 		end);
 	end
+
+	it("one that registers as much as there may be takes a bounded room in the store", function ()
+		local phone = new_phone();
+		local fields = {};
+		for i = 1, 64 do fields[i] = field(i, i == 64 and ("\n"):rep(10000) or ""); end
+		for i = 1, 6 do
+			local reply = enable(phone, ("jid='push.test' node='n%d'"):format(i), form(table.concat(fields)));
+			assert.equal("result", reply.attr.type);
+		end
+		local file = assert(io.open(("%s/home%%2etest/cloud_notify/%s.dat"):format(server.data, phone.username)));
+		local size = file:seek("end");
+		file:close();
+		assert.is_true(size < 5 * 50000, ("%d bytes"):format(size));
+		phone:close();
+	end);
 
 	it("one that registers a node of 64 KiB, or a megabyte, is refused, with all as it was", function ()
 		local phone = new_phone();

@@ -256,8 +256,8 @@ mod tests {
             RequestError::FormTooLarge
         );
         let attributes = |count| {
-            let attributes: String = (2..count).map(|i| format!(" a{i}=''")).collect();
-            form(1).replace("<value>", &format!("<value{attributes}>"))
+            let attributes: Vec<_> = (2..count).map(|i| format!("a{i}=''")).collect();
+            form(1).replace("<value>", &format!("<value {}>", attributes.join(" ")))
         };
         assert!(parse("jid='push.test'", &attributes(MAX_FORM_ATTRIBUTES)).is_ok());
         assert_eq!(
