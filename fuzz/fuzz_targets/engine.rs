@@ -10,7 +10,7 @@ use arbitrary::{Result, Unstructured};
 use cloud_notify::engine::Answer;
 use cloud_notify::stanza::Importance;
 use libfuzzer_sys::fuzz_target;
-use world::{Step, World};
+use world::{DEVICES, Step, World};
 
 /// Later events find nothing new, and take time.
 const MAX_STEPS: usize = 200;
@@ -20,11 +20,20 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
         kind: Some(kind),
         condition: Some(condition),
     };
-    let client = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=3_usize);
-    let device = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=2_usize);
+    let answers = [
+        Answer::Result,
+        error("wait", "internal-server-error"),
+        error("wait", "bad-request"),
+        error("wait", "recipient-unavailable"),
+        error("cancel", "item-not-found"),
+        error("auth", "forbidden"),
+    ];
+    let client = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=5_usize);
+    let device = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=DEVICES - 1);
     let service = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=1_usize);
-    Ok(match bytes.int_in_range(0..=17_u8)? {
+    Ok(match bytes.int_in_range(0..=20_u8)? {
         0..=2 => Step::Message {
+            user: bytes.int_in_range(0..=2)?,
             importance: *bytes.choose(&[
                 Importance::Unimportant,
                 Importance::Important,
@@ -33,6 +42,7 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
             archived: bytes.arbitrary()?,
             with_id: bytes.arbitrary()?,
             muted: bytes.ratio(1, 5)?,
+            room: bytes.ratio(1, 5)?,
         },
         3 => Step::Ack(client(bytes)?),
         4 => Step::AckOverdue(client(bytes)?),
@@ -42,18 +52,15 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
         8 => Step::Login {
             device: device(bytes)?,
             available: bytes.arbitrary()?,
+            resumable: bytes.arbitrary()?,
+            asks_archive: bytes.arbitrary()?,
         },
         9 => Step::Logout(client(bytes)?),
         10 => Step::Enable(device(bytes)?),
         11 => Step::Disable(device(bytes)?),
         12 => Step::Answer {
             push: bytes.int_in_range(0..=7)?,
-            answer: *bytes.choose(&[
-                Answer::Result,
-                error("wait", "internal-server-error"),
-                error("cancel", "item-not-found"),
-                error("auth", "forbidden"),
-            ])?,
+            answer: *bytes.choose(&answers)?,
         },
         13 => Step::AnswerLate(client(bytes)?),
         14 => Step::Down(service(bytes)?),
@@ -62,6 +69,17 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
             sign: bytes.arbitrary()?,
         },
         16 => Step::Restart,
+        17 => Step::Presence(client(bytes)?, bytes.arbitrary()?),
+        18 => Step::EndCall {
+            message: bytes.int_in_range(0..=31)?,
+            own: bytes.arbitrary()?,
+        },
+        19 => Step::Tell {
+            device: device(bytes)?,
+            answer: bytes
+                .arbitrary::<bool>()?
+                .then_some(*bytes.choose(&answers)?),
+        },
         _ => Step::Wait(Duration::from_millis(bytes.arbitrary::<u32>()?.into()) / 1000),
     })
 }
