@@ -61,7 +61,9 @@ local function error_with(content)
 	end
 end
 
-local unavailable = push_service.error("wait", "resource-constraint");
+local unavailable = push_service.error("wait", "resource-constraint"); -- Said of a device
+local broken = push_service.error("wait", "internal-server-error"); -- Said of itself
+local no_route = push_service.error("wait", "remote-server-timeout");
 local forbidden = push_service.error("auth", "forbidden", "You may not");
 local not_found = push_service.error("cancel", "item-not-found");
 
@@ -555,36 +557,81 @@ local function describe_all(version)
 	end);
 
 	describe("a push service that fails again and again", function ()
-		-- Phones that are owed a push, at a service that is left alone.
+		-- Phones that have failed, each of a user of its own, at a service that is left alone.
 		local function outage(count, options)
 			local all = { push_max_failures = 3 };
 			for name, value in pairs(options or {}) do all[name] = value; end
 			configure(all);
 			local away = {};
 			for i = 1, count do away[i] = phones.away(push); end
-			push.answer = unavailable;
-			for i = 1, 3 do
-				text(away[i]);
-				push:wait(i);
-			end
-			loop.wait_for(function () return out()[1]; end, nil, "the push service to be left alone");
-			for i = 4, count do text(away[i]); end
+			push.answer = broken;
+			for _, phone in ipairs(away) do text(phone); end
+			wait_waiting(count);
+			assert.equal(count, #push.received); -- Nobody is kept waiting by others
+			assert.same({ "push.test" }, out());
+			push:clear();
 			return away;
 		end
 
-		it("is left alone", function ()
+		it("is left alone by those who have failed", function ()
 			local mark = server:log_mark();
-			outage(10);
-			ring(phones.away(push));
-			assert.same({ "push.test" }, out());
-			assert.equal(0, in_flight());
-			assert.equal(11, waiting());
-			assert.equal(3, #push.received);
+			local away = outage(10);
+			for _, phone in ipairs(away) do text(phone, "Wake up, again"); end
+			push:expect_none();
+			assert.same({ 0; 10 }, { in_flight(); waiting() });
 			local warnings = inspect.logged(server, "warn", mark);
 			assert.equal(1, #warnings);
 			assert.truthy(warnings[1]:find("push.test failed to take 3 pushes in a row, "
-				.. "the last one: resource-constraint",
+				.. "the last one: internal-server-error",
 				1, true));
+		end);
+
+		for what, act in pairs({ ["whose device has not failed"] = text; ["who is called"] = ring }) do
+			it("is not left alone by anybody " .. what, function ()
+				local away = outage(4);
+				push.answer = push_service.never;
+				local phone = what == "who is called" and away[4] or phones.away(push);
+				act(phone);
+				push:ping();
+				assert.equal(1, #pushes_to(phone));
+			end);
+		end
+
+		it("is left alone where there is no way to it", function ()
+			configure(fragile);
+			local phone = phones.away(push);
+			push:disconnect();
+			text(phone);
+			assert.same({ "push.test" }, out());
+			assert.equal(1, waiting());
+			push:reconnect();
+			phones.await(phone, 1);
+			assert.same({}, out());
+		end);
+
+		it("is left alone where it is silent", function ()
+			configure({ push_answer_timeout = 1; push_max_failures = 3 });
+			push.answer = push_service.never;
+			for _ = 1, 3 do text(phones.away(push)); end
+			loop.wait_for(function () return out()[1]; end, nil, "the push service to be left alone");
+			assert.same({ 0; 3 }, { in_flight(); waiting() });
+		end);
+
+		it("is not left alone for what it says of single devices, or says to one user", function ()
+			configure({ push_max_devices = 20; push_max_failures = 3 });
+			local phone = phones.away(push);
+			for _ = 1, 9 do phones.away(push, { jid = phone.jid }); end
+			for said, answer in ipairs({ broken; push_service.error("cancel", "service-unavailable"); unavailable }) do
+				push.answer = answer;
+				text(phone, ("Text %d"):format(said));
+				ring(phone);
+				wait_in_flight(0);
+				push:ping();
+				assert.same({}, out());
+			end
+			for _ = 1, 5 do text(phones.away(push)); end
+			wait_in_flight(0);
+			assert.same({}, out());
 		end);
 
 		it("is not left alone if a push succeeds in between", function ()
@@ -592,19 +639,18 @@ local function describe_all(version)
 			for _ = 1, 3 do
 				for i = 1, 3 do
 					local phone = phones.away(push);
-					push.answer = i == 3 and push_service.result or unavailable;
+					push.answer = i == 3 and push_service.result or broken;
 					text(phone);
-					push:wait(i);
+					phones.await(phone, 1);
 					wait_in_flight(0);
 				end
-				push:clear();
 			end
 			assert.same({}, out());
 		end);
 
 		it("is left alone without a limit never", function ()
 			configure({ push_max_failures = 0 });
-			push.answer = unavailable;
+			push.answer = broken;
 			for i = 1, 10 do
 				text(phones.away(push));
 				push:wait(i);
@@ -614,30 +660,36 @@ local function describe_all(version)
 
 		it("gets one push at a time to see whether it is back", function ()
 			local away = outage(6, { push_retry_min = 0.3; push_retry_max = 0.3 });
-			push:clear();
 			push.answer = push_service.never;
 			push:wait(1);
 			for _, phone in ipairs(away) do text(phone); end
-			text(phones.away(push));
 			push:expect_none(0.5);
 			assert.equal(1, in_flight());
 		end);
 
-		it("is probed with one registration after the other", function ()
+		it("is probed with one registration after the other: who has failed least", function ()
 			outage(6, { push_retry_min = 0.1; push_retry_max = 0.1 });
-			push:clear();
-			push:wait(6, 10);
-			local nodes = {};
-			for i = 1, 6 do nodes[push.received[i].node] = true; end
-			local count = 0;
-			for _ in pairs(nodes) do count = count + 1; end
-			assert.equal(6, count);
+			push:wait(12, 10);
+			for round = 0, 1 do
+				local nodes, count = {}, 0;
+				for i = 1, 6 do nodes[push.received[6 * round + i].node] = true; end
+				for _ in pairs(nodes) do count = count + 1; end
+				assert.equal(6, count);
+			end
+		end);
+
+		it("is probed with a call first", function ()
+			local away = outage(6, { push_retry_min = 0.5; push_retry_max = 0.5 });
+			ring(away[6]);
+			push:wait(1);
+			wait_in_flight(0);
+			-- Now it has failed more often than all others.
+			assert.equal(away[6].node, push:wait(2).node);
 		end);
 
 		it("gets all that is owed once it answers, each device one push", function ()
 			local away = outage(10, { push_retry_min = 0.3 });
 			local mark = server:log_mark();
-			push:clear();
 			push.answer = push_service.result;
 			push:wait(10);
 			wait_in_flight(0);
@@ -645,28 +697,29 @@ local function describe_all(version)
 			assert.same({}, out());
 			for _, phone in ipairs(away) do assert.same({ important }, phones.pushed(phone, rosa)); end
 			local infos = inspect.logged(server, "info", mark);
-			assert.truthy(infos[1]:find("push.test takes pushes again, ", 1, true));
+			assert.truthy(infos[1]:find("push.test takes pushes again, 9 devices are owed one", 1, true));
 		end);
 
-		it("answers, too, when it refuses", function ()
-			outage(5);
-			push:clear();
-			push.answer = not_found;
-			push:disconnect();
-			push:reconnect();
-			push:wait(5);
-			wait_in_flight(0);
-			assert.same({}, out());
+		it("answers, too, when it refuses, or says something of a single device", function ()
+			for _, answer in ipairs({ not_found; unavailable }) do
+				local away = outage(5);
+				push.answer = answer;
+				ring(away[1]);
+				push:wait(5);
+				wait_in_flight(0);
+				assert.same({}, out());
+				for _, phone in ipairs(away) do server:delete_user(phone.username, "home.test"); end
+				push:clear();
+			end
 		end);
 
 		it("gets what is owed at push_recovery_rate", function ()
 			outage(15, { push_recovery_rate = 10 });
-			push:clear();
 			push.answer = push_service.result;
 			push:disconnect();
 			push:reconnect();
 			push:wait(15, 10);
-			-- The first is the probe; then one each tenth of a second, of which the first two may come together.
+			-- One each tenth of a second, of which the first two may come together.
 			local taken = push.received[15].at - push.received[1].at;
 			assert.is_true(taken > 1.1, ("it took %.2f s"):format(taken));
 		end);
@@ -686,9 +739,8 @@ local function describe_all(version)
 		};
 
 		for name, act in pairs(signs) do
-			it("is probed at a sign of life: " .. name, function ()
+			it("gets all that is owed at a sign of life: " .. name, function ()
 				outage(5);
-				push:clear();
 				push.answer = push_service.result;
 				act();
 				push:wait(5);
@@ -697,7 +749,7 @@ local function describe_all(version)
 			end);
 		end
 
-		it("is probed at a sign of life, although an old record has its address as the client wrote it", function ()
+		it("is known at a sign of life, although an old record has its address as the client wrote it", function ()
 			configure(fragile);
 			local jid = devices.new_user(server);
 			server:eval([[
@@ -705,9 +757,9 @@ local function describe_all(version)
 				local records = { ["Push.Test<old"] = { jid = "Push.Test"; node = "old"; timestamp = os.time() } };
 				assert(require "core.storagemanager".open("home.test", "cloud_notify"):set(user, records));
 			]], jid:match("^[^@]+"));
-			push.answer = unavailable;
+			push.answer = no_route;
 			text({ jid = jid });
-			push:wait(1);
+			loop.wait_for(function () return out()[1]; end, nil, "the push service to be left alone");
 			push.answer = push_service.result;
 			push:disconnect();
 			push:reconnect();
@@ -716,9 +768,8 @@ local function describe_all(version)
 			assert.same({}, out());
 		end);
 
-		it("is not probed because of answers, nor of what others send", function ()
+		it("shows no sign of life by answers to others, nor by what others send", function ()
 			outage(3);
-			push:clear();
 			local function says(stanza)
 				push:send(stanza);
 				rosa:expect({ name = stanza.name; id = stanza.attr.id });
@@ -732,7 +783,7 @@ local function describe_all(version)
 			assert.same({ "push.test" }, out());
 		end);
 
-		it("is probed when there is a connection to its server", function ()
+		it("gets what is owed when there is a connection to its server", function ()
 			configure(fragile);
 			local service = { server = server; jid = "push@localhost" };
 			local phone = phones.away(service);
@@ -761,28 +812,45 @@ local function describe_all(version)
 		end);
 	end);
 
-	it("no push service has more than push_max_in_flight pushes to answer", function ()
-		configure({ push_max_in_flight = 2 });
-		local away = {};
-		for i = 1, 5 do away[i] = phones.away(push); end
-		push.answer = push_service.never;
-		for _, phone in ipairs(away) do text(phone); end
-		push:wait(2);
-		push:ping();
-		assert.equal(2, #push.received);
-		assert.equal(2, in_flight());
-		assert.equal(3, waiting());
-		push_service.result(push.received[1], push);
-		push:wait(3);
-		push:ping();
-		assert.equal(2, in_flight());
-		push_service.result(push.received[2], push);
-		push_service.result(push.received[3], push);
-		push:wait(5);
-		for i = 4, 5 do push_service.result(push.received[i], push); end
-		wait_in_flight(0);
-		assert.equal(0, waiting());
-		for _, phone in ipairs(away) do assert.same({ important }, phones.pushed(phone, rosa)); end
+	describe("no more than push_max_in_flight pushes of one push service wait for an answer", function ()
+		it("but for one of each device", function ()
+			configure({ push_max_in_flight = 2 });
+			local away = {};
+			for i = 1, 5 do away[i] = phones.away(push); end
+			push.answer = push_service.never;
+			for _, phone in ipairs(away) do
+				text(phone, "one");
+				text(phone, "two");
+			end
+			push:ping();
+			-- Only the first found room for a second one.
+			assert.same({ 6; 4 }, { in_flight(); waiting() });
+			assert.equal(2, #pushes_to(away[1]));
+			for i = 2, 5 do assert.equal(1, #pushes_to(away[i])); end
+			for i = #push.received, 1, -1 do push_service.result(push.received[i], push); end
+			push:wait(10);
+			push.answer = push_service.result;
+			for i = 7, 10 do push_service.result(push.received[i], push); end
+			wait_in_flight(0);
+			assert.equal(0, waiting());
+			for _, phone in ipairs(away) do assert.same({ important; important }, phones.pushed(phone, rosa)); end
+		end);
+
+		it("but for calls", function ()
+			configure({ push_max_in_flight = 1 });
+			local phone = phones.away(push);
+			push.answer = push_service.never;
+			text(phone, "one");
+			text(phone, "two");
+			push:ping();
+			assert.equal(1, #push.received);
+			ring(phone);
+			push:ping();
+			assert.equal(2, #push.received);
+			push.answer = push_service.result;
+			for i = 1, 2 do push_service.result(push.received[i], push); end
+			loop.wait_for(function () return waiting() == 0 and in_flight() == 0; end, nil, "all to be delivered");
+		end);
 	end);
 
 	describe("a registration that is refused push_max_errors times in a row", function ()

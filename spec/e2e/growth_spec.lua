@@ -128,7 +128,7 @@ local function describe_all(version)
 		answer_never(true);
 		assert_flat(many, many, function (count)
 			archive(count);
-			assert.is_true(inspect.in_flight(server) > 0);
+			assert.is_true(under_way() > 0);
 			-- Then it is owed, until that is too old
 			loop.wait_for(function () return under_way() == 0; end, 20, "all pushes to be given up");
 		end);

@@ -6,11 +6,12 @@ local client = require "spec.support.client";
 local devices = require "spec.support.devices";
 local inspect = require "spec.support.inspect";
 local loop = require "spec.support.loop";
+local payloads = require "spec.support.payloads";
 local phones = require "spec.support.phones";
 local push_service = require "spec.support.push_service";
 local st = require "util.stanza";
 
-local busy = push_service.error("wait", "resource-constraint");
+local no_route = push_service.error("wait", "remote-server-timeout");
 
 local function describe_all(version)
 	local server, push, rosa;
@@ -71,7 +72,7 @@ local function describe_all(version)
 	local function watched()
 		return inspect.eval(server, [[
 			local count = 0;
-			for _ in pairs(upvalue("out")) do count = count + 1; end
+			for _ in pairs(upvalue("watched")) do count = count + 1; end
 			return count;
 		]]);
 	end
@@ -87,7 +88,7 @@ local function describe_all(version)
 	-- Phones that are owed a push, while their service is left alone.
 	local function owed_phones(count)
 		local owed = {};
-		push.answer = busy;
+		push.answer = no_route;
 		for i = 1, count do
 			owed[i] = phones.away(push);
 			message(owed[i]);
@@ -114,7 +115,7 @@ local function describe_all(version)
 			local handlers = inspect.handlers(server);
 			local first, second = owed_phones(2);
 			push.answer = push_service.never;
-			sign_of_life();
+			rosa:message({ to = first.jid; payloads.propose() });
 			phones.await(first, 1);
 			server:delete_user(first.username, "home.test");
 			push.answer = push_service.result;
@@ -132,13 +133,14 @@ local function describe_all(version)
 			message(first);
 			phones.await(first, 1);
 			server:delete_user(first.username, "home.test");
-			busy(push.received[1], push);
+			no_route(push.received[1], push);
 			loop.wait_for(function () return watched() == 1; end, nil, "the service to be watched");
-			push.answer = push_service.result;
+			push.answer = no_route;
 			message(second);
-			assert.equal(1, waiting());
+			wait_until_waiting(1);
+			push.answer = push_service.result;
 			sign_of_life();
-			phones.await(second, 1);
+			phones.await(second, 2);
 		end);
 
 		it("is not pushed to more often for a flood of stanzas from it, which leaves nothing", function ()
@@ -299,7 +301,7 @@ local function describe_all(version)
 
 		it("may fail, and work at the next attempt", function ()
 			local phone = user_with_devices();
-			answer({ type = "wait"; condition = "resource-constraint" });
+			answer({ type = "wait"; condition = "remote-server-timeout" });
 			message(phone);
 			assert.equal(5, received());
 			assert.equal(5, waiting());

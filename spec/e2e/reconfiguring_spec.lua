@@ -188,10 +188,10 @@ local function describe_all(version)
 	it("what is owed is as old as the new push_retry_age allows", function ()
 		local phone = phones.away(push);
 		push.answer = push_service.error("wait", "resource-constraint");
-		reconfigure({ push_retry_min = 0.1; push_retry_max = 0.1 });
+		reconfigure({ push_max_per_minute = 0; push_retry_min = 0.1; push_retry_max = 0.1 });
 		message(phone, "1");
 		phones.await(phone, 3);
-		reconfigure({ push_retry_min = 0.1; push_retry_max = 0.1; push_retry_age = 0 });
+		reconfigure({ push_max_per_minute = 0; push_retry_min = 0.1; push_retry_max = 0.1; push_retry_age = 0 });
 		wait_for_engine("waiting", 0);
 	end);
 
@@ -211,11 +211,11 @@ local function describe_all(version)
 
 	it("a push service that was left alone is so until it answers, although push_max_failures is 0", function ()
 		local phone = phones.away(push);
-		push.answer = push_service.error("wait", "resource-constraint");
-		reconfigure({ push_max_failures = 1 });
+		push.answer = push_service.error("wait", "remote-server-timeout");
+		reconfigure({ push_max_failures = 1; push_max_per_minute = 0 });
 		message(phone, "1");
 		loop.wait_for(function () return engine("out")[1]; end, nil, "the service to be left alone");
-		reconfigure({ push_max_failures = 0 });
+		reconfigure({ push_max_failures = 0; push_max_per_minute = 0 });
 		assert.same({ "push.test" }, engine("out"));
 		push.answer = push_service.result;
 		push:clear();

@@ -228,32 +228,11 @@ for _, version in ipairs(prosody.versions) do
 				assert.same(times(30, important), flood(new_pair(), 30));
 			end);
 
+			-- What becomes of the rest is in rate_spec.lua.
 			it("pushes push_max_per_minute times at once", function ()
+				assert.same(times(60, important), flood(new_pair(), 80));
 				assert.same(times(3, important), flood(new_pair("few.test"), 10));
 			end);
-
-			it("merges the rest into one later push", function ()
-				local phone = new_pair();
-				rosa:message({ to = phone.jid; payloads.displayed() });
-				assert.same({ unimportant }, pushed(phone));
-				-- By the second there is one more.
-				local at_once = flood(phone, 80);
-				assert.is_true(#at_once >= 60 and #at_once <= 65);
-				local all = phones.await(phone, #at_once + 1);
-				assert.equal(important, all[#at_once + 1]);
-				assert.equal("1", push.received[#push.received].form["message-count"]);
-				assert.equal(#all, #phones.pushed_within(phone, 1.2));
-			end);
-
-			for what, leaves in pairs({ ["comes back"] = false; ["comes back and leaves again"] = true }) do
-				it("drops the later push when the device " .. what, function ()
-					local phone = new_pair();
-					local before = #flood(phone, 70);
-					local again = phones.login(phone, { resource = phone.full_jid:match("/(.*)") });
-					if leaves then again:close(); end
-					assert.equal(before, #phones.pushed_within(phone, 1.2));
-				end);
-			end
 
 			it("pushes for calls all the same", function ()
 				local phone = new_pair("few.test");
