@@ -925,8 +925,8 @@ impl<S> Engine<S> {
         devices.filter(|(_, one)| one.waiting.is_some()).count()
     }
 
-    /// The JIDs of the push services whose signs of life are waited for.
-    pub fn services_watched(&self) -> Vec<String> {
+    /// The JIDs of the push services whose signs of life are waited for, and of no others.
+    pub fn services_watched(&mut self) -> Vec<String> {
         self.services.watched()
     }
 

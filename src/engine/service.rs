@@ -325,7 +325,7 @@ impl Services {
     /// Whether the caller has to be told now that somebody waits for it, or that nobody does any more.
     pub fn watch(&mut self, key: ServiceKey) -> Option<ServiceChange> {
         let service = self.known.peek_mut(&key)?;
-        let is_waited_for = service.owed() > 0 || service.circuit.is_some();
+        let is_waited_for = service.is_waited_for();
         if is_waited_for == service.is_watched {
             return None;
         }
@@ -487,12 +487,16 @@ impl Services {
         out.map(|(_, service)| service.jid.to_string()).collect()
     }
 
-    /// The services that somebody waits for.
-    pub fn watched(&self) -> Vec<String> {
-        let watched = self.known.iter().filter(|(_, one)| one.is_watched);
+    /// The services that somebody waits for. The caller knows that nobody waits for any other.
+    pub fn watched(&mut self) -> Vec<String> {
+        let mut watched = Vec::new();
+        for (_, service) in &mut self.known {
+            service.is_watched &= service.is_waited_for();
+            if service.is_watched {
+                watched.push(service.jid.to_string());
+            }
+        }
         watched
-            .map(|(_, service)| service.jid.to_string())
-            .collect()
     }
 
     /// A service that was failing before a restart.
@@ -553,7 +557,11 @@ impl Services {
 
 impl Service {
     fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.owed() == 0 && self.circuit.is_none()
+        self.in_flight == 0 && !self.is_waited_for()
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.owed() > 0 || self.circuit.is_some()
     }
 
     fn owed(&self) -> usize {

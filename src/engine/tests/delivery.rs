@@ -762,6 +762,18 @@ fn what_was_owed_before_a_restart_goes_out_when_its_service_connects() {
 }
 
 #[test]
+fn a_service_that_nobody_waits_for_any_more_is_watched_again_when_somebody_does() {
+    let mut phone = owed(Important);
+    assert_eq!(phone.engine.services_watched(), ["push.test"]);
+    phone.engine.back(USER, ID);
+    assert_eq!(phone.engine.services_watched(), [""; 0]);
+    let push = pushed(phone.offline(1, Important, 2));
+    let report = phone.answer_at(1, push, WAIT).unwrap();
+    assert_eq!(report.service.unwrap().state, ServiceState::Failing);
+    assert_eq!(phone.engine.services_watched(), ["push.test"]);
+}
+
+#[test]
 fn whoever_fills_all_room_delays_nobody_else() {
     let mut fleet = Fleet::new(Options {
         max_in_flight: 3,
