@@ -150,10 +150,11 @@ function methods:send(stanza)
 	self.stream:send(stanza);
 end
 
--- After this everything the server has sent us before is here.
-function methods:ping()
+-- After this everything the server has sent us before is here. From another address of
+-- the component it is no sign of life of the push service.
+function methods:ping(from)
 	local id = new_id();
-	self:send(st.iq({ type = "get"; id = id; from = self.jid; to = self.server.options.hosts[1] })
+	self:send(st.iq({ type = "get"; id = id; from = from or self.jid; to = self.server.options.hosts[1] })
 		:tag("ping", { xmlns = xmlns_ping }));
 	take(self, function (element) return element.attr.id == id; end, "an answer to a ping of " .. self.jid);
 end
