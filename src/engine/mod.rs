@@ -718,7 +718,6 @@ impl<S> Engine<S> {
     pub fn owed(&self, now: Duration) -> (Vec<Owed>, Vec<FailingService>) {
         let owed = |(key, device): (DeviceKey, &Device<S>)| {
             let waiting = device.waiting.as_ref();
-            let waiting = waiting.filter(|one| !one.is_standing_by());
             let unanswered = self.unanswered(device);
             let importance = waiting.and_then(Waiting::importance);
             let importance = importance.max(unanswered.map(|(importance, _)| importance))?;
@@ -729,8 +728,8 @@ impl<S> Engine<S> {
                 Some(Until::Service { retry, .. }) => {
                     retry.map_or(Duration::ZERO, |retry| retry.saturating_sub(now))
                 }
-                Some(_) => Duration::ZERO,
-                None => self.options.retry_min,
+                Some(Until::Turn { .. } | Until::Room) => Duration::ZERO,
+                Some(Until::Answer(_)) | None => self.options.retry_min,
             };
             Some((
                 key,

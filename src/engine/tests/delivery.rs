@@ -751,6 +751,22 @@ fn what_is_under_way_is_owed_after_a_restart() {
 }
 
 #[test]
+fn what_stands_by_for_a_push_that_is_moot_is_owed_after_a_restart() {
+    let mut phone = Phone::new(vec![]);
+    let first = pushed(phone.offline(0, Important, 1));
+    phone.engine.expire(seconds(120));
+    assert!(matches!(
+        phone.offline(121_000, Important, 2),
+        Verdict::Hold(_)
+    ));
+    let (second, _) = phone.at(130_000).unwrap();
+    phone.answer_at(130_001, first, Answer::Result).unwrap();
+    assert!(phone.engine.is_in_flight(&second.to_string()));
+    let (owed, _) = phone.engine.owed(seconds(131));
+    assert_eq!(owed.len(), 1);
+}
+
+#[test]
 fn what_was_owed_before_a_restart_goes_out_when_its_service_connects() {
     let mut phone = owed(Important);
     let (owed, _) = phone.engine.owed(seconds(1));
