@@ -544,7 +544,7 @@ impl Services {
             let Some((&key, service)) = self.known.peek_lru() else {
                 return;
             };
-            if service.is_idle() {
+            if service.may_be_forgotten() {
                 let host = self.key.hash_one(host_of(&service.jid));
                 self.by_host.remove(&(host, key));
                 self.known.pop(&key);
@@ -561,6 +561,11 @@ impl Service {
     }
 
     fn is_waited_for(&self) -> bool {
+    /// Anybody may make circuits, of any number of services, and then wait for none of them.
+    fn may_be_forgotten(&self) -> bool {
+        self.in_flight == 0 && self.owed() == 0
+    }
+
         self.owed() > 0 || self.circuit.is_some()
     }
 

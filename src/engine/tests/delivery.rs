@@ -1562,3 +1562,49 @@ fn who_is_given_up_but_cannot_be_suspended_is_not_forgotten() {
             .offline(later, &acc, &facts(Urgent, 2), StanzaId(2))
     );
 }
+
+/// A message for a device of a user of its own; returns the push that leaves.
+fn offline_for(
+    engine: &mut Engine<u64>,
+    now: Duration,
+    user: &str,
+    identifier: &str,
+    id: u64,
+) -> Option<PushId> {
+    let account = Account {
+        user,
+        registrations: &[Registration {
+            identifier,
+            jid: registering::service_of(identifier),
+            ..PHONE
+        }],
+        sessions: &[],
+    };
+    let met = facts(Important, id);
+    let decision = engine.offline(now, &account, &met, StanzaId(id)).remove(0);
+    match decision.verdict {
+        Verdict::Push(push) => Some(push),
+        Verdict::Hold(ticket) => {
+            engine.hold(now, ticket, None);
+            None
+        }
+        Verdict::Silent(silence) => panic!("{silence:?}"),
+    }
+}
+
+#[test]
+fn services_that_failed_and_that_nobody_waits_for_are_not_kept_without_end() {
+    let mut engine = Engine::default();
+    for number in 0..5000 {
+        let now = seconds(number);
+        let jid = format!("{number}.test");
+        let nodes = ["1", "2", "3", "4", "5"].map(|node| format!("{jid}<{node}"));
+        for node in &nodes {
+            let push = offline_for(&mut engine, now, USER, node, number).unwrap();
+            engine.answered(now, &push.to_string(), &jid, WAIT);
+        }
+        assert!(engine.services_out().contains(&jid));
+        nodes.iter().for_each(|node| engine.forget(now, USER, node));
+    }
+    assert_eq!(engine.services_watched().len(), 4096);
+}
