@@ -136,6 +136,8 @@ struct Service {
     /// Those that a sign of life has released: they go out at `push_recovery_rate`.
     released: BTreeMap<Place, DeviceKey>,
     helping_at: Option<Duration>,
+    /// Until then the last helping counts, however often it gives a sign of life.
+    paced_until: Duration,
     /// The caller knows that somebody waits for it.
     is_watched: bool,
 }
@@ -268,10 +270,8 @@ impl Services {
             } else {
                 MOMENT
             };
-            let at = service
-                .helping_at
-                .map_or(now + wait, |at| at.min(now + wait));
-            service.helping_at = Some(at);
+            let at = (now + wait).max(service.paced_until);
+            service.helping_at = Some(service.helping_at.map_or(at, |before| before.min(at)));
         }
         was_out.then(|| ServiceChange {
             failures,
@@ -458,7 +458,8 @@ impl Services {
             .map_while(|_| service.released.pop_first().map(|(_, device)| device))
             .collect();
         let pause = HELPING.max(Duration::from_secs(1) / rate);
-        service.helping_at = (!service.released.is_empty()).then_some(now + pause);
+        service.paced_until = now + pause;
+        service.helping_at = (!service.released.is_empty()).then_some(service.paced_until);
         helping
     }
 
@@ -560,12 +561,12 @@ impl Service {
         self.in_flight == 0 && !self.is_waited_for()
     }
 
-    fn is_waited_for(&self) -> bool {
     /// Anybody may make circuits, of any number of services, and then wait for none of them.
     fn may_be_forgotten(&self) -> bool {
         self.in_flight == 0 && self.owed() == 0
     }
 
+    fn is_waited_for(&self) -> bool {
         self.owed() > 0 || self.circuit.is_some()
     }
 

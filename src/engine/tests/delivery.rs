@@ -1608,3 +1608,16 @@ fn services_that_failed_and_that_nobody_waits_for_are_not_kept_without_end() {
     }
     assert_eq!(engine.services_watched().len(), 4096);
 }
+
+#[test]
+fn a_connection_that_comes_and_goes_does_not_speed_up_what_is_owed() {
+    let mut fleet = Fleet::out(Options::default());
+    let mut pushes = 0;
+    for ms in 0..1000 {
+        let now = seconds(1) + Duration::from_millis(ms);
+        fleet.engine.connected(now, "push.test");
+        pushes += fleet.serve(now).len();
+        fleet.engine.disconnected(now, "push.test");
+    }
+    assert_eq!(pushes, 50, "push_recovery_rate");
+}
