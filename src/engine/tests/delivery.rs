@@ -1621,3 +1621,17 @@ fn a_connection_that_comes_and_goes_does_not_speed_up_what_is_owed() {
     }
     assert_eq!(pushes, 50, "push_recovery_rate");
 }
+
+#[test]
+fn a_user_who_ends_registrations_has_no_more_under_way_than_one_who_does_not() {
+    let mut engine = Engine::default();
+    for number in 0..1000 {
+        let node = format!("push.test<{number}");
+        offline_for(&mut engine, seconds(0), USER, &node, number).unwrap();
+        engine.forget(seconds(0), USER, &node);
+    }
+    let most = 2 * usize::try_from(MAX_IN_FLIGHT_OF_USER).unwrap();
+    assert_eq!(engine.in_flight(), most);
+    engine.expire(seconds(120));
+    assert_eq!((engine.in_flight(), engine.users_in_flight.len()), (0, 0));
+}
