@@ -253,7 +253,16 @@ impl<S> Engine<S> {
         if let Until::Answer(second) = waiting.until
             && let Some(push) = self.in_flight.get_mut(&second)
         {
-            push.epoch.take_if(|_| push.about.ids == late.about.ids);
+            // The second one is for what came later, or for nothing any more.
+            match waiting.take_most_important() {
+                None => push.epoch = None,
+                Some(later) => {
+                    device.pushed.add(later.about.ids);
+                    push.about = later.about;
+                    push.since = later.since;
+                    push.stanza = later.stanza.and_then(|stanza| self.keeper.keep(stanza));
+                }
+            }
         }
         let is_over = late.trial || waiting.is_empty();
         device.failing = Failing::default();

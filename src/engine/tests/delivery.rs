@@ -1635,3 +1635,41 @@ fn a_user_who_ends_registrations_has_no_more_under_way_than_one_who_does_not() {
     engine.expire(seconds(120));
     assert_eq!((engine.in_flight(), engine.users_in_flight.len()), (0, 0));
 }
+
+#[test]
+fn a_late_answer_leaves_the_second_push_to_what_came_later() {
+    let late = || {
+        let mut phone = Phone::new(vec![]);
+        let first = pushed(phone.offline(0, Important, 1));
+        phone.engine.expire(seconds(120));
+        assert!(matches!(
+            phone.offline(121_000, Important, 2),
+            Verdict::Hold(_)
+        ));
+        let (second, stanza) = phone.at(130_000).unwrap();
+        assert_eq!(stanza, Some(1));
+        phone.answer_at(131_000, first, Answer::Result).unwrap();
+        (phone, second)
+    };
+    let (phone, _) = late();
+    let (owed, _) = phone.engine.owed(seconds(132));
+    assert_eq!(owed.len(), 1, "the server stops");
+    assert_eq!(owed[0].age, seconds(11));
+
+    let (mut phone, second) = late();
+    phone.sessions = vec![hibernated()];
+    let window = phone.unacked(131_500, Unimportant, 3);
+    assert!(matches!(window, Verdict::Hold(_)));
+    phone.answer_at(131_600, second, WAIT).unwrap();
+    assert_eq!(
+        phone.at(200_000).unwrap().1,
+        Some(2),
+        "something else waits"
+    );
+
+    let (mut phone, second) = late();
+    phone.answer_at(131_600, second, Answer::Result).unwrap();
+    assert_eq!(phone.engine.deadline(), None);
+    let again = phone.offline(132_000, Important, 2);
+    assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+}
