@@ -619,6 +619,11 @@ impl<S> Engine<S> {
             let (cause, before) = (waiting.cause, waiting.until);
             self.set_until(now, key, until, cause);
             self.pass_turn(now, before);
+        } else {
+            // It may have had a turn, and is back since.
+            let service = self.service_key(registering::service_of(identifier));
+            self.services.turn_is_over(service);
+            self.wake(service, now);
         }
     }
 
@@ -1271,18 +1276,13 @@ impl<S> Engine<S> {
     }
 
     fn forget_device(&mut self, now: Duration, key: DeviceKey) {
-        if let Some(device) = self.devices.remove(key)
-            && let Some(waiting) = device.waiting
-        {
+        let Some(device) = self.devices.remove(key) else {
+            return;
+        };
+        if let Some(waiting) = device.waiting {
             self.leave(key, waiting.until);
             self.pass_turn(now, waiting.until);
         }
-    }
-
-    fn due(&self, key: DeviceKey) -> Option<Due> {
-        self.devices.get(key).map(Due::of)
-    }
-
         // What is under way may still say something of the service, but no share is exceeded by ending
         // registrations.
         let user = self.key.hash_one(&*device.user);
@@ -1294,6 +1294,12 @@ impl<S> Engine<S> {
                 self.wake(push.service, now);
             }
         }
+    }
+
+    fn due(&self, key: DeviceKey) -> Option<Due> {
+        self.devices.get(key).map(Due::of)
+    }
+
     fn device(
         &mut self,
         now: Duration,

@@ -1673,3 +1673,19 @@ fn a_late_answer_leaves_the_second_push_to_what_came_later() {
     let again = phone.offline(132_000, Important, 2);
     assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
 }
+
+#[test]
+fn a_turn_to_probe_is_passed_on_though_its_device_is_back() {
+    let mut fleet = Fleet::out(Options::default());
+    let probing = loop {
+        let now = fleet.engine.deadline().unwrap();
+        let mut due = fleet.engine.expire(now).due;
+        if !due.is_empty() {
+            break (now, due.remove(0));
+        }
+    };
+    let (now, Due { user, identifier }) = probing;
+    fleet.engine.back(&user, &identifier);
+    fleet.engine.postpone(now, &user, &identifier);
+    assert_eq!(fleet.serve(now).len(), 1);
+}
