@@ -1,5 +1,6 @@
 //! Pushes under way, what comes back, and what is tried again.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::str::FromStr;
@@ -252,6 +253,7 @@ impl<S> Engine<S> {
         device.pushed.add(late.about.ids);
         if let Until::Answer(second) = waiting.until
             && let Some(push) = self.in_flight.get_mut(&second)
+            && push.about.ids == late.about.ids
         {
             // The second one is for what came later, or for nothing any more.
             match waiting.take_most_important() {
@@ -348,7 +350,7 @@ impl<S> Engine<S> {
 
     /// The connection of a component has ended: what it has not answered will not be answered.
     pub fn disconnected(&mut self, now: Duration, host: &str) -> Vec<Report> {
-        let there = self.services.at_host(host);
+        let there: HashSet<_> = self.services.at_host(host).into_iter().collect();
         let is_there = |push: &InFlight<S>| there.contains(&push.service);
         let mut lost: Vec<_> = self
             .in_flight
