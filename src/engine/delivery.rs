@@ -247,9 +247,8 @@ impl<S> Engine<S> {
             self.alive(now, service, Sign::Heard);
             return None;
         }
-        waiting.late = None;
         // What it was for is served; what came later waits on.
-        waiting.remove(late.about.ids);
+        waiting.settle_late();
         device.pushed.add(late.about.ids);
         if let Until::Answer(second) = waiting.until
             && let Some(push) = self.in_flight.get_mut(&second)
@@ -379,8 +378,7 @@ impl<S> Engine<S> {
             let waiting = device
                 .waiting
                 .get_or_insert_with(|| Waiting::new(push.since, Until::Answer(id), Cause::Debt));
-            waiting.late = Some(push.attempt(id));
-            waiting.add(push.since, push.about, push.stanza);
+            waiting.give_up(push.since, push.attempt(id), push.stanza);
         } else if !device
             .waiting
             .as_ref()

@@ -150,6 +150,9 @@ pub(super) struct Waiting<S> {
     candidates: Vec<Candidate<S>>,
     /// Those that are not kept, with the identity of one of them.
     rest: Option<About>,
+    /// What the push was for that was given up last, if that is not kept. A late answer settles this, and
+    /// nothing that came since.
+    given_up: Option<About>,
     /// All that the push will speak for, once it has left.
     pub ids: Pushed,
     /// When the first one came.
@@ -167,6 +170,7 @@ impl<S> Waiting<S> {
         Self {
             candidates: Vec::new(),
             rest: None,
+            given_up: None,
             ids: Pushed::default(),
             since: now,
             latest: now,
@@ -193,7 +197,25 @@ impl<S> Waiting<S> {
             }
         };
         if let Some(dropped) = dropped {
-            self.add_to_rest(dropped);
+            self.set_aside(dropped);
+        }
+    }
+
+    /// Adds what a push was for that has been given up.
+    pub fn give_up(&mut self, came: Duration, push: Attempt, kept: Option<Kept<S>>) {
+        if let Some(before) = self.given_up.take() {
+            self.add_to_rest(before);
+        }
+        self.late = Some(push);
+        self.add(came, push.about, kept);
+    }
+
+    fn set_aside(&mut self, about: About) {
+        let is_given_up = self.late.is_some_and(|late| late.about.ids == about.ids);
+        if is_given_up && self.given_up.is_none() {
+            self.given_up = Some(about);
+        } else {
+            self.add_to_rest(about);
         }
     }
 
@@ -212,17 +234,20 @@ impl<S> Waiting<S> {
         Some(self.candidates.remove(place).about)
     }
 
-    /// This one need not be pushed any more.
-    pub fn remove(&mut self, ids: Ids) {
-        self.candidates.retain(|one| one.about.ids != ids);
-        self.rest.take_if(|rest| rest.ids == ids);
+    /// The push that was given up last has been answered: what it was for need not be pushed any more.
+    pub fn settle_late(&mut self) {
+        if let Some(late) = self.late.take() {
+            self.candidates
+                .retain(|one| one.about.ids != late.about.ids);
+            self.given_up = None;
+        }
     }
 
     /// Calls that `end` ends have been missed: they do not ring any more.
     pub fn end_call(&mut self, end: Call) {
         self.miss_calls(|about, _| about.end_call(end));
-        if let Some(rest) = &mut self.rest {
-            rest.end_call(end);
+        for about in self.rest.iter_mut().chain(&mut self.given_up) {
+            about.end_call(end);
         }
     }
 
@@ -235,10 +260,10 @@ impl<S> Waiting<S> {
             }
             is_over
         });
-        if let Some(rest) = &mut self.rest
-            && now > self.latest + MAX_RINGING
-        {
-            rest.miss_call();
+        if now > self.latest + MAX_RINGING {
+            for about in self.rest.iter_mut().chain(&mut self.given_up) {
+                about.miss_call();
+            }
         }
     }
 
@@ -249,7 +274,7 @@ impl<S> Waiting<S> {
             .extract_if(.., |one| is_over(&mut one.about, one.since));
         let over: Vec<_> = over.map(|one| one.about).collect();
         for about in over {
-            self.add_to_rest(about);
+            self.set_aside(about);
         }
     }
 
@@ -269,6 +294,7 @@ impl<S> Waiting<S> {
             .iter()
             .map(|one| &one.about)
             .chain(&self.rest)
+            .chain(&self.given_up)
     }
 
     pub fn is_important(&self) -> bool {
@@ -282,7 +308,7 @@ impl<S> Waiting<S> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.candidates.is_empty() && self.rest.is_none()
+        self.all().next().is_none()
     }
 
     /// Takes the first one of the highest importance; one that is kept, if possible.
@@ -293,7 +319,14 @@ impl<S> Waiting<S> {
             .iter()
             .position(|one| one.about.importance == highest);
         let Some(place) = place else {
-            let mut about = self.rest.take()?;
+            let mut about = match (self.rest.take(), self.given_up.take()) {
+                // It is more than what was given up.
+                (Some(rest), Some(given_up)) => About {
+                    ids: rest.ids,
+                    ..rest.merge(given_up)
+                },
+                (rest, given_up) => rest.or(given_up)?,
+            };
             // Without its stanza nothing rings.
             about.importance = about.importance.min(Importance::Important);
             return Some(Chosen {

@@ -1689,3 +1689,44 @@ fn a_turn_to_probe_is_passed_on_though_its_device_is_back() {
     fleet.engine.postpone(now, &user, &identifier);
     assert_eq!(fleet.serve(now).len(), 1);
 }
+
+/// As with the default options, where no push says what its stanza says.
+#[test]
+fn a_late_answer_settles_nothing_that_came_later_where_no_stanza_is_kept() {
+    let mut engine = Engine::default();
+    let first = offline_for(&mut engine, seconds(0), USER, ID, 1).unwrap();
+    engine.expire(seconds(120));
+    assert_eq!(offline_for(&mut engine, seconds(121), USER, ID, 2), None);
+    let late = engine.answered(
+        seconds(122),
+        &first.to_string(),
+        "push.test",
+        Answer::Result,
+    );
+    assert_eq!(late.unwrap().outcome, Outcome::Delivered);
+    let account = Account {
+        user: USER,
+        registrations: &[PHONE],
+        sessions: &[],
+    };
+    assert_eq!(engine.expire(seconds(122)).due.len(), 1);
+    let second = engine.release(seconds(122), &account, 0).unwrap().id;
+    engine.answered(seconds(123), &second.to_string(), "push.test", WAIT);
+    assert_eq!(engine.waiting(), 1, "the second one is owed");
+
+    // So it is where one push is for both.
+    let mut engine = Engine::default();
+    let first = offline_for(&mut engine, seconds(0), USER, ID, 1).unwrap();
+    engine.expire(seconds(120));
+    assert_eq!(offline_for(&mut engine, seconds(121), USER, ID, 2), None);
+    assert_eq!(engine.expire(seconds(130)).due.len(), 1);
+    let both = engine.release(seconds(130), &account, 0).unwrap().id;
+    engine.answered(
+        seconds(131),
+        &first.to_string(),
+        "push.test",
+        Answer::Result,
+    );
+    engine.answered(seconds(132), &both.to_string(), "push.test", WAIT);
+    assert_eq!(engine.waiting(), 1, "the second one is owed");
+}
