@@ -812,6 +812,10 @@ impl<S> Engine<S> {
         }
         self.set_until(now, key, until, cause);
         self.measure(now, key);
+        if let Until::Service { service, .. } = until {
+            // The caller asks who is waited for once it has restored everything.
+            self.services.watch(service);
+        }
     }
 
     /// A push service was failing before a restart.

@@ -463,7 +463,7 @@ impl Services {
         helping
     }
 
-    /// The services at this host.
+    /// The services at this host, in the order of their keys.
     pub fn at_host(&self, host: &str) -> Vec<ServiceKey> {
         let host = self.key.hash_one(host);
         let range = (host, ServiceKey(0))..=(host, ServiceKey(u64::MAX));

@@ -772,9 +772,19 @@ fn what_was_owed_before_a_restart_goes_out_when_its_service_connects() {
     let (owed, _) = phone.engine.owed(seconds(1));
     phone.engine = Engine::default();
     phone.engine.restore(seconds(100), &owed[0], 0);
-    assert_eq!(phone.engine.services_watched(), [""; 0]);
     phone.engine.connected(seconds(101), "push.test");
     assert!(phone.at(101_000).is_some());
+}
+
+#[test]
+fn what_was_owed_before_a_restart_goes_out_when_its_service_says_anything() {
+    let mut phone = owed(Important);
+    let (owed, _) = phone.engine.owed(seconds(1));
+    phone.engine = Engine::default();
+    phone.engine.restore(seconds(100), &owed[0], 0);
+    assert_eq!(phone.engine.services_watched(), ["push.test"]);
+    phone.engine.heard(seconds(101), "push.test");
+    assert!(phone.at(101_250).is_some());
 }
 
 #[test]
