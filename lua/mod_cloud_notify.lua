@@ -709,7 +709,8 @@ local function on_host_activated(activated)
 		module:hook_object_event(activated_host.events, "component-authenticated", on_component_authenticated);
 		module:hook_object_event(activated_host.events, "component-disconnected", on_component_disconnected);
 	end
-	on_connected(activated);
+	local component = activated_host.modules and activated_host.modules.component;
+	if not component or component.connected then on_connected(activated); end
 end
 
 local function on_s2s_established(event)
@@ -1220,7 +1221,7 @@ module:hook("message/bare/groupchat", on_room_message, 1);
 module:hook("cloud-notify-ping", guarded(on_ping));
 module:hook("s2sin-established", guarded(on_s2s_established));
 module:hook("s2sout-established", guarded(on_s2s_established));
-module:hook_global("host-activated", guarded(on_host_activated));
+module:hook_global("host-activated", guarded(on_host_activated), -1); -- Its modules are loaded there
 module:hook_global("server-stopped", guarded(on_server_stopped));
 module:hook_global("user-deleted", guarded(on_user_deleted));
 module:hook_global("config-reloaded", configure);
@@ -1235,6 +1236,16 @@ if not module.reloading then
 			end
 		end
 	end
+end
+
+-- A call goes on ringing through a reload
+
+function module.save()
+	return { rings_until = rings_until };
+end
+
+function module.restore(saved)
+	rings_until = saved.rings_until;
 end
 
 function module.unload()

@@ -202,7 +202,8 @@ local function describe_all(version)
 		send_all({ first }, "text");
 		assert.same({ "push.test" }, engine("out"));
 		push.answer = function (publish, service)
-			(publish.node:find("^bad") and push_service.error("wait", "internal-server-error") or push_service.result)(publish, service);
+			local answer = publish.node:find("^bad") and push_service.error("wait", "internal-server-error");
+			(answer or push_service.result)(publish, service);
 		end;
 		push:clear();
 		-- It has failed, so it waits as they do; but it is the first to have a turn after a call.

@@ -243,7 +243,8 @@ local function describe_all(version)
 			return phone;
 		end
 
-		for name, answer in pairs({ ["of itself"] = broken; ["of the device"] = busy; ["that there is no way"] = no_route }) do
+		local errors = { ["of itself"] = broken; ["of the device"] = busy; ["that there is no way"] = no_route };
+		for name, answer in pairs(errors) do
 			for _, times in ipairs({ 1; 5 }) do
 				it(("goes out when it connects, after %d errors: %s"):format(times, name), function ()
 					local phone = failed(times, answer);
@@ -384,6 +385,52 @@ local function describe_all(version)
 			push.answer = push_service.result;
 			assert.same({ important; unimportant }, phones.await(phone, 2));
 		end);
+	end);
+
+	describe("a call that is owed", function ()
+		local function say(from, to, name, body)
+			local call = st.stanza(name, { xmlns = "urn:xmpp:jingle-message:0"; id = "c1" });
+			from:message({ to = to; body = body; payloads.hint("store"); call });
+			from:ping();
+		end
+
+		local function reload()
+			server:reload_module("cloud_notify", "home.test");
+		end
+
+		local ends = {
+			["has ended where the caller gives up"] = { how = function (phone)
+				say(rosa, phone.jid, "retract");
+			end };
+			["has ended where another device takes it"] = { how = function (_, desk)
+				say(desk, rosa.jid, "accept");
+			end };
+			["has ended where another device does not want it"] = { how = function (_, desk)
+				say(desk, rosa.jid, "reject");
+			end };
+			["has ended where another device takes it after a reload of the module"] = { how = function (_, desk)
+				reload();
+				say(desk, rosa.jid, "accept");
+			end };
+			["rings on through a reload of the module"] = { how = reload; rings = true };
+		};
+
+		for name, ending in pairs(ends) do
+			it(name, function ()
+				-- What is owed with its stanza says the text of that.
+				configure({ push_notification_with_body = true });
+				local phone = phones.away(push);
+				local desk = client.connect(server, phone.jid);
+				push:disconnect();
+				say(rosa, phone.jid, "propose", "A call");
+				assert_engine(0, 1);
+				ending.how(phone, desk);
+				push:reconnect();
+				phones.await(phone, 1);
+				local pushed = phones.pushed(phone, rosa);
+				assert.equal(ending.rings and "A call" or important, pushed[1]);
+			end);
+		end
 	end);
 
 	describe("a push that was answered", function ()
