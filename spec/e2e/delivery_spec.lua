@@ -1200,6 +1200,15 @@ local function describe_restarts(version)
 		assert_each_pushed_once(away);
 	end);
 
+	it("has its time after a restart: a component that is not connected is no sign of life", function ()
+		server:reconfigure({ options = patient });
+		owed(3);
+		server:restart();
+		loop.settle(0.5);
+		server:unload_module("cloud_notify", "home.test");
+		for _, device in ipairs(stored().devices) do assert.equal(1, device.failures); end
+	end);
+
 	it("outlives several clean restarts", function ()
 		local away = owed(3);
 		server:restart();
