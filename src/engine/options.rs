@@ -45,7 +45,7 @@ pub struct Options {
     pub coalesce_window: Duration,
     /// `push_answer_timeout`: how long a push service may take to answer.
     pub answer_timeout: Duration,
-    /// `push_max_per_minute`: pushes by rules (b) and (c) per device; 0 for no limit.
+    /// `push_max_per_minute`: pushes per device in any sixty seconds; 0 for no limit.
     pub max_per_minute: u32,
     /// `push_notify_on`.
     pub notify_on: NotifyOn,
@@ -55,7 +55,8 @@ pub struct Options {
     pub retry_max: Duration,
     /// `push_retry_age`: for how long a device is owed a push.
     pub retry_age: Duration,
-    /// `push_max_failures`: failures in a row after which a push service is left alone; 0 for never.
+    /// `push_max_failures`: failures in a row that speak against a push service, after which it is left
+    /// alone; 0 for never.
     pub max_failures: u32,
     /// `push_max_in_flight`: pushes to one push service that may wait for an answer.
     pub max_in_flight: usize,

@@ -141,7 +141,7 @@ pub struct Meeting {
     pub silent: Vec<(String, &'static str)>,
     /// Stanzas that have been given an identity, to be marked with it.
     pub marks: Vec<(usize, StanzaId)>,
-    /// A push for a call leaves, or has to wait.
+    /// It is a call.
     pub rings: bool,
 }
 
