@@ -123,8 +123,8 @@ pub enum Outcome {
 pub struct Report {
     /// The push.
     pub push: PushId,
-    /// Whose device it is. None if its registration has ended meanwhile: then the report is about the
-    /// push service only.
+    /// Whose device it is. None if its registration has ended meanwhile, or if the push was given up before: then
+    /// the report is about the push service only.
     pub device: Option<Due>,
     /// Permanent errors in a row.
     pub errors: u32,
@@ -244,8 +244,15 @@ impl<S> Engine<S> {
         }
         if answer != Answer::Result {
             // It has been given up, but whoever answers is alive.
-            self.alive(now, service, Sign::Heard);
-            return None;
+            let change = self.alive(now, service, Sign::Heard)?;
+            return Some(Report {
+                push: id,
+                device: None,
+                errors: 0,
+                errors_before: 0,
+                outcome: Outcome::Failed,
+                service: Some(change),
+            });
         }
         // What it was for is served; what came later waits on.
         waiting.settle_late();

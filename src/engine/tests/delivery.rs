@@ -800,6 +800,22 @@ fn a_service_that_nobody_waits_for_any_more_is_watched_again_when_somebody_does(
 }
 
 #[test]
+fn an_error_that_comes_late_says_that_the_service_is_back() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_failures: 1,
+        ..Options::default()
+    });
+    let push = pushed(phone.offline(0, Important, 1));
+    assert!(phone.at(120_000).is_none());
+    assert_eq!(phone.engine.services_out(), ["push.test"]);
+    let report = phone.answer_at(121_000, push, WAIT).unwrap();
+    assert_eq!(report.device, None);
+    assert_eq!(report.service.unwrap().state, ServiceState::Back);
+    assert_eq!(phone.answer_at(122_000, push, WAIT), None);
+}
+
+#[test]
 fn whoever_fills_all_room_delays_nobody_else() {
     let mut fleet = Fleet::new(Options {
         max_in_flight: 3,
