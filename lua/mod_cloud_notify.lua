@@ -1164,7 +1164,8 @@ local function save_owed()
 	owed.saved = os_time();
 	local ok, saved, err = pcall(owed_store.set, owed_store, nil, owed);
 	if not ok or not saved then
-		module:log("error", "Cannot store which devices are owed a push, they will get none: %s", tostring(err or saved));
+		module:log("error", "Cannot store which devices are owed a push, they will get none: %s -- "
+			.. "check the storage of this host", tostring(err or saved));
 	end
 end
 
@@ -1182,10 +1183,11 @@ local function restore_owed()
 	end
 	if not ok or type(owed) ~= "table" then return; end
 	local removed;
-	ok, removed = pcall(owed_store.set, owed_store, nil, nil);
+	ok, removed, err = pcall(owed_store.set, owed_store, nil, nil);
 	if not next(owed) then return; end -- A storage that keeps nothing says so, too
 	if not ok or not removed then
-		module:log("error", "Cannot remove from the store which devices are owed a push, they will get none");
+		module:log("error", "Cannot remove from the store which devices are owed a push, they will get none: %s -- "
+			.. "check the storage of this host", tostring(err or removed));
 		return;
 	end
 	local elapsed = os_time() - (tonumber(owed.saved) or 0);

@@ -200,6 +200,7 @@ local function describe_all(version, how)
 		local errors = inspect.logged(server, "error", mark);
 		assert.equal(1, #errors);
 		assert.truthy(errors[1]:find("owed a push", 1, true));
+		assert.truthy(errors[1]:find("the disk is on fire -- check the storage", 1, true));
 		assert.equal(0, waiting());
 		assert.same({ phone.identifier }, devices.identifiers(server, phone.jid));
 		message(phone, "Hello again");
@@ -230,6 +231,7 @@ local function describe_all(version, how)
 		local errors = inspect.logged(server, "error", mark);
 		assert.equal(1, #errors);
 		assert.truthy(errors[1]:find("owed a push", 1, true));
+		assert.truthy(errors[1]:find("the disk is on fire -- check the storage", 1, true));
 		assert.same({}, push.received);
 		assert.equal(0, waiting());
 		restart();
