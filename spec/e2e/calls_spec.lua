@@ -87,6 +87,18 @@ local function describe_all(version)
 		end);
 	end
 
+	it("rings through a reload of the module, unless another device takes it then", function ()
+		local phone = called("call-6");
+		server:reload_module("cloud_notify", "home.test");
+		assert.is_true(rings(phone));
+		phone = called("call-7");
+		local desk = client.connect(server, phone.jid);
+		server:reload_module("cloud_notify", "home.test");
+		say(desk, rosa.jid, "accept", "call-7");
+		desk:close();
+		assert.is_false(rings(phone));
+	end);
+
 	it("rings whatever is said of other calls", function ()
 		local phone = called("call-4");
 		local eve = client.connect(server, devices.new_user(server));

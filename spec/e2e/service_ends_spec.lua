@@ -387,52 +387,6 @@ local function describe_all(version)
 		end);
 	end);
 
-	describe("a call that is owed", function ()
-		local function say(from, to, name, body)
-			local call = st.stanza(name, { xmlns = "urn:xmpp:jingle-message:0"; id = "c1" });
-			from:message({ to = to; body = body; payloads.hint("store"); call });
-			from:ping();
-		end
-
-		local function reload()
-			server:reload_module("cloud_notify", "home.test");
-		end
-
-		local ends = {
-			["has ended where the caller gives up"] = { how = function (phone)
-				say(rosa, phone.jid, "retract");
-			end };
-			["has ended where another device takes it"] = { how = function (_, desk)
-				say(desk, rosa.jid, "accept");
-			end };
-			["has ended where another device does not want it"] = { how = function (_, desk)
-				say(desk, rosa.jid, "reject");
-			end };
-			["has ended where another device takes it after a reload of the module"] = { how = function (_, desk)
-				reload();
-				say(desk, rosa.jid, "accept");
-			end };
-			["rings on through a reload of the module"] = { how = reload; rings = true };
-		};
-
-		for name, ending in pairs(ends) do
-			it(name, function ()
-				-- What is owed with its stanza says the text of that.
-				configure({ push_notification_with_body = true });
-				local phone = phones.away(push);
-				local desk = client.connect(server, phone.jid);
-				push:disconnect();
-				say(rosa, phone.jid, "propose", "A call");
-				assert_engine(0, 1);
-				ending.how(phone, desk);
-				push:reconnect();
-				phones.await(phone, 1);
-				local pushed = phones.pushed(phone, rosa);
-				assert.equal(ending.rings and "A call" or important, pushed[1]);
-			end);
-		end
-	end);
-
 	describe("a push that was answered", function ()
 		-- Two pushes to a phone that is away; the second one is answered.
 		local function answer_second(options)

@@ -869,9 +869,7 @@ impl World {
             user, identifier, ..
         } = KINDS[device];
         self.engine.enabled(USERS[user], identifier);
-        for missed in &mut self.missed {
-            missed.still &= missed.device != device;
-        }
+        self.has_received_all(device);
     }
 
     fn disable(&mut self, device: usize) {
@@ -959,11 +957,13 @@ impl World {
             self.devices[device].has_failed = false;
             self.devices[device].is_wide = false;
         }
-        for missed in self
-            .missed
-            .iter_mut()
-            .filter(|missed| missed.device == device)
-        {
+        self.has_received_all(device);
+    }
+
+    /// The device is there, so that it learns of all that it has missed.
+    fn has_received_all(&mut self, device: usize) {
+        let missed = self.missed.iter_mut();
+        for missed in missed.filter(|missed| missed.device == device) {
             (missed.still, missed.received) = (false, true);
         }
     }
