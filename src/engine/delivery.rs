@@ -412,12 +412,12 @@ impl<S> Engine<S> {
         fault: Fault,
     ) -> Until {
         let device = self.devices.get(key);
-        let failures = device.map_or(1, |device| device.failing.attempts.max(1));
+        let failing = device.map_or_else(Failing::default, |device| device.failing);
         let waiting = device.and_then(|device| device.waiting.as_ref());
         let is_call = waiting.is_some_and(|one| one.importance() == Some(Importance::Urgent));
-        let again = now + self.backoff(failures);
+        let again = now + self.backoff(failing.attempts);
         let is_out = self.services.is_out(service);
-        match self.services.queue(service, key, is_call, failures, fault) {
+        match self.services.queue(service, key, is_call, failing, fault) {
             Some(place) => Until::Service {
                 service,
                 place,

@@ -62,6 +62,10 @@ pub(super) struct Failing {
     pub since: Duration,
     /// When the last one did.
     pub at: Duration,
+    /// A sign of life of the push service has released the device, and nothing has come of it yet.
+    pub released: bool,
+    /// How often nothing has come of it.
+    pub in_vain: u32,
 }
 
 impl Failing {
@@ -76,6 +80,9 @@ impl Failing {
         }
         self.attempts = self.attempts.saturating_add(1);
         self.at = now;
+        if std::mem::take(&mut self.released) {
+            self.in_vain = self.in_vain.saturating_add(1);
+        }
     }
 
     /// Whether it is time to give up.

@@ -791,6 +791,7 @@ impl<S> Engine<S> {
             attempts: owed.failures,
             since: now.saturating_sub(owed.failing_for),
             at: now,
+            ..device::Failing::default()
         };
         let came = now.saturating_sub(owed.age);
         let mut waiting = Waiting::new(came, Until::Time(due), cause);
@@ -868,6 +869,9 @@ impl<S> Engine<S> {
                 Timer::Helping(service) => {
                     let is_dead = self.services.is_dead(service, now);
                     for key in self.services.take_helping(service, now, &self.options) {
+                        if let Some(device) = self.devices.get_mut(key) {
+                            device.failing.released = true;
+                        }
                         let due = self.turn(now, key);
                         if is_dead {
                             expired.given_up.extend(due);

@@ -30,8 +30,9 @@ const HELPING: Duration = Duration::from_millis(100);
 /// first.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// After so many failures in a row a device does not try again each time that others get an answer.
-const STUBBORN: u32 = 3;
+/// A device that a sign of life has released so often in vain does not try again each time that others get an
+/// answer.
+const STUBBORN: u32 = 2;
 
 /// Stands for the JID of a push service; a keyed hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -348,24 +349,24 @@ impl Services {
         service.is_some_and(|service| service.failing.is_dead(now))
     }
 
-    /// A device with so many failures in a row waits for a sign of life, or its own next attempt, from now on. `fault`
+    /// A device waits for a sign of life, or its own next attempt, from now on. `failing` are its failures, `fault`
     /// is that of the last one. Returns its place in the queue; none if the service is not known.
     pub fn queue(
         &mut self,
         key: ServiceKey,
         device: DeviceKey,
         call: bool,
-        failures: u32,
+        failing: Failing,
         fault: Fault,
     ) -> Option<Place> {
         let service = self.known.peek_mut(&key)?;
         self.places += 1;
         let is_out = service.circuit.is_some();
-        let own_matter =
-            fault == Fault::Device || !is_out && (fault == Fault::Service || failures >= STUBBORN);
+        let own_matter = fault == Fault::Device
+            || !is_out && (fault == Fault::Service || failing.in_vain >= STUBBORN);
         let place = Place {
             not_a_call: !call,
-            failures,
+            failures: failing.attempts,
             number: self.places,
             own_matter,
         };
@@ -507,6 +508,7 @@ impl Services {
             attempts: failing.failures,
             since: now.saturating_sub(failing.age),
             at: now,
+            ..Failing::default()
         };
         service.failures = failing.failures;
     }

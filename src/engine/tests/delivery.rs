@@ -557,6 +557,30 @@ fn a_success_in_between_speaks_for_the_service() {
 }
 
 #[test]
+fn that_others_get_an_answer_releases_also_who_has_failed_for_long() {
+    let mut phone = owed(Important);
+    phone.engine.configure(Options {
+        max_failures: 0,
+        ..Options::default()
+    });
+    let now = *attempts(&mut phone, 5).last().unwrap() + 1000;
+    let next = phone.engine.deadline().unwrap();
+    assert!(next > ms(now + 60_000));
+    let other = Registration {
+        identifier: "push.test<other",
+        ..PHONE
+    };
+    let account = Account {
+        user: "rosa",
+        registrations: &[other],
+        sessions: &[],
+    };
+    let ping = phone.engine.ping(ms(now), &account, 0).unwrap();
+    phone.answer_at(now, ping, Answer::Result).unwrap();
+    assert!(phone.at(now + 250).is_some());
+}
+
+#[test]
 fn who_has_failed_again_and_again_is_not_tried_whenever_others_get_an_answer() {
     let mut phone = owed(Important);
     phone.engine.configure(Options {
