@@ -1131,8 +1131,10 @@ fn a_turn_that_cannot_be_taken_comes_again() {
 #[test]
 fn devices_that_are_owed_something_are_forgotten_last() {
     let mut phone = owed(Important);
+    assert_eq!(phone.engine.devices.max_devices, 131_072);
+    phone.engine.devices.max_devices = 1000;
     let mut now = ms(0);
-    for number in 0..200_000_u32 {
+    for number in 0..2000 {
         now += ms(1);
         let identifier = format!("other.test<{number}");
         let other = Registration {
@@ -1151,7 +1153,7 @@ fn devices_that_are_owed_something_are_forgotten_last() {
             .answered(now, &id.to_string(), "other.test", Answer::Result);
     }
     let remembered = phone.engine.devices.iter().count();
-    assert!((100_000..=131_072).contains(&remembered), "{remembered}");
+    assert_eq!(remembered, 1000);
     assert_eq!(phone.engine.waiting(), 1);
 }
 
