@@ -16,7 +16,7 @@ MODULE = build/lua$(LUA)/plugins/mod_cloud_notify
 FILES = $(MODULE)/mod_cloud_notify.lua $(MODULE)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all install uninstall test fuzz memcheck demo bench lint clean
+.PHONY: all install uninstall test fuzz mutants memcheck demo bench lint clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
@@ -47,6 +47,9 @@ test:
 
 fuzz:
 	tools/run-fuzzers
+
+mutants:
+	tools/run-mutants
 
 memcheck:
 	tools/install-packages memcheck

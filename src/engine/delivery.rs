@@ -272,7 +272,7 @@ impl<S> Engine<S> {
                 }
             }
         }
-        let is_over = late.trial || waiting.is_empty();
+        let is_over = waiting.is_empty();
         device.failing = Failing::default();
         let errors_before = std::mem::take(&mut device.errors);
         if is_over {

@@ -109,6 +109,7 @@ impl<S> Devices<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::delivery::PushId;
     use crate::engine::waiting::{Cause, Until, Waiting};
     use crate::stanza::StanzaId;
 
@@ -147,6 +148,20 @@ mod tests {
             devices.surplus(now).is_some(),
             "the bound holds whatever waits"
         );
+    }
+
+    #[test]
+    fn one_with_a_push_under_way_is_busy() {
+        let now = Duration::from_hours(1);
+        let mut devices = devices(2, now);
+        let push = PushId {
+            device: DeviceKey(0),
+            nonce: 1,
+        };
+        let device = devices.get_mut(DeviceKey(0)).unwrap();
+        device.in_flight.push(push);
+        devices.max_bytes = devices.bytes - 1;
+        assert_eq!(devices.surplus(now), Some(DeviceKey(1)));
     }
 
     #[test]

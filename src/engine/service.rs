@@ -259,7 +259,6 @@ impl Services {
         service.failing = Failing::default();
         service.witnesses = Witnesses::None;
         service.worked = Some(now);
-        let owed = service.owed();
         let was_out = service.circuit.take().is_some();
         service.released.append(&mut service.waiting);
         if was_out || sign == Sign::Connected {
@@ -276,7 +275,6 @@ impl Services {
         }
         was_out.then(|| ServiceChange {
             failures,
-            owed,
             ..service.change(ServiceState::Back)
         })
     }

@@ -372,3 +372,73 @@ impl<S> Waiting<S> {
         self.ids.bytes() + self.candidates.capacity() * size_of::<Candidate<S>>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stanza::StanzaId;
+    use Importance::{Important, Unimportant, Urgent};
+
+    const KEEPER: fn(u64) -> Option<Kept<u64>> = |stanza| Keeper::default().keep(stanza);
+
+    fn about(importance: Importance, id: u64) -> About {
+        About {
+            ids: [Some(StanzaId(id)), None],
+            ..About::nothing(importance)
+        }
+    }
+
+    fn waiting() -> Waiting<u64> {
+        Waiting::new(Duration::ZERO, Until::Room, Cause::Room)
+    }
+
+    #[test]
+    fn a_call_rings_for_a_minute_also_if_its_stanza_is_not_kept() {
+        for kept in [None, KEEPER(1)] {
+            let mut waiting = waiting();
+            waiting.add(Duration::ZERO, about(Urgent, 1), kept);
+            waiting.end_old_calls(MAX_RINGING);
+            assert_eq!(waiting.importance(), Some(Urgent));
+            waiting.end_old_calls(MAX_RINGING + Duration::from_nanos(1));
+            assert_eq!(waiting.importance(), Some(Important));
+            let chosen = waiting.take_most_important().unwrap();
+            assert_eq!(chosen.stanza, None, "it would ring");
+        }
+    }
+
+    #[test]
+    fn what_matters_less_is_not_a_missed_call() {
+        let mut waiting = waiting();
+        waiting.add(Duration::ZERO, about(Unimportant, 1), None);
+        waiting.add(Duration::ZERO, about(Important, 2), KEEPER(2));
+        waiting.end_old_calls(MAX_RINGING * 2);
+        assert_eq!(waiting.take_most_important().unwrap().stanza, Some(2));
+        assert_eq!(waiting.importance(), Some(Unimportant));
+    }
+
+    #[test]
+    fn the_first_of_the_most_important_are_kept() {
+        let mut waiting = waiting();
+        waiting.add(Duration::ZERO, about(Unimportant, 0), KEEPER(0));
+        let last = u64::try_from(MAX_CANDIDATES).unwrap() + 1;
+        for id in 1..=last {
+            waiting.add(Duration::ZERO, about(Important, id), KEEPER(id));
+        }
+        let taken = std::iter::from_fn(|| waiting.take_most_important());
+        let taken: Vec<_> = taken.map(|one| one.stanza).collect();
+        // The one that matters least went, then the latest.
+        let mut expected: Vec<_> = (1..last).map(Some).collect();
+        expected.push(None);
+        assert_eq!(taken, expected);
+    }
+
+    #[test]
+    fn many_may_be_kept_but_not_any_number() {
+        let keeper = Keeper::default();
+        let mut kept: Vec<_> = (0..MAX_KEPT).filter_map(|one| keeper.keep(one)).collect();
+        assert_eq!(kept.len(), MAX_KEPT);
+        assert!(keeper.keep(0).is_none());
+        kept.pop();
+        assert!(keeper.keep(0).is_some());
+    }
+}

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::*;
 
+mod circuits;
+
 const WAIT: Answer<'static> = Answer::Error {
     kind: Some("wait"),
     condition: Some("remote-server-timeout"),
@@ -318,7 +320,8 @@ fn a_connection_releases_all_that_is_owed_there() {
     assert_eq!(fleet.engine.connected(seconds(1), "other.test"), []);
     assert_eq!(fleet.serve(seconds(1)), []);
     let changes = fleet.engine.connected(seconds(1), "push.test");
-    assert_eq!(changes[0].state, ServiceState::Back);
+    let said = (changes[0].state, changes[0].failures, changes[0].owed);
+    assert_eq!(said, (ServiceState::Back, 12, 12));
     assert_eq!(
         fleet.serve(seconds(1)).len(),
         5,
@@ -1781,4 +1784,78 @@ fn a_late_answer_settles_nothing_that_came_later_where_no_stanza_is_kept() {
     );
     engine.answered(seconds(132), &both.to_string(), "push.test", WAIT);
     assert_eq!(engine.waiting(), 1, "the second one is owed");
+}
+
+#[test]
+fn who_has_had_an_answer_or_is_back_begins_with_the_shortest_pause() {
+    let cases: [fn(&mut Phone, u64, PushId); 4] = [
+        |phone, at, push| drop(phone.answer_at(at, push, Answer::Result)),
+        |phone, at, push| drop(phone.answer_at(at, push, refused("forbidden"))),
+        |phone, _, _| phone.engine.back(USER, ID),
+        |phone, at, push| {
+            phone.engine.expire(ms(at + 120_000));
+            phone.answer_at(at + 120_000, push, Answer::Result).unwrap();
+        },
+    ];
+    for (case, answer) in cases.iter().enumerate() {
+        let mut phone = owed(Important);
+        phone.engine.configure(Options {
+            max_failures: 0,
+            ..Options::default()
+        });
+        attempts(&mut phone, 3);
+        let due = phone.engine.deadline().unwrap();
+        let now = u64::try_from(due.as_millis()).unwrap() + 1;
+        let (push, _) = phone.at(now).unwrap();
+        answer(&mut phone, now, push);
+        assert_eq!(phone.engine.waiting(), 0, "{case}");
+        let now = now + 200_000;
+        phone.engine.expire(ms(now));
+        let push = pushed(phone.offline(now, Important, 99));
+        phone.answer_at(now, push, WAIT).unwrap();
+        let due = phone.engine.deadline().unwrap() - ms(now);
+        assert!(
+            (seconds(5)..=Duration::from_millis(7500)).contains(&due),
+            "{case}: {due:?}"
+        );
+    }
+}
+
+#[test]
+fn a_trial_that_is_answered_late_revives_and_what_came_after_it_is_pushed() {
+    let trial = || {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.suspend(ms(0), USER, ID, seconds(1000));
+        phone.registration.suspended = Some(Duration::ZERO);
+        let (trial, _) = phone.at(1_000_000).unwrap();
+        (phone, trial)
+    };
+    let late = |phone: &mut Phone, trial| {
+        phone.engine.expire(seconds(1120));
+        let report = phone.answer_at(1_121_000, trial, Answer::Result).unwrap();
+        assert_eq!(report.outcome, Outcome::Revived);
+        phone.registration.suspended = None;
+    };
+    let (mut phone, push) = trial();
+    late(&mut phone, push);
+    assert_eq!(phone.engine.waiting(), 0);
+
+    let (mut phone, push) = trial();
+    let verdict = phone.offline(1_060_000, Important, 7);
+    assert!(matches!(verdict, Verdict::Hold(_)));
+    late(&mut phone, push);
+    let released = phone.at(1_121_000).map(|(_, stanza)| stanza);
+    assert_eq!(released, Some(Some(7)));
+    assert_eq!(phone.engine.waiting(), 1, "it stands by");
+}
+
+#[test]
+fn a_delivered_call_does_not_speak_for_content_that_is_owed() {
+    let mut phone = Phone::new(vec![]);
+    phone.registration.content = true;
+    let push = pushed(phone.offline(0, Important, 1));
+    phone.answer(push, WAIT).unwrap();
+    let call = pushed(phone.offline(1000, Urgent, 2));
+    phone.answer_at(1000, call, Answer::Result).unwrap();
+    assert_eq!(phone.at(1000).map(|(_, stanza)| stanza), Some(Some(1)));
 }
