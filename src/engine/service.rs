@@ -588,3 +588,231 @@ fn host_of(jid: &str) -> &str {
     let bare = jid.split_once('/').map_or(jid, |(bare, _)| bare);
     bare.split_once('@').map_or(bare, |(_, host)| host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Duration = Duration::from_hours(1);
+
+    fn services() -> Services {
+        Services::new(Key::known(1))
+    }
+
+    fn push(nonce: u64) -> PushId {
+        PushId {
+            device: DeviceKey(nonce),
+            nonce,
+        }
+    }
+
+    fn key(number: usize) -> ServiceKey {
+        ServiceKey(u64::try_from(number).unwrap())
+    }
+
+    fn queue(services: &mut Services, key: ServiceKey, device: u64) -> Place {
+        let place = services.queue(key, DeviceKey(device), false, 1, Fault::Route);
+        place.unwrap()
+    }
+
+    #[test]
+    fn what_is_under_way_is_counted() {
+        let mut services = services();
+        for nonce in 0..3 {
+            services.sent(key(0), "a.test", T, push(nonce));
+        }
+        services.sent(key(1), "b.test", T, push(3));
+        let counts = |services: &Services| {
+            let at = |number| services.in_flight_at(key(number));
+            (services.in_flight(), at(0), at(1), at(2))
+        };
+        assert_eq!(counts(&services), (4, 3, 1, 0));
+        services.settled(key(0), push(0));
+        assert_eq!(counts(&services), (3, 2, 1, 0));
+    }
+
+    #[test]
+    fn a_service_that_nobody_waits_for_makes_room() {
+        let mut services = services();
+        for number in 0..MAX_SERVICES {
+            services.remember(key(number), &format!("push{number}.test"));
+        }
+        services.sent(key(0), "push0.test", T, push(0));
+        queue(&mut services, key(1), 1);
+        services.remember(key(2), "push2.test");
+        assert_eq!(services.known.len(), MAX_SERVICES, "it was known");
+        for number in MAX_SERVICES..MAX_SERVICES + 4 {
+            services.remember(key(number), &format!("push{number}.test"));
+        }
+        let known = |number| services.known.contains(&key(number));
+        assert_eq!(services.known.len(), MAX_SERVICES);
+        assert_eq!(services.by_host.len(), MAX_SERVICES);
+        assert!(known(0) && known(1) && known(2), "busy, or asked for since");
+        assert!(!known(3) && !known(4) && !known(5) && !known(6) && known(7));
+        assert_eq!(services.at_host("push3.test"), []);
+        assert_eq!(services.at_host("push7.test"), [key(7)]);
+    }
+
+    #[test]
+    fn where_all_are_busy_none_is_forgotten() {
+        let mut services = services();
+        for number in 0..=MAX_SERVICES {
+            services.remember(key(number), "push.test");
+            queue(&mut services, key(number), 1);
+        }
+        assert_eq!(services.known.len(), MAX_SERVICES + 1);
+        assert_eq!(services.len(), MAX_SERVICES + 1);
+    }
+
+    #[test]
+    fn services_are_found_by_their_host() {
+        let mut services = services();
+        for (number, jid) in [
+            "push.test",
+            "a@push.test/b@c",
+            "push.test/x@y",
+            "x.push.test",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            services.remember(key(number), jid);
+        }
+        assert_eq!(services.at_host("push.test"), [key(0), key(1), key(2)]);
+        assert_eq!(services.at_host("x.push.test"), [key(3)]);
+        assert_eq!(services.at_host("y"), []);
+    }
+
+    #[test]
+    fn who_does_not_wait_any_more_is_in_no_queue() {
+        let mut services = services();
+        services.remember(key(0), "push.test");
+        let places = [1, 2].map(|device| queue(&mut services, key(0), device));
+        let own = services.queue(key(0), DeviceKey(3), false, 1, Fault::Device);
+        let owed = |services: &Services| services.known.peek(&key(0)).unwrap().owed();
+        assert_eq!(owed(&services), 3);
+        services.leave(key(0), own.unwrap());
+        services.leave(key(0), places[0]);
+        assert_eq!(owed(&services), 1);
+        services.alive(key(0), T, Sign::Settled, Duration::ZERO);
+        services.leave(key(0), places[1]);
+        assert_eq!(owed(&services), 0);
+        assert_eq!(services.next(key(0), T + MOMENT), Next::Nothing);
+    }
+
+    /// When how many of twelve devices leave, in milliseconds after the sign of life.
+    fn helpings(rate: u32, sign: Sign) -> Vec<(u128, usize)> {
+        let options = Options {
+            recovery_rate: rate,
+            ..Options::default()
+        };
+        let mut services = services();
+        services.remember(key(0), "push.test");
+        (0..12).for_each(|device| _ = queue(&mut services, key(0), device));
+        services.alive(key(0), T, sign, Duration::ZERO);
+        let mut helpings = Vec::new();
+        while let Next::Helping(at) = services.next(key(0), T) {
+            let before = at - Duration::from_nanos(1);
+            assert_eq!(services.take_helping(key(0), before, &options), []);
+            let helping = services.take_helping(key(0), at, &options);
+            helpings.push(((at - T).as_millis(), helping.len()));
+        }
+        helpings
+    }
+
+    #[test]
+    fn what_is_released_leaves_in_helpings() {
+        assert_eq!(
+            helpings(50, Sign::Connected),
+            [(0, 5), (100, 5), (200, 2)],
+            "a tenth of what a second may bring"
+        );
+        assert_eq!(helpings(41, Sign::Settled), [(250, 5), (350, 5), (450, 2)]);
+        let one_by_one = |pause| -> Vec<_> { (0..12_u128).map(|n| (n * pause, 1)).collect() };
+        assert_eq!(helpings(10, Sign::Connected), one_by_one(100));
+        assert_eq!(helpings(4, Sign::Connected), one_by_one(250));
+        assert_eq!(helpings(1, Sign::Connected), one_by_one(1000));
+    }
+
+    #[test]
+    fn a_second_sign_of_life_only_hurries() {
+        let mut services = services();
+        services.remember(key(0), "push.test");
+        queue(&mut services, key(0), 1);
+        services.alive(key(0), T, Sign::Settled, Duration::ZERO);
+        assert_eq!(services.next(key(0), T), Next::Helping(T + MOMENT));
+        let later = T + Duration::from_millis(100);
+        services.alive(key(0), later, Sign::Settled, Duration::ZERO);
+        assert_eq!(services.next(key(0), later), Next::Helping(T + MOMENT));
+        services.alive(key(0), later, Sign::Connected, Duration::ZERO);
+        assert_eq!(services.next(key(0), later), Next::Helping(later));
+    }
+
+    #[test]
+    fn there_is_one_probe_at_a_time() {
+        let options = Options {
+            max_failures: 1,
+            ..Options::default()
+        };
+        let mut services = services();
+        services.sent(key(0), "push.test", T, push(0));
+        let failure = |number| Failure {
+            push: push(number),
+            user: 1,
+            sent: T,
+            fault: Fault::Route,
+        };
+        let backoff = |attempt| attempt * Duration::from_secs(10);
+        let change = services.failed(key(0), T, failure(0), &options, backoff);
+        assert_eq!(change.unwrap().state, ServiceState::Out);
+        services.settled(key(0), push(0));
+        (1..=3).for_each(|device| _ = queue(&mut services, key(0), device));
+
+        let at = T + Duration::from_secs(10);
+        let before = at - Duration::from_nanos(1);
+        assert_eq!(services.next(key(0), T), Next::Probe(at));
+        assert_eq!(services.take_probe(key(0), before), None);
+        assert_eq!(services.take_probe(key(0), at), Some(DeviceKey(1)));
+        assert_eq!(services.next(key(0), at), Next::Nothing, "its turn");
+        assert_eq!(services.take_probe(key(0), at), None);
+        services.sent(key(0), "push.test", at, push(1));
+        services.turn_is_over(key(0));
+        assert_eq!(services.next(key(0), at), Next::Nothing, "its probe");
+        assert_eq!(services.take_probe(key(0), at), None);
+        assert!(!services.admits(key(0), at, false) && services.admits(key(0), at, true));
+
+        // That of another push says nothing of it.
+        services.sent(key(0), "push.test", at, push(9));
+        services.settled(key(0), push(9));
+        assert_eq!(services.next(key(0), at), Next::Nothing);
+        let later = at + Duration::from_secs(5);
+        services.failed(key(0), later, failure(9), &options, backoff);
+        services.failed(key(0), later, failure(1), &options, backoff);
+        services.settled(key(0), push(1));
+        let again = later + Duration::from_secs(20);
+        assert_eq!(services.next(key(0), later), Next::Probe(again));
+        assert_eq!(services.next(key(0), again * 2), Next::Probe(again * 2));
+        assert_eq!(services.take_probe(key(0), again), Some(DeviceKey(2)));
+        services.turn_is_over(key(0));
+        assert_eq!(services.take_probe(key(0), again), Some(DeviceKey(3)));
+    }
+
+    #[test]
+    fn there_is_something_to_be_known_of_one_that_is_busy_or_fails() {
+        let mut services = services();
+        services.remember(key(0), "push0.test");
+        assert_eq!((services.len(), services.failing(T).len()), (0, 0));
+        services.sent(key(0), "push0.test", T, push(0));
+        assert_eq!((services.len(), services.failing(T).len()), (1, 0));
+        let failing = FailingService {
+            jid: "push1.test".into(),
+            failures: 2,
+            age: Duration::from_mins(1),
+        };
+        services.restore(key(1), &failing, T);
+        assert_eq!(services.len(), 2);
+        assert_eq!(services.failing(T), [failing]);
+        let later = services.failing(T + Duration::from_secs(2)).remove(0);
+        assert_eq!(later.age, Duration::from_secs(62));
+    }
+}
