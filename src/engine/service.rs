@@ -610,8 +610,15 @@ mod tests {
         ServiceKey(u64::try_from(number).unwrap())
     }
 
+    fn failing() -> Failing {
+        Failing {
+            attempts: 1,
+            ..Failing::default()
+        }
+    }
+
     fn queue(services: &mut Services, key: ServiceKey, device: u64) -> Place {
-        let place = services.queue(key, DeviceKey(device), false, 1, Fault::Route);
+        let place = services.queue(key, DeviceKey(device), false, failing(), Fault::Route);
         place.unwrap()
     }
 
@@ -688,7 +695,7 @@ mod tests {
         let mut services = services();
         services.remember(key(0), "push.test");
         let places = [1, 2].map(|device| queue(&mut services, key(0), device));
-        let own = services.queue(key(0), DeviceKey(3), false, 1, Fault::Device);
+        let own = services.queue(key(0), DeviceKey(3), false, failing(), Fault::Device);
         let owed = |services: &Services| services.known.peek(&key(0)).unwrap().owed();
         assert_eq!(owed(&services), 3);
         services.leave(key(0), own.unwrap());
