@@ -498,6 +498,12 @@ impl<S> Engine<S> {
             return;
         };
         if let Some(spoken_for) = device.waiting.take_if(|waiting| waiting.is_standing_by()) {
+            // Should that push fail, the next one is for those, too.
+            if let Until::Answer(id) = spoken_for.until
+                && let Some(push) = self.in_flight.get_mut(&id)
+            {
+                push.about.receiver = push.about.receiver.max(spoken_for.receiver());
+            }
             device.pushed.append(spoken_for.ids);
         }
         // What waits for something that takes longer goes on waiting for it.

@@ -1270,4 +1270,39 @@ mod receivers {
         assert!(!is_dropped(room, live()) && !is_dropped(room, unavailable()));
         assert!(!is_dropped(archived, overdue()) && !is_dropped(offline, overdue()));
     }
+
+    #[test]
+    fn what_a_push_speaks_for_is_for_whoever_receives_it_should_that_fail() {
+        let mut phone = Phone::new(vec![]);
+        let first = pushed(phone.offline(0, Important, 1));
+        phone
+            .answer(first, refused("remote-server-timeout"))
+            .unwrap();
+        let room = phone.ask(|engine, account| {
+            let facts = facts(Important, 2);
+            let decision = engine
+                .room(ms(1000), account, &facts, StanzaId(2))
+                .remove(0);
+            decision.verdict
+        });
+        let Verdict::Hold(ticket) = room else {
+            panic!("{room:?}");
+        };
+        phone.engine.hold(ms(1000), ticket, Some(2));
+        let (second, _) = phone.at(10_000).unwrap();
+        // Something else comes, for which there is a push of its own.
+        phone.sessions = vec![hibernated()];
+        assert!(matches!(
+            phone.unacked(10_100, Unimportant, 3),
+            Verdict::Hold(_)
+        ));
+        phone
+            .answer_at(10_200, second, refused("remote-server-timeout"))
+            .unwrap();
+        phone.sessions = vec![live()];
+        assert!(
+            phone.at(100_000).is_some(),
+            "no session brings a room's message"
+        );
+    }
 }
