@@ -165,6 +165,21 @@ describe("a record with garbage in it", function ()
 			assert.equal(is_text(value) and not value:find("%c"), push ~= nil, name);
 		end
 	end);
+
+	it("is released without its stanza where that takes more memory than it seems", function ()
+		engine = native.engine({ push_coalesce_window = 1e-9; push_notification_with_body = true });
+		local record = { jid = "push.test"; node = "n1" };
+		local session = { push_identifier = "push.test<n1"; push_settings = record; hibernating = 1 };
+		local function released(attributes)
+			local stanza = st.message({ from = "bert@away.test" });
+			for i = 1, attributes do stanza.attr[("%x"):format(i)] = ""; end
+			assert.is_nil(engine:unacked(user, session, { phone = session }, { stanza }, 1));
+			engine:expire();
+			return engine:release(user, "push.test<n1", record, { phone = session });
+		end
+		assert.truthy(released(10).original);
+		assert.is_nil(released(1000).original);
+	end);
 end);
 
 describe("a session with garbage in it", function ()

@@ -92,6 +92,8 @@ const SLOTS: c_int = 32;
 /// How deep a stanza is looked into to say how large it is, and what an element takes at least, in bytes.
 const DEEPEST: usize = 32;
 const ELEMENT: usize = 256;
+/// What an attribute takes besides its name and value: its place in a table that is half empty.
+const ATTRIBUTE: usize = 80;
 /// The largest length of a table that Lua is believed.
 const BELIEVED: usize = 1024;
 
@@ -612,7 +614,7 @@ impl<'f> TableRef<'f> {
         let mut bytes = ELEMENT;
         self.with(Key::Attr, |attr| {
             attr.all_strings(|name, value| {
-                bytes += name.len() + value.len();
+                bytes += ATTRIBUTE + name.len() + value.len();
                 true
             })
         });
