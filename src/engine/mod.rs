@@ -1297,12 +1297,12 @@ impl<S> Engine<S> {
             self.leave(key, waiting.until);
             self.pass_turn(now, waiting.until);
         }
-        // What is under way may still say something of the service, but no share is exceeded by ending
+        // What is under way may still say something of the service, but no bound is exceeded by ending
         // registrations.
         let user = self.key.hash_one(&*device.user);
         for id in device.in_flight {
             let of_user = self.users_in_flight.get(&user).copied().unwrap_or(0);
-            if of_user > 2 * MAX_IN_FLIGHT_OF_USER
+            if (of_user > 2 * MAX_IN_FLIGHT_OF_USER || self.services.is_full())
                 && let Some(push) = self.take_in_flight(now, id)
             {
                 self.wake(push.service, now);

@@ -516,6 +516,11 @@ impl Services {
         self.get_or_insert(key, jid);
     }
 
+    /// Whether those are remembered only of whom somebody awaits something.
+    pub fn is_full(&self) -> bool {
+        self.known.len() >= MAX_SERVICES
+    }
+
     /// How many services there is something to be known of.
     pub fn len(&self) -> usize {
         self.known

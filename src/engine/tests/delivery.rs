@@ -1665,6 +1665,17 @@ fn services_that_failed_and_that_nobody_waits_for_are_not_kept_without_end() {
 }
 
 #[test]
+fn registrations_that_end_leave_no_services_behind_without_end() {
+    let mut engine = Engine::default();
+    for number in 0..5000 {
+        let (user, node) = (number.to_string(), format!("{number}.test<1"));
+        offline_for(&mut engine, seconds(0), &user, &node, number).unwrap();
+        engine.forget(seconds(0), &user, &node);
+    }
+    assert_eq!((engine.in_flight(), engine.services()), (4095, 4095));
+}
+
+#[test]
 fn a_connection_that_comes_and_goes_does_not_speed_up_what_is_owed() {
     let mut fleet = Fleet::out(Options::default());
     let mut pushes = 0;
