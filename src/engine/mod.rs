@@ -84,6 +84,10 @@ use waiting::{About, Cause, Chosen, Keeper, Until, Waiting};
 const MAX_IN_FLIGHT: usize = 65_536;
 const MAX_IN_FLIGHT_OF_USER: u32 = 256;
 
+/// How many deadlines are served at once. Those that have passed as well follow after whatever else there is to do:
+/// many pushes may have left for a silent service in one moment.
+const MAX_SERVED: usize = 4096;
+
 /// When a device has another turn that nobody has taken.
 const ANOTHER_TURN: Duration = Duration::from_secs(1);
 
@@ -851,10 +855,13 @@ impl<S> Engine<S> {
         self.timers.next()
     }
 
-    /// Serves every deadline up to `now`.
+    /// Serves the deadlines up to `now`; if there are very many, the first of them.
     pub fn expire(&mut self, now: Duration) -> Expired {
         let mut expired = Expired::default();
-        while let Some(timer) = self.timers.pop(now) {
+        for _ in 0..MAX_SERVED {
+            let Some(timer) = self.timers.pop(now) else {
+                break;
+            };
             match timer {
                 Timer::Answer(id) => {
                     let report = self.failed(now, id, Fault::Silence);

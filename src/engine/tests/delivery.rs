@@ -1798,6 +1798,21 @@ fn a_late_answer_settles_nothing_that_came_later_where_no_stanza_is_kept() {
 }
 
 #[test]
+fn what_times_out_in_one_moment_is_served_in_parts() {
+    let mut engine = Engine::default();
+    let count = MAX_SERVED + 10;
+    for number in 0..count {
+        let user = number.to_string();
+        offline_for(&mut engine, seconds(0), &user, ID, 1).unwrap();
+    }
+    let now = seconds(120);
+    assert_eq!(engine.expire(now).unanswered.len(), MAX_SERVED);
+    assert_eq!(engine.deadline(), Some(now));
+    assert_eq!(engine.expire(now).unanswered.len(), 10);
+    assert!(engine.deadline() > Some(now));
+}
+
+#[test]
 fn who_has_had_an_answer_or_is_back_begins_with_the_shortest_pause() {
     let cases: [fn(&mut Phone, u64, PushId); 4] = [
         |phone, at, push| drop(phone.answer_at(at, push, Answer::Result)),
