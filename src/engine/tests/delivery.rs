@@ -1659,7 +1659,9 @@ fn services_that_failed_and_that_nobody_waits_for_are_not_kept_without_end() {
             engine.answered(now, &push.to_string(), &jid, WAIT);
         }
         assert!(engine.services_out().contains(&jid));
-        nodes.iter().for_each(|node| engine.forget(now, USER, node));
+        for node in &nodes {
+            engine.forget(now, USER, node);
+        }
     }
     assert_eq!(engine.services_watched().len(), 4096);
 }
