@@ -1225,7 +1225,7 @@ module:hook("s2sin-established", guarded(on_s2s_established));
 module:hook("s2sout-established", guarded(on_s2s_established));
 module:hook_global("host-activated", guarded(on_host_activated), -1); -- Its modules are loaded there
 module:hook_global("server-stopped", guarded(on_server_stopped));
-module:hook_global("user-deleted", guarded(on_user_deleted));
+module:hook_global("user-deleted", guarded(on_user_deleted), 1000); -- mod_c2s ends the sessions there
 module:hook_global("config-reloaded", configure);
 
 -- Sessions that were there before this module was loaded

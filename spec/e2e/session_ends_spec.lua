@@ -270,6 +270,17 @@ for _, version in ipairs(prosody.versions) do
 			assert.same({ important }, pushed(phone));
 		end);
 
+		for _, sm in ipairs({ "resume"; "noresume" }) do
+			it("leaves none where the account has been deleted, with sm = " .. sm, function ()
+				local phone = new_phone({ sm = sm });
+				leave_unacknowledged(phone);
+				server:delete_user(phone.username, phone.host);
+				phone.stream:cut();
+				expect_gone(phone);
+				assert.same({}, pushed(phone));
+			end);
+		end
+
 		it("leaves none to a device that another session is there for", function ()
 			local phone = new_phone({ sm = "noresume" });
 			leave_unacknowledged(phone);
