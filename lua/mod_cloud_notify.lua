@@ -524,9 +524,15 @@ local function name_namespaces(element)
 	return element;
 end
 
+local is_stopping = false;
+
 -- Details are for listeners, where there are any
 local publish = guarded(function (user, stanza, identifier, important, details)
 	local id = stanza.attr.id;
+	if is_stopping then
+		module:log("debug", "No push for %s to %s until the server runs again (%s)", user, identifier, id);
+		return; -- Without an answer it is owed
+	end
 	if details and has_listeners() then
 		local vetoed, reason;
 		stanza, vetoed, reason = ask_listeners(user, stanza, important, details);
@@ -1169,6 +1175,11 @@ local function save_owed()
 	end
 end
 
+-- No answer would be read any more, so that what leaves now would leave once more after the restart
+local function on_server_stopping()
+	is_stopping = true;
+end
+
 local function on_server_stopped()
 	meet_all_undelivered();
 	save_owed();
@@ -1224,6 +1235,7 @@ module:hook("cloud-notify-ping", guarded(on_ping));
 module:hook("s2sin-established", guarded(on_s2s_established));
 module:hook("s2sout-established", guarded(on_s2s_established));
 module:hook_global("host-activated", guarded(on_host_activated), -1); -- Its modules are loaded there
+module:hook_global("server-stopping", on_server_stopping, 1000); -- Before sessions are ended
 module:hook_global("server-stopped", guarded(on_server_stopped));
 module:hook_global("user-deleted", guarded(on_user_deleted), 1000); -- mod_c2s ends the sessions there
 module:hook_global("config-reloaded", configure);

@@ -405,6 +405,21 @@ for _, version in ipairs(prosody.versions) do
 				push:reconnect();
 				assert.same({ important }, phones.await(phone, 1));
 			end);
+
+			it("pushes once for what is not acknowledged, with sm = " .. sm, function ()
+				local phone = phones.new(push, { sm = sm });
+				phone.withhold_acks = true;
+				rosa:message({ to = phone.jid; body = "Hello" });
+				phone:expect({ body = "Hello" });
+				assert.same({}, phones.pushed(phone, rosa));
+				server:stop({ keep = true });
+				loop.settle(0.1);
+				assert.same({}, phones.pushed(phone));
+				server:restart();
+				push:reconnect();
+				assert.same({ important }, phones.await(phone, 1));
+				assert.same({ important }, phones.pushed_within(phone, 0.5));
+			end);
 		end
 	end);
 end
