@@ -168,3 +168,141 @@ impl<S> Device<S> {
             + self.waiting.as_ref().map_or(0, Waiting::bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::waiting::Until;
+    use Importance::{Important, Unimportant, Urgent};
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn device() -> Device<u64> {
+        Device::new("anna", "push.test<n", 1)
+    }
+
+    const BY: PushId = PushId {
+        device: DeviceKey(1),
+        nonce: 1,
+    };
+
+    #[test]
+    fn what_fails_together_is_one_attempt() {
+        let mut failing = Failing::default();
+        failing.fail(at(0), at(0), at(100));
+        failing.fail(at(10), at(0), at(100));
+        assert_eq!((failing.attempts, failing.at), (1, at(0)));
+        failing.fail(at(10), at(5), at(100));
+        failing.fail(at(20), at(10), at(100));
+        assert_eq!((failing.attempts, failing.since), (2, at(0)));
+        failing.fail(at(20), at(11), at(100));
+        let now = (failing.attempts, failing.since, failing.at);
+        assert_eq!(now, (3, at(0), at(20)));
+    }
+
+    #[test]
+    fn after_a_pause_it_may_have_worked_meanwhile() {
+        let mut failing = Failing::default();
+        failing.fail(at(10), at(5), at(100));
+        assert_eq!(failing.since, at(10));
+        failing.fail(at(110), at(50), at(100));
+        assert_eq!(failing.since, at(10));
+        failing.fail(at(211), at(150), at(100));
+        assert_eq!((failing.attempts, failing.since), (3, at(211)));
+    }
+
+    #[test]
+    fn so_many_failures_in_so_long_a_time_are_enough() {
+        let is_dead = |attempts, now| {
+            let since = at(7);
+            let failing = Failing {
+                attempts,
+                since,
+                at: since,
+            };
+            failing.is_dead(since + now)
+        };
+        assert!(is_dead(DEAD_FAILURES, DEAD_AFTER));
+        assert!(!is_dead(DEAD_FAILURES - 1, DEAD_AFTER));
+        assert!(!is_dead(DEAD_FAILURES, DEAD_AFTER - at(1)));
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_window() {
+        let (now, window) = (at(10), at(1));
+        let pace = |spoken_for: bool, importance, content, window| {
+            let mut device = device();
+            device.spoke = spoken_for.then_some(Spoke {
+                at: now,
+                until: now + at(1),
+                by: BY,
+            });
+            device.pace(now, window, importance, content)
+        };
+        let later = Pace::Later(at(11));
+        for (importance, content, alone, spoken_for) in [
+            (Urgent, false, Pace::Now, Pace::Now),
+            (Urgent, true, Pace::Now, Pace::Now),
+            (Important, false, Pace::Now, Pace::SpokenFor),
+            (Important, true, Pace::Now, Pace::Now),
+            (Unimportant, false, later, Pace::SpokenFor),
+            (Unimportant, true, later, Pace::SpokenFor),
+        ] {
+            assert_eq!(pace(false, importance, content, window), alone);
+            assert_eq!(pace(true, importance, content, window), spoken_for);
+        }
+        assert_eq!(pace(false, Unimportant, false, at(0)), Pace::Now);
+        assert_eq!(pace(true, Unimportant, false, at(0)), Pace::SpokenFor);
+    }
+
+    #[test]
+    fn a_push_speaks_until_the_window_ends() {
+        let mut device = device();
+        assert!(!device.spoke_since(at(0)) && !device.is_spoken_for(at(0)));
+        device.spoke = Some(Spoke {
+            at: at(10),
+            until: at(11),
+            by: BY,
+        });
+        assert!(device.is_spoken_for(at(10)) && !device.is_spoken_for(at(11)));
+        assert!(device.spoke_since(at(10)) && !device.spoke_since(at(11)));
+    }
+
+    #[test]
+    fn a_suspended_one_waits_for_its_trial() {
+        let is_suspended = |cause, until| {
+            let mut device = device();
+            device.waiting = Some(Waiting::new(at(0), until, cause));
+            device.is_suspended()
+        };
+        assert!(!device().is_suspended());
+        assert!(is_suspended(Cause::Suspension, Until::Room));
+        assert!(!is_suspended(Cause::Suspension, Until::Answer(BY)));
+        assert!(!is_suspended(Cause::Debt, Until::Room));
+    }
+
+    #[test]
+    fn all_that_it_takes_is_counted() {
+        let mut device = device();
+        let empty = device.bytes();
+        assert_eq!(empty, size_of::<Device<u64>>() + "annapush.test<n".len());
+        device.in_flight = Vec::with_capacity(100);
+        let with_pushes = device.bytes();
+        assert_eq!(with_pushes, empty + 100 * size_of::<PushId>());
+        device.meter.spend(at(0));
+        let with_meter = device.bytes();
+        assert_eq!(with_meter, with_pushes + device.meter.bytes());
+        assert!(device.meter.bytes() >= 8 && device.meter.bytes() % 8 == 0);
+        device.pushed.add([Some(StanzaId(1)), None]);
+        let with_pushed = device.bytes();
+        assert_eq!(with_pushed, with_meter + device.pushed.bytes());
+        let mut waiting = Waiting::new(at(0), Until::Room, Cause::Room);
+        waiting.ids.add([Some(StanzaId(1)), None]);
+        let bytes = waiting.bytes();
+        assert!(bytes > 0);
+        device.waiting = Some(waiting);
+        assert_eq!(device.bytes(), with_pushed + bytes);
+    }
+}

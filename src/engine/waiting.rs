@@ -433,6 +433,119 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_kept_is_one_push_for_all_that_matter() {
+        let mut waiting = waiting();
+        let add = |waiting: &mut Waiting<u64>, importance, id, receiver| {
+            let about = About {
+                receiver,
+                ..about(importance, id)
+            };
+            waiting.add(Duration::from_secs(id), about, None);
+        };
+        add(&mut waiting, Unimportant, 1, Receiver::AvailableSession);
+        add(&mut waiting, Important, 2, Receiver::AnySession);
+        add(&mut waiting, Important, 3, Receiver::AnySession);
+        add(&mut waiting, Unimportant, 4, Receiver::AnySession);
+        assert_eq!(waiting.receiver(), Receiver::AvailableSession);
+        assert!(waiting.is_important() && !waiting.is_empty());
+        let chosen = waiting.take_most_important().unwrap();
+        assert_eq!(
+            (chosen.stanza, chosen.since),
+            (None, Duration::from_secs(4))
+        );
+        assert_eq!(chosen.about.ids, about(Important, 2).ids);
+        assert!(waiting.is_empty() && !waiting.is_important());
+    }
+
+    #[test]
+    fn a_call_that_ends_is_missed_whether_kept_or_not() {
+        let call = |begins: bool, id| {
+            let party = crate::stanza::Party::new(id, 7, false);
+            if begins {
+                Call::Begins(party)
+            } else {
+                Call::Ends(party)
+            }
+        };
+        let rings = |id| About {
+            call: Some(call(true, id)),
+            ..about(Urgent, id)
+        };
+        for (kept, other) in [(KEEPER(1), None), (None, KEEPER(2))] {
+            let mut waiting = waiting();
+            waiting.add(Duration::ZERO, rings(1), kept);
+            waiting.end_call(call(false, 3));
+            assert_eq!(waiting.importance(), Some(Urgent), "another one");
+            waiting.end_call(call(false, 1));
+            assert_eq!(waiting.importance(), Some(Important));
+            waiting.add(Duration::ZERO, rings(2), other);
+            waiting.end_call(call(false, 1));
+            assert_eq!(waiting.importance(), Some(Urgent));
+        }
+    }
+
+    #[test]
+    fn when_it_is_due_depends_on_what_it_waits_for() {
+        let place = || {
+            let mut services = crate::engine::Services::new(crate::stanza::Key::known(1));
+            let key = ServiceKey(1);
+            services.remember(key, "push.test");
+            let device = crate::engine::DeviceKey(1);
+            services
+                .queue(key, device, false, crate::engine::device::Failing::default(), crate::engine::Fault::Route)
+                .unwrap()
+        };
+        let service = |retry| Until::Service {
+            service: ServiceKey(1),
+            place: place(),
+            retry,
+        };
+        let push = PushId {
+            device: crate::engine::DeviceKey(1),
+            nonce: 1,
+        };
+        let other = PushId { nonce: 2, ..push };
+        let again = Duration::from_secs(99);
+        let now = Duration::from_secs(10);
+        for (until, due) in [
+            (Until::Time(now), true),
+            (Until::Time(now + MAX_RINGING), false),
+            (service(Some(now)), true),
+            (service(Some(again)), false),
+            (service(None), false),
+            (
+                Until::Turn {
+                    service: None,
+                    again,
+                },
+                true,
+            ),
+            (Until::Answer(push), false),
+            (Until::Room, false),
+        ] {
+            for cause in [Cause::Window, Cause::Room, Cause::Debt, Cause::Suspension] {
+                let waiting = Waiting::<u64>::new(now, until, cause);
+                assert_eq!(waiting.is_due(now), due, "{until:?}");
+                let stands_by = until == Until::Answer(push);
+                assert_eq!(waiting.is_standing_by(), stands_by);
+                assert_eq!(waiting.is_standing_by_for(push), stands_by);
+                assert!(!waiting.is_standing_by_for(other));
+                assert_eq!(waiting.is_owed(), cause >= Cause::Debt && !stands_by);
+            }
+        }
+    }
+
+    #[test]
+    fn all_that_it_takes_is_counted() {
+        let mut waiting = waiting();
+        assert_eq!(waiting.bytes(), 0);
+        waiting.add(Duration::ZERO, about(Important, 1), KEEPER(1));
+        let candidates = waiting.candidates.capacity() * size_of::<Candidate<u64>>();
+        assert_eq!(waiting.bytes(), waiting.ids.bytes() + candidates);
+        assert!(waiting.ids.bytes() > 0 && candidates > 0);
+    }
+
+    #[test]
     fn many_may_be_kept_but_not_any_number() {
         let keeper = Keeper::default();
         let mut kept: Vec<_> = (0..MAX_KEPT).filter_map(|one| keeper.keep(one)).collect();
