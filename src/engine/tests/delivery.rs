@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::*;
 
 mod circuits;
+mod turns;
 
 const WAIT: Answer<'static> = Answer::Error {
     kind: Some("wait"),

@@ -1,0 +1,246 @@
+//! What happens when a device's turn comes, and what outlives a restart.
+
+use super::*;
+
+fn without_circuits(phone: &mut Phone, options: Options) {
+    phone.engine.configure(Options {
+        max_failures: 0,
+        ..options
+    });
+}
+
+#[test]
+fn what_is_owed_is_given_up_after_its_age() {
+    for (now, expected) in [(60_000, true), (60_001, false)] {
+        let mut phone = owed(Important);
+        let options = Options {
+            retry_age: seconds(60),
+            ..Options::default()
+        };
+        without_circuits(&mut phone, options);
+        assert_eq!(phone.at(now).is_some(), expected, "{now}");
+        assert_eq!(phone.engine.in_flight(), usize::from(expected));
+    }
+}
+
+#[test]
+fn what_waits_for_the_window_is_spoken_for_also_where_pushes_have_content() {
+    for (first, expected) in [(Unimportant, None), (Important, Some(Some(1)))] {
+        let mut phone = Phone::new(vec![hibernated()]);
+        phone.registration.content = true;
+        let device = phone.engine.device_key(USER, ID);
+        phone.engine.device(ms(0), device, USER, ID);
+        let about = About {
+            ids: [Some(StanzaId(1)), None],
+            ..About::nothing(first)
+        };
+        let ticket = Ticket {
+            device,
+            about,
+            wait: Wait::Until(ms(1000)),
+            cause: Cause::Window,
+        };
+        phone.engine.hold(ms(0), ticket, Some(1));
+        pushed(phone.unacked(500, Important, 2));
+        assert_eq!(phone.at(1000).map(|(_, stanza)| stanza), expected);
+    }
+}
+
+#[test]
+fn what_exceeds_the_rate_is_spoken_for_by_no_window() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    phone.engine.configure(Options {
+        max_per_minute: 1,
+        coalesce_window: Duration::ZERO,
+        ..Options::default()
+    });
+    pushed(phone.unacked(0, Unimportant, 1));
+    assert!(matches!(phone.unacked(0, Important, 2), Verdict::Hold(_)));
+    pushed(phone.unacked(10, Urgent, 3));
+    assert_eq!(phone.at(61_000).unwrap().1, Some(2));
+}
+
+#[test]
+fn a_trial_waits_as_long_as_the_record_says() {
+    for (wait, due) in [(100, 1100), (1, 1005)] {
+        let mut phone = Phone::new(vec![]);
+        phone.engine.suspend(ms(0), USER, ID, seconds(1000));
+        phone.registration.suspended = Some(seconds(wait));
+        assert_eq!(phone.at(1_000_000), None);
+        assert_eq!(phone.engine.deadline(), Some(seconds(due)));
+    }
+}
+
+#[test]
+fn a_turn_that_is_postponed_comes_after_a_pause() {
+    let mut phone = owed(Important);
+    without_circuits(&mut phone, Options::default());
+    let before = phone.engine.deadline();
+    phone.engine.postpone(seconds(1), USER, ID);
+    assert_eq!(phone.engine.deadline(), before, "it is not its turn");
+    phone.engine.expire(seconds(10));
+    phone.engine.postpone(seconds(10), USER, ID);
+    let due = phone.engine.deadline().unwrap();
+    let pause = seconds(15)..=Duration::from_millis(17_500);
+    assert!(pause.contains(&due), "{due:?}");
+}
+
+#[test]
+fn a_ping_that_may_not_leave_now_is_owed() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_per_minute: 1,
+        ..Options::default()
+    });
+    let ping = |phone: &mut Phone| phone.ask(|engine, account| engine.ping(ms(0), account, 0));
+    assert!(ping(&mut phone).is_some());
+    assert_eq!(ping(&mut phone), None);
+    assert_eq!(phone.at(60_999), None);
+    assert_eq!(phone.at(61_000).map(|(_, stanza)| stanza), Some(None));
+
+    let mut phone = Phone::new(vec![]);
+    phone.registration.suspended = Some(seconds(1));
+    assert_eq!(ping(&mut phone), None);
+    assert_eq!(phone.engine.waiting(), 0);
+}
+
+#[test]
+fn what_stands_by_is_owed_as_what_it_stands_by_for() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    for id in [1, 2] {
+        assert!(matches!(
+            phone.unacked(0, Unimportant, id),
+            Verdict::Hold(_)
+        ));
+    }
+    let (owed, _) = phone.engine.owed(ms(400));
+    assert_eq!((owed.len(), owed[0].due_in), (1, ms(600)));
+    let (push, _) = phone.at(1000).unwrap();
+    let (owed, _) = phone.engine.owed(ms(1000));
+    assert_eq!((owed.len(), owed[0].due_in), (1, seconds(5)));
+    assert!(!owed[0].suspended);
+    phone.answer_at(1000, push, Answer::Result).unwrap();
+    assert_eq!(phone.engine.owed(ms(1000)).0, []);
+}
+
+fn owed_before(age: Duration, suspended: bool) -> Owed {
+    Owed {
+        device: Due {
+            user: USER.into(),
+            identifier: ID.into(),
+        },
+        importance: Important,
+        age,
+        due_in: seconds(100),
+        failures: 3,
+        failing_for: seconds(50),
+        suspended,
+    }
+}
+
+#[test]
+fn a_suspension_outlives_the_engine() {
+    let day = Duration::from_hours(24);
+    let mut phone = Phone::new(vec![]);
+    phone.engine.suspend(ms(0), USER, ID, seconds(1000));
+    let (owed, _) = phone.engine.owed(seconds(900));
+    assert_eq!((owed[0].suspended, owed[0].due_in), (true, seconds(100)));
+
+    let mut phone = Phone::new(vec![]);
+    phone.registration.suspended = Some(Duration::ZERO);
+    let restored = owed_before(20 * day, true);
+    phone.engine.restore(30 * day, &restored, 0);
+    assert_eq!(phone.engine.deadline(), Some(30 * day + seconds(100)));
+    phone.engine.connected(30 * day, "push.test");
+    assert_eq!(phone.engine.expire(30 * day).due, [], "no debt");
+    let again = phone.engine.owed(30 * day).0;
+    assert_eq!(again, [restored]);
+}
+
+#[test]
+fn what_is_restored_is_as_old_as_it_was() {
+    let day = Duration::from_hours(24);
+    for (age, expected) in [(day, 1), (day + ms(1), 0)] {
+        let mut phone = Phone::new(vec![]);
+        let restored = owed_before(age, false);
+        phone.engine.restore(10 * day, &restored, 0);
+        let (owed, failing) = phone.engine.owed(10 * day);
+        assert_eq!((owed.len(), failing.len()), (expected, 0));
+        assert!(owed.iter().all(|one| *one == restored));
+    }
+}
+
+#[test]
+fn what_waits_already_is_not_replaced_by_what_is_restored() {
+    let mut phone = owed(Urgent);
+    let before = phone.engine.owed(seconds(1)).0;
+    phone
+        .engine
+        .restore(seconds(1), &owed_before(Duration::ZERO, true), 0);
+    assert_eq!(phone.engine.owed(seconds(1)).0, before);
+}
+
+#[test]
+fn what_is_restored_goes_out_at_the_rate_of_recovery() {
+    let mut engine = Engine::<u64>::default();
+    let mut restore = |place: usize| {
+        let identifier = format!("push.test<{place}");
+        let owed = Owed {
+            device: Due {
+                user: USER.into(),
+                identifier: identifier.into(),
+            },
+            due_in: Duration::ZERO,
+            ..owed_before(Duration::ZERO, true)
+        };
+        engine.restore(seconds(1000), &owed, place);
+        engine.deadline().unwrap()
+    };
+    assert_eq!(restore(149), seconds(1002));
+    assert_eq!(restore(99), seconds(1001));
+    assert_eq!(restore(49), seconds(1000));
+}
+
+#[test]
+fn a_turn_is_over_when_another_begins() {
+    let mut fleet = Fleet::new(Options {
+        max_failures: 1,
+        ..Options::default()
+    });
+    for push in fleet.offline(Duration::ZERO, 1) {
+        fleet.answer(Duration::ZERO, push, WAIT);
+    }
+    let first = fleet.engine.expire(seconds(8)).due;
+    assert_eq!(first.len(), 1);
+    // The device is back: another one has its turn.
+    fleet.engine.forget(seconds(8), USER, &first[0].identifier);
+    assert_eq!(fleet.serve(seconds(8)).len(), 1);
+}
+
+#[test]
+fn who_is_given_up_is_named_once_and_by_name() {
+    let day = Duration::from_hours(24);
+    let mut fleet = Fleet::new(Options {
+        retry_age: 100 * day,
+        ..Options::default()
+    });
+    let failing = FailingService {
+        jid: "push.test".into(),
+        failures: 20,
+        age: 31 * day,
+    };
+    let now = 100 * day;
+    fleet.engine.restore_service(now, &failing);
+    fleet.offline(now, 1);
+    let expired = fleet.engine.expire(now + seconds(120));
+    let mut named: Vec<_> = expired.given_up.iter().map(|due| &due.identifier).collect();
+    for report in &expired.unanswered {
+        assert_eq!(report.outcome, Outcome::Suspended);
+        named.push(&report.device.as_ref().unwrap().identifier);
+    }
+    named.sort_unstable();
+    let count = named.len();
+    named.dedup();
+    assert_eq!((named.len(), count), (NODES.len(), NODES.len()));
+    assert_eq!(expired.due, []);
+}
