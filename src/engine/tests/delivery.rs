@@ -1888,3 +1888,13 @@ fn a_delivered_call_does_not_speak_for_content_that_is_owed() {
     phone.answer_at(1000, call, Answer::Result).unwrap();
     assert_eq!(phone.at(1000).map(|(_, stanza)| stanza), Some(Some(1)));
 }
+
+#[test]
+fn a_delivered_call_speaks_for_what_is_owed() {
+    let mut phone = owed(Important);
+    let call = pushed(phone.offline(1000, Urgent, 2));
+    phone.answer_at(1000, call, Answer::Result).unwrap();
+    assert_eq!((phone.engine.waiting(), phone.at(100_000)), (0, None));
+    let again = phone.offline(100_000, Important, 1);
+    assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+}

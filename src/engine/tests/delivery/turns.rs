@@ -244,3 +244,47 @@ fn who_is_given_up_is_named_once_and_by_name() {
     assert_eq!((named.len(), count), (NODES.len(), NODES.len()));
     assert_eq!(expired.due, []);
 }
+
+/// A push for stanza 1 that has timed out, and another one for it under way, as returned. Stanza 2 has come
+/// in between.
+fn late_and_again() -> (Phone, PushId, PushId) {
+    let mut phone = Phone::new(vec![]);
+    let late = pushed(phone.offline(0, Important, 1));
+    phone.engine.expire(seconds(120));
+    assert!(matches!(
+        phone.offline(121_000, Important, 2),
+        Verdict::Hold(_)
+    ));
+    let (again, stanza) = phone.at(128_000).unwrap();
+    assert_eq!(stanza, Some(1));
+    phone.answer_at(129_000, late, Answer::Result).unwrap();
+    (phone, late, again)
+}
+
+#[test]
+fn what_is_answered_late_is_not_owed_again_where_the_second_attempt_fails() {
+    let (mut phone, _, again) = late_and_again();
+    phone.answer_at(130_000, again, WAIT).unwrap();
+    let (push, stanza) = phone.at(200_000).unwrap();
+    assert_eq!(stanza, Some(2), "it has not been pushed yet");
+    phone.answer_at(200_000, push, Answer::Result).unwrap();
+    assert_eq!(phone.engine.waiting(), 0);
+
+    let (mut phone, _, again) = late_and_again();
+    phone.answer_at(130_000, again, Answer::Result).unwrap();
+    assert_eq!(phone.engine.waiting(), 0, "the second one speaks for all");
+}
+
+#[test]
+fn a_failure_that_does_not_matter_any_more_delays_nothing() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    let older = pushed(phone.offline_as(0, &facts(Urgent, 1), StanzaId(1)));
+    let newer = pushed(phone.offline_as(10, &facts(Urgent, 2), StanzaId(2)));
+    phone.answer_at(15, newer, Answer::Result).unwrap();
+    assert!(matches!(
+        phone.unacked(20, Unimportant, 3),
+        Verdict::Hold(_)
+    ));
+    phone.answer_at(30, older, WAIT).unwrap();
+    assert_eq!(phone.at(1020).map(|(_, stanza)| stanza), Some(Some(3)));
+}
