@@ -178,6 +178,27 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_spared_does_not_cost_a_younger_one() {
+        let now = Duration::from_hours(1);
+        let mut devices = devices(1, now);
+        make_busy(&mut devices, 0);
+        let later = now + Duration::from_secs(1);
+        add(&mut devices, 1, later);
+        assert_eq!(devices.surplus(later + MAX_AGE), None);
+    }
+
+    #[test]
+    fn the_bounds_may_be_reached() {
+        let now = Duration::from_hours(1);
+        let mut devices = devices(3, now);
+        devices.max_bytes = devices.bytes;
+        devices.max_devices = 3;
+        assert_eq!(devices.surplus(now), None);
+        devices.max_devices = 2;
+        assert_eq!(devices.surplus(now), Some(DeviceKey(0)));
+    }
+
+    #[test]
     fn memory_is_counted_as_it_grows_and_shrinks() {
         let mut devices = devices(1, Duration::ZERO);
         let before = devices.bytes;

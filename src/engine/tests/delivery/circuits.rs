@@ -157,3 +157,23 @@ fn what_was_sent_at_the_moment_of_an_answer_was_not_answered_by_it() {
     }
     assert_eq!(fleet.engine.services_out(), ["push.test"]);
 }
+
+#[test]
+fn an_answer_makes_room_for_one() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_per_minute: 0,
+        ..Options::default()
+    });
+    let share = u64::from(MAX_IN_FLIGHT_OF_USER);
+    let pushes: Vec<_> = (0..share)
+        .map(|id| pushed(phone.offline(0, Important, id)))
+        .collect();
+    for (id, push) in (share..share + 3).zip(pushes) {
+        phone.answer(push, Answer::Result).unwrap();
+        pushed(phone.offline(0, Important, id));
+        let verdict = phone.offline(0, Important, 1000 + id);
+        assert!(matches!(verdict, Verdict::Hold(_)), "{id}");
+        phone.engine.drop_waiting(push.device);
+    }
+}
