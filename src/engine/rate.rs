@@ -97,6 +97,7 @@ mod tests {
             assert_eq!(meter.wait(at(1500 + n), 3, Important), None);
             meter.spend(at(1500 + n));
         }
+        assert_eq!(meter.0.len(), 1, "counted by the second");
         assert_eq!(meter.wait(at(2000), 3, Important), Some(at(62_000)));
         assert_eq!(meter.wait(at(61_999), 3, Important), Some(at(62_000)));
         assert_eq!(meter.wait(at(62_000), 3, Important), None);
@@ -128,6 +129,13 @@ mod tests {
         meter.refund();
         assert_eq!(meter.wait(at(0), 1, Important), None);
         assert!(meter.0.is_empty());
+    }
+
+    #[test]
+    fn no_moment_is_too_late() {
+        let mut meter = Meter::default();
+        meter.spend(Duration::MAX);
+        assert!(meter.wait(Duration::MAX, 1, Important).is_some());
     }
 
     proptest! {

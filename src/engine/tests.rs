@@ -247,6 +247,27 @@ mod rule_a {
     }
 
     #[test]
+    fn what_a_push_speaks_for_is_known_without_the_stanzas() {
+        let is_spoken_for = |phone: &mut Phone, at| {
+            phone.ask(|engine, account| engine.is_spoken_for(ms(at), account, 0))
+        };
+        let mut phone = Phone::new(vec![hibernated()]);
+        assert!(!is_spoken_for(&mut phone, 0));
+        pushed(phone.unacked(0, Important, 1));
+        assert!(is_spoken_for(&mut phone, 999) && !is_spoken_for(&mut phone, 1000));
+        phone.registration.content = true;
+        assert!(!is_spoken_for(&mut phone, 999));
+        for (sessions, silence) in [
+            (vec![hibernated()], None),
+            (vec![hibernated(), live()], Some(Silence::Online)),
+        ] {
+            phone.sessions = sessions;
+            let found = phone.ask(|_, account| Engine::<u64>::silent_unacked(account, 0, 0));
+            assert_eq!(found, silence);
+        }
+    }
+
+    #[test]
     fn a_call_never_waits() {
         let mut phone = Phone::new(vec![hibernated()]);
         pushed(phone.unacked(0, Important, 1));
@@ -381,8 +402,20 @@ mod rule_a {
             phone.unacked(0, Important, 1),
             Verdict::Silent(Silence::Online)
         );
-        let mut phone = Phone::new(vec![overdue(), overdue()]);
-        pushed(phone.unacked(0, Important, 1));
+        let other = |session: Session<'static>| Session {
+            identifier: Some("push.test<n2"),
+            ..session
+        };
+        for sessions in [
+            vec![overdue(), overdue()],
+            vec![overdue(), other(live())],
+            vec![hibernated(), other(live())],
+            vec![hibernated(), other(hibernated())],
+            vec![overdue(), other(overdue())],
+            vec![hibernated(), hibernated()],
+        ] {
+            pushed(Phone::new(sessions).unacked(0, Important, 1));
+        }
     }
 
     #[test]
@@ -1255,6 +1288,7 @@ mod receivers {
     #[test]
     fn what_a_session_brings_need_not_be_pushed() {
         let archived = |phone: &mut Phone| phone.archived(0, Important, "archive-1");
+        let called = |phone: &mut Phone| phone.archived(0, Urgent, "archive-1");
         let offline = |phone: &mut Phone| phone.offline(0, Important, 1);
         let room = |phone: &mut Phone| {
             phone.ask(|engine, account| {
@@ -1266,6 +1300,7 @@ mod receivers {
             })
         };
         assert!(is_dropped(archived, live()) && is_dropped(archived, unavailable()));
+        assert!(is_dropped(called, live()) && !is_dropped(called, unavailable()));
         assert!(is_dropped(offline, live()) && !is_dropped(offline, unavailable()));
         assert!(!is_dropped(room, live()) && !is_dropped(room, unavailable()));
         assert!(!is_dropped(archived, overdue()) && !is_dropped(offline, overdue()));
