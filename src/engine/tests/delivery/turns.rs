@@ -288,3 +288,75 @@ fn a_failure_that_does_not_matter_any_more_delays_nothing() {
     phone.answer_at(30, older, WAIT).unwrap();
     assert_eq!(phone.at(1020).map(|(_, stanza)| stanza), Some(Some(3)));
 }
+
+#[test]
+fn what_was_restored_leaves_nothing_when_the_device_is_back() {
+    let mut phone = Phone::new(vec![]);
+    let restored = owed_before(Duration::ZERO, false);
+    phone.engine.restore(seconds(1000), &restored, 0);
+    assert_eq!(phone.engine.services(), 1);
+    phone.engine.back(USER, ID);
+    assert_eq!(
+        (phone.engine.services(), phone.engine.deadline()),
+        (0, None)
+    );
+}
+
+#[test]
+fn a_push_is_in_flight_until_it_is_answered() {
+    let mut phone = Phone::new(vec![]);
+    let push = pushed(phone.offline(0, Important, 1));
+    let other = PushId {
+        nonce: push.nonce ^ 1,
+        ..push
+    };
+    assert!(phone.engine.is_in_flight(&push.to_string()));
+    assert!(!phone.engine.is_in_flight(&other.to_string()));
+    assert!(!phone.engine.is_in_flight("push-"));
+    phone.answer(push, Answer::Result).unwrap();
+    assert!(!phone.engine.is_in_flight(&push.to_string()));
+}
+
+#[test]
+fn that_one_is_suspended_gives_up_the_others_all_the_same() {
+    let now = Duration::from_hours(100 * 24);
+    let mut phone = Phone::new(vec![]);
+    let failing = FailingService {
+        jid: "push.test".into(),
+        failures: 20,
+        age: Duration::from_hours(31 * 24),
+    };
+    phone.engine.restore_service(now, &failing);
+    let restored = owed_before(Duration::ZERO, false);
+    phone.engine.restore(now, &restored, 0);
+    let other = Registration {
+        identifier: "push.test<other",
+        ..PHONE
+    };
+    let account = Account {
+        user: USER,
+        registrations: &[other],
+        sessions: &[],
+    };
+    phone.engine.ping(now, &account, 0).unwrap();
+    let expired = phone.engine.expire(now + seconds(120));
+    assert_eq!(expired.unanswered.len(), 1);
+    assert_eq!(expired.unanswered[0].outcome, Outcome::Suspended);
+    assert!(expired.given_up.contains(&restored.device));
+}
+
+#[test]
+fn only_important_pushes_of_rule_a_speak_for_what_follows() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    pushed(phone.offline(0, Important, 1));
+    pushed(phone.unacked(1, Important, 2));
+
+    let mut phone = Phone::new(vec![hibernated()]);
+    phone.engine.configure(Options {
+        coalesce_window: Duration::ZERO,
+        ..Options::default()
+    });
+    pushed(phone.unacked(0, Unimportant, 1));
+    phone.engine.configure(Options::default());
+    pushed(phone.unacked(0, Important, 2));
+}
