@@ -642,6 +642,17 @@ mod rules_b_and_c {
             phone.archived_as(0, &note, "d"),
             Verdict::Silent(Silence::AlreadyPushed)
         );
+        // Nor is another note a copy of it.
+        let other = Facts {
+            content: Some(StanzaId(2)),
+            ..note
+        };
+        pushed(phone.archived_as(0, &note, "g"));
+        pushed(phone.archived_as(0, &other, "h"));
+        assert_eq!(
+            phone.archived_as(0, &other, "i"),
+            Verdict::Silent(Silence::AlreadyPushed)
+        );
         // A first copy whose second one never came does not swallow a later note.
         pushed(phone.archived_as(0, &note, "e"));
         pushed(phone.archived_as(5000, &note, "f"));

@@ -177,3 +177,27 @@ fn an_answer_makes_room_for_one() {
         phone.engine.drop_waiting(push.device);
     }
 }
+
+#[test]
+fn so_many_may_wait_for_the_answer_of_a_service() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_in_flight: 2,
+        ..Options::default()
+    });
+    pushed(phone.offline(0, Important, 1));
+    pushed(phone.offline(0, Important, 2));
+    assert!(matches!(phone.offline(0, Important, 3), Verdict::Hold(_)));
+}
+
+#[test]
+fn without_a_limit_nothing_is_counted() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_per_minute: 0,
+        ..Options::default()
+    });
+    let push = pushed(phone.offline(0, Important, 1));
+    let device = phone.engine.devices.get(push.device).unwrap();
+    assert_eq!(device.meter.bytes(), 0);
+}
