@@ -496,3 +496,36 @@ fn clones_in_several_queues_have_content_and_stamp_in_common() {
         "not stamped by mod_smacks"
     );
 }
+
+#[test]
+fn carbon_copies_for_several_sessions_are_clones_but_not_what_went_to_several_addresses() {
+    let key = Key::random();
+    let queued = |from: &str, to: &str| {
+        let xml = format!(
+            "<message xmlns='jabber:client' from='{from}' to='{to}'><body>hi</body>\
+             <delay xmlns='urn:xmpp:delay' from='{ACCOUNT}' stamp='12:00:00'/></message>"
+        );
+        queued_id(&xml.parse::<Dom>().unwrap(), ACCOUNT, &key).unwrap()
+    };
+    let (pc, phone) = (format!("{ACCOUNT}/pc"), format!("{ACCOUNT}/phone"));
+    assert_eq!(queued(ACCOUNT, &pc), queued(ACCOUNT, &phone));
+    assert_ne!(
+        queued("rosa@away.test", &pc),
+        queued("rosa@away.test", &phone)
+    );
+}
+
+#[test]
+fn what_cannot_be_a_call_is_known_quickly() {
+    let may_be = |child: &str| {
+        let xml = format!("<message xmlns='jabber:client'><body/>{child}</message>");
+        may_be_call(&xml.parse::<Dom>().unwrap())
+    };
+    assert!(may_be(
+        "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>"
+    ));
+    assert!(may_be("<invite xmlns='urn:xmpp:call-invites:0'/>"));
+    assert!(may_be("<received xmlns='urn:xmpp:carbons:2'/>"));
+    assert!(!may_be("<received xmlns='urn:xmpp:receipts' id='m'/>"));
+    assert!(!may_be(""));
+}
