@@ -699,6 +699,7 @@ end
 local function on_component_disconnected(event)
 	local session = event.session;
 	if session.type ~= "component" then return; end -- It has never been the component
+	if prosody.shutdown_reason then return; end -- What is under way is owed after the restart
 	local delay, reports = engine:disconnected(session.host);
 	arm(delay);
 	for _, report in pairs(reports) do

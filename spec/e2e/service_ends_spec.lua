@@ -484,11 +484,15 @@ local function describe_stops(version)
 	end
 
 	it("are owed after a clean stop, and go out when the service connects", function ()
-		start();
-		local away = under_way(3);
+		start({ push_max_failures = 5 });
+		local away = under_way(6);
+		local mark = server:log_mark();
 		server:restart();
 		assert.is_nil(server:store_get("home.test", "cloud_notify_owed"));
-		assert.equal(3, waiting());
+		assert.equal(6, waiting());
+		-- Nobody takes the end for a failure, nor an address without a connection for a push service.
+		assert.same({}, inspect.logged(server, "warn", mark));
+		assert.is_nil(server:log_since(mark):find("Sending ", 1, true));
 		push.answer = push_service.result;
 		push:reconnect();
 		assert_each_pushed_once(away);
