@@ -317,16 +317,23 @@ local function describe_all(version)
 			wait_engine(0, count);
 			assert.same(options.push_max_failures == 0 and {} or { "push.test" }, engine("out"));
 			local answers = {};
-			for i, publish in ipairs(push.received) do answers[i] = tostring(st.reply(publish.stanza)); end
+			for i, publish in ipairs(push.received) do answers[i] = st.reply(publish.stanza); end
 			push:clear();
 			push.answer = push_service.result;
-			return away, table.concat(answers);
+			return away, answers;
+		end
+
+		-- The server has handled the first one, and whatever it is a reason for, before the others come.
+		local function send(answers, count)
+			push:send(answers[1]);
+			push:ping("somebody@push.test");
+			for i = 2, count do push:send(answers[i]); end
 		end
 
 		for name, failures in pairs({ ["was left alone"] = 5; ["was not left alone"] = 0 }) do
 			it("and " .. name .. " has nobody woken twice", function ()
 				local away, answers = thaw(30, { push_max_failures = failures });
-				push.stream:send(answers);
+				send(answers, 30);
 				wait_engine(0, 0);
 				push:expect_none(0.5); -- What is owed would have its turn after a moment
 				assert.same({}, engine("out"));
@@ -337,10 +344,7 @@ local function describe_all(version)
 
 			it("and " .. name .. " has those woken again whom it says nothing of", function ()
 				local away, answers = thaw(30, { push_max_failures = failures });
-				local some = {};
-				for answer in answers:gmatch("<iq.-/>") do some[#some + 1] = answer; end
-				assert.equal(30, #some);
-				push.stream:send(table.concat(some, "", 1, 20));
+				send(answers, 20);
 				push:wait(10);
 				wait_engine(0, 0);
 				push:expect_none();
