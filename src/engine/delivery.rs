@@ -136,6 +136,9 @@ pub struct Report {
     pub service: Option<ServiceChange>,
 }
 
+/// How much memory a push takes that waits for its answer, in bytes, with its places in tables.
+pub(super) const IN_FLIGHT: usize = 512;
+
 /// A push that waits for its answer.
 pub(super) struct InFlight<S> {
     pub service: ServiceKey,
@@ -181,7 +184,7 @@ impl<S> Engine<S> {
         }
         let change = self
             .services
-            .alive(service, now, Sign::Settled, Duration::ZERO);
+            .alive(service, now, Sign::Settled, &self.options);
         let push = self.take_in_flight(now, id)?;
         self.drop_standing_by(id);
         if answer == Answer::Result {
@@ -357,6 +360,9 @@ impl<S> Engine<S> {
     /// The connection of a component has ended: what it has not answered will not be answered.
     pub fn disconnected(&mut self, now: Duration, host: &str) -> Vec<Report> {
         let there: HashSet<_> = self.services.at_host(host).into_iter().collect();
+        if there.is_empty() {
+            return Vec::new();
+        }
         let is_there = |push: &InFlight<S>| there.contains(&push.service);
         let mut lost: Vec<_> = self
             .in_flight
@@ -421,7 +427,7 @@ impl<S> Engine<S> {
             Some(place) => Until::Service {
                 service,
                 place,
-                retry: (!is_out).then_some(again),
+                retry: (!is_out || place.is_own_matter()).then_some(again),
             },
             None => Until::Time(again),
         }

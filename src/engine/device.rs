@@ -12,6 +12,9 @@ use crate::stanza::{Importance, StanzaId};
 const DEAD_AFTER: Duration = Duration::from_hours(30 * 24);
 const DEAD_FAILURES: u32 = 16;
 
+/// What a device that waits takes in the queues besides, in bytes.
+const IN_QUEUES: usize = 192;
+
 /// Stands for one (user, identifier); a keyed hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct DeviceKey(pub u64);
@@ -165,7 +168,10 @@ impl<S> Device<S> {
             + self.in_flight.capacity() * size_of::<PushId>()
             + self.pushed.bytes()
             + self.meter.bytes()
-            + self.waiting.as_ref().map_or(0, Waiting::bytes)
+            + self
+                .waiting
+                .as_ref()
+                .map_or(0, |waiting| IN_QUEUES + waiting.bytes())
     }
 }
 
@@ -221,6 +227,7 @@ mod tests {
                 attempts,
                 since,
                 at: since,
+                ..Failing::default()
             };
             failing.is_dead(since + now)
         };
@@ -303,6 +310,6 @@ mod tests {
         let bytes = waiting.bytes();
         assert!(bytes > 0);
         device.waiting = Some(waiting);
-        assert_eq!(device.bytes(), with_pushed + bytes);
+        assert_eq!(device.bytes(), with_pushed + IN_QUEUES + bytes);
     }
 }

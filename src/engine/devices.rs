@@ -10,8 +10,8 @@ use super::device::{Device, DeviceKey};
 /// How many devices are remembered.
 const MAX_DEVICES: usize = 131_072;
 
-/// How much memory they may take together, in bytes.
-const MAX_BYTES: usize = 128 << 20;
+/// How much memory they may take together with all that there is for them, in bytes.
+const MAX_BYTES: usize = 192 << 20;
 
 /// What an entry takes besides what [`Device::bytes`] counts.
 const ENTRY: usize = 64;
@@ -83,9 +83,10 @@ impl<S> Devices<S> {
         }
     }
 
-    /// A device that has to be forgotten, if there is one: too many are remembered, or for too long.
-    pub fn surplus(&mut self, now: Duration) -> Option<DeviceKey> {
-        let is_full = self.known.len() > self.max_devices || self.bytes > self.max_bytes;
+    /// A device that has to be forgotten, if there is one: too many are remembered, or for too long, or they
+    /// take too much memory with what there is `besides`, in bytes.
+    pub fn surplus(&mut self, now: Duration, besides: usize) -> Option<DeviceKey> {
+        let is_full = self.known.len() > self.max_devices || self.bytes + besides > self.max_bytes;
         let (_, (oldest, _)) = self.known.peek_lru()?;
         if !is_full && oldest.touched + MAX_AGE >= now {
             return None;
@@ -136,16 +137,16 @@ mod tests {
     fn the_least_recent_goes_first_and_a_busy_one_last() {
         let now = Duration::from_hours(1);
         let mut devices = devices(3, now);
-        assert_eq!(devices.surplus(now), None);
+        assert_eq!(devices.surplus(now, 0), None);
         devices.max_bytes = devices.bytes - 1;
-        assert_eq!(devices.surplus(now), Some(DeviceKey(0)));
+        assert_eq!(devices.surplus(now, 0), Some(DeviceKey(0)));
         add(&mut devices, 0, now);
-        assert_eq!(devices.surplus(now), Some(DeviceKey(1)));
+        assert_eq!(devices.surplus(now, 0), Some(DeviceKey(1)));
         make_busy(&mut devices, 1);
-        assert_eq!(devices.surplus(now), Some(DeviceKey(2)));
+        assert_eq!(devices.surplus(now, 0), Some(DeviceKey(2)));
         (0..3).for_each(|key| make_busy(&mut devices, key));
         assert!(
-            devices.surplus(now).is_some(),
+            devices.surplus(now, 0).is_some(),
             "the bound holds whatever waits"
         );
     }
@@ -161,7 +162,7 @@ mod tests {
         let device = devices.get_mut(DeviceKey(0)).unwrap();
         device.in_flight.push(push);
         devices.max_bytes = devices.bytes - 1;
-        assert_eq!(devices.surplus(now), Some(DeviceKey(1)));
+        assert_eq!(devices.surplus(now, 0), Some(DeviceKey(1)));
     }
 
     #[test]
@@ -169,12 +170,12 @@ mod tests {
         let now = Duration::from_hours(1);
         let mut devices = devices(2, now);
         let week = now + MAX_AGE;
-        assert_eq!(devices.surplus(week), None);
+        assert_eq!(devices.surplus(week, 0), None);
         make_busy(&mut devices, 0);
         let later = week + Duration::from_secs(1);
-        assert_eq!(devices.surplus(later), Some(DeviceKey(1)));
+        assert_eq!(devices.surplus(later, 0), Some(DeviceKey(1)));
         devices.remove(DeviceKey(1));
-        assert_eq!(devices.surplus(later), None, "it is owed a push");
+        assert_eq!(devices.surplus(later, 0), None, "it is owed a push");
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
         make_busy(&mut devices, 0);
         let later = now + Duration::from_secs(1);
         add(&mut devices, 1, later);
-        assert_eq!(devices.surplus(later + MAX_AGE), None);
+        assert_eq!(devices.surplus(later + MAX_AGE, 0), None);
     }
 
     #[test]
@@ -193,9 +194,9 @@ mod tests {
         let mut devices = devices(3, now);
         devices.max_bytes = devices.bytes;
         devices.max_devices = 3;
-        assert_eq!(devices.surplus(now), None);
+        assert_eq!(devices.surplus(now, 0), None);
         devices.max_devices = 2;
-        assert_eq!(devices.surplus(now), Some(DeviceKey(0)));
+        assert_eq!(devices.surplus(now, 0), Some(DeviceKey(0)));
     }
 
     #[test]
@@ -230,7 +231,7 @@ mod tests {
                 device.pushed.add([Some(StanzaId(id)), None]);
             }
             devices.measure(key);
-            while let Some(key) = devices.surplus(Duration::ZERO) {
+            while let Some(key) = devices.surplus(Duration::ZERO, 0) {
                 devices.remove(key);
             }
         }

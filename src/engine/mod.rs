@@ -60,8 +60,10 @@ mod waiting;
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use lru::LruCache;
 use xmpp_parsers::jid::Jid;
 
 pub use account::{Account, Connection, Registration, Session};
@@ -75,6 +77,7 @@ use delivery::{Fault, InFlight};
 use device::{Device, DeviceKey, Pace};
 use devices::Devices;
 use pushed::Ids;
+use rate::Meter;
 use service::{Next, ServiceKey, Services, Sign};
 use timers::{Timer, Timers};
 use waiting::{About, Cause, Chosen, Keeper, Until, Waiting};
@@ -87,6 +90,12 @@ const MAX_IN_FLIGHT_OF_USER: u32 = 256;
 /// How many deadlines are served at once. Those that have passed as well follow after whatever else there is to do:
 /// many pushes may have left for a silent service in one moment.
 const MAX_SERVED: usize = 4096;
+
+/// A device whose registration cannot be read tries again after as long as one that failed so often.
+const POSTPONED: u32 = 4;
+
+/// For how many users it is remembered what registrations that have ended have got within the last minute.
+const MAX_FORMER: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// When a device has another turn that nobody has taken.
 const ANOTHER_TURN: Duration = Duration::from_secs(1);
@@ -243,6 +252,9 @@ pub struct Engine<S> {
     in_flight: HashMap<PushId, InFlight<S>>,
     /// By user, as a keyed hash.
     users_in_flight: HashMap<u64, u32>,
+    /// What a user's registrations have got that have ended counts for the next one: nobody gets more by
+    /// enabling again and again. By user, as a keyed hash.
+    former: LruCache<u64, Meter>,
     services: Services,
     timers: Timers,
     keeper: Keeper,
@@ -279,6 +291,7 @@ impl<S> Engine<S> {
             devices: Devices::default(),
             in_flight: HashMap::new(),
             users_in_flight: HashMap::new(),
+            former: LruCache::sparse(MAX_FORMER),
             timers: Timers::default(),
             keeper: Keeper::default(),
             echo: None,
@@ -622,7 +635,8 @@ impl<S> Engine<S> {
     /// A device's turn has come, but its registration cannot be read: not yet.
     pub fn postpone(&mut self, now: Duration, user: &str, identifier: &str) {
         let key = self.device_key(user, identifier);
-        let until = Until::Time(now + self.backoff(1));
+        // The store may be away for long, and all who are owed something read it.
+        let until = Until::Time(now + self.backoff(POSTPONED));
         if let Some(waiting) = self.devices.get(key).and_then(|one| one.waiting.as_ref())
             && waiting.is_due(now)
         {
@@ -722,8 +736,7 @@ impl<S> Engine<S> {
     }
 
     fn alive(&mut self, now: Duration, service: ServiceKey, sign: Sign) -> Option<ServiceChange> {
-        let pause = self.options.retry_min;
-        let change = self.services.alive(service, now, sign, pause);
+        let change = self.services.alive(service, now, sign, &self.options);
         self.wake(service, now);
         change
     }
@@ -848,6 +861,7 @@ impl<S> Engine<S> {
         for key in devices {
             self.forget_device(now, key);
         }
+        self.former.pop(&self.key.hash_one(user));
     }
 
     /// The next moment at which [`Engine::expire`] has something to do.
@@ -1069,7 +1083,8 @@ impl<S> Engine<S> {
         if let Some(device) = self.devices.get_mut(key) {
             device.pushed.add(ids);
         }
-        if is_unacked && importance >= Importance::Important {
+        // By whatever rule it rings, the device is waking.
+        if is_unacked && importance >= Importance::Important || importance == Importance::Urgent {
             self.speak(key, now, id);
         }
         self.measure(now, key);
@@ -1307,6 +1322,11 @@ impl<S> Engine<S> {
         // What is under way may still say something of the service, but no bound is exceeded by ending
         // registrations.
         let user = self.key.hash_one(&*device.user);
+        if !device.meter.is_empty() {
+            self.former
+                .get_or_insert_mut(user, Meter::default)
+                .absorb(now, &device.meter);
+        }
         for id in device.in_flight {
             let of_user = self.users_in_flight.get(&user).copied().unwrap_or(0);
             if (of_user > 2 * MAX_IN_FLIGHT_OF_USER || self.services.is_full())
@@ -1330,14 +1350,18 @@ impl<S> Engine<S> {
     ) -> &mut Device<S> {
         self.count += 1;
         let epoch = self.count;
-        self.devices
-            .get_or_insert(key, now, || Device::new(user, identifier, epoch))
+        let (former, hasher) = (&mut self.former, &self.key);
+        self.devices.get_or_insert(key, now, || Device {
+            meter: former.pop(&hasher.hash_one(user)).unwrap_or_default(),
+            ..Device::new(user, identifier, epoch)
+        })
     }
 
     /// Takes note of how much is remembered of a device, and forgets others that there is no room for.
     fn measure(&mut self, now: Duration, key: DeviceKey) {
         self.devices.measure(key);
-        while let Some(key) = self.devices.surplus(now) {
+        let besides = self.services.bytes() + self.in_flight.len() * delivery::IN_FLIGHT;
+        while let Some(key) = self.devices.surplus(now, besides) {
             self.forget_device(now, key);
         }
     }

@@ -1,6 +1,6 @@
 //! The rate limit: how many pushes a device may get in any sixty seconds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::stanza::Importance;
@@ -59,6 +59,20 @@ impl Meter {
             *count -= 1;
             self.0.pop_back_if(|(_, count)| *count == 0);
         }
+    }
+
+    /// Counts those of another one, too.
+    pub fn absorb(&mut self, now: Duration, other: &Self) {
+        let mut all = BTreeMap::new();
+        for (second, count) in self.0.iter().chain(&other.0) {
+            *all.entry(*second).or_default() += count;
+        }
+        self.0 = all.into_iter().collect();
+        self.prune(now);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// How much memory it takes, in bytes.

@@ -6,7 +6,7 @@
 //! failed wait, and one push at a time probes whether it is back. Devices that have not failed
 //! themselves, and calls, are pushed to at once all the same: nobody else can delay them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const MAX_SERVICES: usize = 4096;
 
 /// How many services are looked at to find one that may be forgotten.
 const MAX_SPARED: usize = 16;
+
+/// What a service takes in the tables and queues besides itself and its JID, in bytes.
+const ENTRY: usize = 256;
 
 /// The shortest time between two helpings of owed pushes.
 const HELPING: Duration = Duration::from_millis(100);
@@ -86,6 +89,13 @@ pub(super) struct Place {
     own_matter: bool,
 }
 
+impl Place {
+    /// Whether the device has an attempt of its own, whatever becomes of the service.
+    pub fn is_own_matter(&self) -> bool {
+        self.own_matter
+    }
+}
+
 /// Whose failures speak against a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Witnesses {
@@ -120,6 +130,8 @@ struct Circuit {
 #[derive(Debug, Default)]
 struct Service {
     jid: Box<str>,
+    /// A keyed hash.
+    host: u64,
     /// What speaks against it, in a row.
     failing: Failing,
     failures: u32,
@@ -169,6 +181,10 @@ pub(super) struct Services {
     known: LruCache<ServiceKey, Service>,
     /// By host, as a keyed hash.
     by_host: BTreeSet<(u64, ServiceKey)>,
+    /// Until when the services of a host have been given turns: however many JIDs it has, what is owed there goes
+    /// out at one rate.
+    given: HashMap<u64, Duration>,
+    jids: usize,
     key: Key,
     in_flight: usize,
     places: u64,
@@ -187,6 +203,8 @@ impl Services {
         Self {
             known: LruCache::unbounded(),
             by_host: BTreeSet::new(),
+            given: HashMap::new(),
+            jids: 0,
             key,
             in_flight: 0,
             places: 0,
@@ -238,17 +256,18 @@ impl Services {
     }
 
     /// It gives a sign of life: what is owed there may go out. The change is that its circuit is closed.
-    /// `pause` is the shortest time between two signs that anybody could provoke.
+    /// `push_retry_min` is the shortest time between two signs that anybody could provoke.
     pub fn alive(
         &mut self,
         key: ServiceKey,
         now: Duration,
         sign: Sign,
-        pause: Duration,
+        options: &Options,
     ) -> Option<ServiceChange> {
         let service = self.known.peek_mut(&key)?;
         if sign == Sign::Heard {
-            let is_too_soon = service.heard.is_some_and(|heard| now < heard + pause);
+            let heard = service.heard.map(|heard| heard + options.retry_min);
+            let is_too_soon = heard.is_some_and(|again| now < again);
             let is_news = service.circuit.is_some() || !service.waiting.is_empty();
             if !is_news || is_too_soon {
                 return None;
@@ -260,23 +279,36 @@ impl Services {
         service.witnesses = Witnesses::None;
         service.worked = Some(now);
         let was_out = service.circuit.take().is_some();
+        let before = service.released.len();
         service.released.append(&mut service.waiting);
-        if was_out || sign == Sign::Connected {
+        if sign == Sign::Connected {
             service.released.append(&mut service.retrying);
         }
+        let count = u32::try_from(service.released.len() - before).unwrap_or(u32::MAX);
         if !service.released.is_empty() {
             let wait = if sign == Sign::Connected {
                 Duration::ZERO
             } else {
                 MOMENT
             };
+            let given = self.given.entry(service.host).or_default();
             let at = (now + wait).max(service.paced_until);
-            service.helping_at = Some(service.helping_at.map_or(at, |before| before.min(at)));
+            let turns =
+                (Duration::from_secs(1) / options.recovery_rate.max(1)).saturating_mul(count);
+            service.helping_at = Some(match service.helping_at {
+                Some(before) => before.min(at),
+                None => at.max(*given),
+            });
+            *given = at.max(*given) + turns;
         }
-        was_out.then(|| ServiceChange {
+        let change = was_out.then(|| ServiceChange {
             failures,
             ..service.change(ServiceState::Back)
-        })
+        });
+        if self.given.len() > MAX_SERVICES {
+            self.given.retain(|_, until| *until > now);
+        }
+        change
     }
 
     /// Something speaks against it: [`Failure::fault`] is not the device's. The change is that its circuit is
@@ -361,7 +393,8 @@ impl Services {
         self.places += 1;
         let is_out = service.circuit.is_some();
         let own_matter = fault == Fault::Device
-            || !is_out && (fault == Fault::Service || failing.in_vain >= STUBBORN);
+            || failing.in_vain >= STUBBORN
+            || !is_out && fault == Fault::Service;
         let place = Place {
             not_a_call: !call,
             failures: failing.attempts,
@@ -521,6 +554,11 @@ impl Services {
         self.known.len() >= MAX_SERVICES
     }
 
+    /// How much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.known.len() * (size_of::<Service>() + ENTRY) + self.jids
+    }
+
     /// How many services there is something to be known of.
     pub fn len(&self) -> usize {
         self.known
@@ -533,12 +571,15 @@ impl Services {
         if self.known.len() >= MAX_SERVICES && !self.known.contains(&key) {
             self.make_room();
         }
-        let (by_host, hasher) = (&mut self.by_host, &self.key);
+        let (by_host, jids, hasher) = (&mut self.by_host, &mut self.jids, &self.key);
         self.known.get_or_insert_mut(key, || {
             let jid: Box<str> = super::normalised(jid).into();
-            by_host.insert((hasher.hash_one(host_of(&jid)), key));
+            let host = hasher.hash_one(host_of(&jid));
+            by_host.insert((host, key));
+            *jids += jid.len();
             Service {
                 jid,
+                host,
                 ..Service::default()
             }
         })
@@ -551,8 +592,8 @@ impl Services {
                 return;
             };
             if service.may_be_forgotten() {
-                let host = self.key.hash_one(host_of(&service.jid));
-                self.by_host.remove(&(host, key));
+                self.by_host.remove(&(service.host, key));
+                self.jids -= service.jid.len();
                 self.known.pop(&key);
                 return;
             }
@@ -706,7 +747,7 @@ mod tests {
         services.leave(key(0), own.unwrap());
         services.leave(key(0), places[0]);
         assert_eq!(owed(&services), 1);
-        services.alive(key(0), T, Sign::Settled, Duration::ZERO);
+        services.alive(key(0), T, Sign::Settled, &Options::default());
         services.leave(key(0), places[1]);
         assert_eq!(owed(&services), 0);
         assert_eq!(services.next(key(0), T + MOMENT), Next::Nothing);
@@ -721,7 +762,7 @@ mod tests {
         let mut services = services();
         services.remember(key(0), "push.test");
         (0..12).for_each(|device| _ = queue(&mut services, key(0), device));
-        services.alive(key(0), T, sign, Duration::ZERO);
+        services.alive(key(0), T, sign, &Options::default());
         let mut helpings = Vec::new();
         while let Next::Helping(at) = services.next(key(0), T) {
             let before = at - Duration::from_nanos(1);
@@ -751,12 +792,12 @@ mod tests {
         let mut services = services();
         services.remember(key(0), "push.test");
         queue(&mut services, key(0), 1);
-        services.alive(key(0), T, Sign::Settled, Duration::ZERO);
+        services.alive(key(0), T, Sign::Settled, &Options::default());
         assert_eq!(services.next(key(0), T), Next::Helping(T + MOMENT));
         let later = T + Duration::from_millis(100);
-        services.alive(key(0), later, Sign::Settled, Duration::ZERO);
+        services.alive(key(0), later, Sign::Settled, &Options::default());
         assert_eq!(services.next(key(0), later), Next::Helping(T + MOMENT));
-        services.alive(key(0), later, Sign::Connected, Duration::ZERO);
+        services.alive(key(0), later, Sign::Connected, &Options::default());
         assert_eq!(services.next(key(0), later), Next::Helping(later));
     }
 

@@ -268,6 +268,14 @@ mod rule_a {
     }
 
     #[test]
+    fn a_call_speaks_for_what_follows_by_whatever_rule_it_rings() {
+        let mut phone = Phone::new(vec![hibernated()]);
+        pushed(phone.archived(0, Urgent, "archive-1"));
+        let retract = phone.unacked(300, Unimportant, 2);
+        assert_eq!(retract, Verdict::Silent(Silence::SpokenFor));
+    }
+
+    #[test]
     fn a_call_never_waits() {
         let mut phone = Phone::new(vec![hibernated()]);
         pushed(phone.unacked(0, Important, 1));

@@ -492,7 +492,13 @@ mod tests {
             services.remember(key, "push.test");
             let device = crate::engine::DeviceKey(1);
             services
-                .queue(key, device, false, crate::engine::device::Failing::default(), crate::engine::Fault::Route)
+                .queue(
+                    key,
+                    device,
+                    false,
+                    crate::engine::device::Failing::default(),
+                    crate::engine::Fault::Route,
+                )
                 .unwrap()
         };
         let service = |retry| Until::Service {

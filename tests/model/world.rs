@@ -211,6 +211,8 @@ pub struct World {
     messages: Vec<Message>,
     clients: Vec<Client>,
     devices: [Device; DEVICES],
+    /// When pushes left for registrations that have ended, by user: they count for the next one.
+    former: [Vec<Duration>; 3],
     down: [bool; 2],
     /// Push services take everything from now on.
     all_is_well: bool,
@@ -235,6 +237,7 @@ impl World {
             messages: Vec::new(),
             clients: Vec::new(),
             devices: Default::default(),
+            former: Default::default(),
             down: [false; 2],
             all_is_well: false,
             pushes: HashMap::new(),
@@ -633,9 +636,11 @@ impl World {
         let is_call = importance == Importance::Urgent;
         let limit = if is_call { 2 * LIMIT } else { LIMIT };
         // The engine counts by the second.
+        let former = &self.former[KINDS[device].user];
         let minute = one
             .sent
             .iter()
+            .chain(former)
             .filter(|at| **at + MINUTE + WINDOW > self.now);
         let has_one = |push: &PushId| self.pushes[push].device == device;
         // The others of an account have theirs before it, unanswered.
@@ -873,6 +878,7 @@ impl World {
     }
 
     fn disable(&mut self, device: usize) {
+        self.former[KINDS[device].user].append(&mut self.devices[device].sent);
         self.devices[device] = Device {
             is_disabled: true,
             told: self.devices[device].told,

@@ -81,7 +81,7 @@ fn a_turn_that_is_postponed_comes_after_a_pause() {
     phone.engine.expire(seconds(10));
     phone.engine.postpone(seconds(10), USER, ID);
     let due = phone.engine.deadline().unwrap();
-    let pause = seconds(15)..=Duration::from_millis(17_500);
+    let pause = seconds(50)..=seconds(70);
     assert!(pause.contains(&due), "{due:?}");
 }
 
@@ -278,8 +278,8 @@ fn what_is_answered_late_is_not_owed_again_where_the_second_attempt_fails() {
 #[test]
 fn a_failure_that_does_not_matter_any_more_delays_nothing() {
     let mut phone = Phone::new(vec![hibernated()]);
-    let older = pushed(phone.offline_as(0, &facts(Urgent, 1), StanzaId(1)));
-    let newer = pushed(phone.offline_as(10, &facts(Urgent, 2), StanzaId(2)));
+    let older = pushed(phone.offline_as(0, &facts(Important, 1), StanzaId(1)));
+    let newer = pushed(phone.offline_as(10, &facts(Important, 2), StanzaId(2)));
     phone.answer_at(15, newer, Answer::Result).unwrap();
     assert!(matches!(
         phone.unacked(20, Unimportant, 3),
