@@ -526,6 +526,8 @@ end
 
 local is_stopping = false;
 
+local sending_failed = false;
+
 -- Details are for listeners, where there are any
 local publish = guarded(function (user, stanza, identifier, important, details)
 	local id = stanza.attr.id;
@@ -550,13 +552,32 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 	if is_handled_here(service) then stanza = name_namespaces(st.clone(stanza)); end
 	local ok, err = pcall(module.send, module, stanza);
 	if not ok then
-		module:log("error", "Error in sending a push for %s to %s: %s", user, service, err);
+		module:log(sending_failed and "debug" or "error", "Error in sending a push for %s to %s: %s -- a module of this "
+			.. "server has a fault; other such errors are logged at level debug", user, service, err);
+		sending_failed = true;
 		take_answer(id, service, true, "wait", "internal-server-error");
 	end
 end);
 
 -- While a call rings somewhere, its user's other devices may take it
-local rings_until;
+local called, called_count = {}, 0; -- user -> until when
+
+local function on_call(user, seconds)
+	local now = os_time();
+	if called_count >= max_cached_users then
+		for one, last in pairs(called) do
+			if last < now then called[one], called_count = nil, called_count - 1; end
+		end
+	end
+	if not called[user] then called_count = called_count + 1; end
+	called[user] = now + seconds;
+end
+
+local function is_called(user)
+	local last = called[user];
+	if last and last < os_time() then called[user], called_count, last = nil, called_count - 1, nil; end
+	return last ~= nil;
+end
 
 -- The reply of a reader is the reason why nobody is pushed, or true if there is more to be done.
 -- Source is where the records are: the user's, or the session with the one that counts.
@@ -567,7 +588,7 @@ local function carry_out(user, reply, stanzas, source)
 	end
 	local listened = has_listeners();
 	local pushes, silent, delay, rings = engine:settle(stanzas, listened);
-	if rings then rings_until = os_time() + rings; end
+	if rings then on_call(user, rings); end
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
 		module:log("debug", "No push for %s to %s: %s", user, silent[i], silent[i+1]);
@@ -891,8 +912,7 @@ end
 
 local meet_archived = guarded(function (event)
 	local user, stanza = event.for_user, event.stanza;
-	if rings_until and rings_until < os_time() then rings_until = nil; end
-	if not user or not rings_until and not is_recipient(user, stanza.attr.to) then return; end
+	if not user or not is_recipient(user, stanza.attr.to) and not is_called(user) then return; end
 	local records = get_records(user);
 	if not records then return; end
 	local reply = engine_archived(user, records, user_sessions(user), stanza, event.id);
@@ -909,7 +929,7 @@ local function on_archived(event)
 	local stanza = event.stanza;
 	local attr = stanza and stanza.attr;
 	local recipient = attr and recipients[attr.to];
-	if recipient == nil or recipient == event.for_user or rings_until then meet_archived(event); end
+	if recipient == nil or recipient == event.for_user or called[event.for_user] then meet_archived(event); end
 end
 
 -- What a session has not acknowledged that ends without hibernating. If it makes way for one that binds the
@@ -1256,11 +1276,11 @@ end
 -- A call goes on ringing through a reload
 
 function module.save()
-	return { rings_until = rings_until };
+	return { called = called, called_count = called_count };
 end
 
 function module.restore(saved)
-	rings_until = saved.rings_until;
+	called, called_count = saved.called or {}, saved.called_count or 0;
 end
 
 function module.unload()
