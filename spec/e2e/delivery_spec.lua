@@ -567,7 +567,7 @@ local function describe_all(version)
 			push.answer = broken;
 			for _, phone in ipairs(away) do text(phone); end
 			wait_waiting(count);
-			assert.equal(count, #push.received); -- Nobody is kept waiting by others
+			for _, phone in ipairs(away) do assert.truthy(pushes_to(phone)[1]); end -- Nobody is kept waiting by others
 			assert.same({ "push.test" }, out());
 			push:clear();
 			return away;
