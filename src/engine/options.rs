@@ -92,3 +92,16 @@ impl Default for Options {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_have_the_names_that_are_documented() {
+        let named = ["all", "messages", "important", "none"].map(NotifyOn::from_name);
+        let expected = [NotifyOn::All, NotifyOn::Messages, NotifyOn::Important];
+        assert_eq!(named[..3], expected.map(Some));
+        assert_eq!(named[3], None);
+    }
+}

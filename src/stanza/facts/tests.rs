@@ -529,3 +529,34 @@ fn what_cannot_be_a_call_is_known_quickly() {
     assert!(!may_be("<received xmlns='urn:xmpp:receipts' id='m'/>"));
     assert!(!may_be(""));
 }
+
+#[test]
+fn what_is_of_another_namespace_is_something_else() {
+    let message = |kind: &str, child: &str| -> Dom {
+        let xml = format!(
+            "<message xmlns='jabber:client' from='rosa@away.test' type='{kind}'>{child}</message>"
+        );
+        xml.parse().unwrap()
+    };
+    let important = |kind, child: &str| {
+        let message = message(kind, child);
+        let read = Facts::read(&message, ACCOUNT, &Key::known(1)).importance;
+        assert_eq!(read, importance(&message, ACCOUNT));
+        read >= Importance::Important
+    };
+    let body = "<body xmlns='urn:example:x'>hi</body>";
+    assert!(!important("chat", body));
+    assert_eq!(crate::stanza::body(&message("chat", body), ACCOUNT), None);
+    let link = "<x xmlns='jabber:x:oob'><url>https://a.test/</url></x>";
+    assert!(important(
+        "groupchat",
+        &format!("{link}<subject xmlns='urn:example:x'>hi</subject>")
+    ));
+    assert!(!important(
+        "chat",
+        "<encrypted xmlns='urn:example:x'><payload/></encrypted>"
+    ));
+    let stamped = format!("<delay xmlns='urn:example:x' from='{ACCOUNT}' stamp='12:00:00'/>");
+    let queued = queued_id(&message("chat", &stamped), ACCOUNT, &Key::known(1));
+    assert_eq!(queued, None);
+}
