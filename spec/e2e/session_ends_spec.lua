@@ -215,6 +215,18 @@ for _, version in ipairs(prosody.versions) do
 			assert.same({ important }, pushed(tablet));
 		end);
 
+		it("leaves one to another device that has come only after it", function ()
+			local phone = new_phone({ sm = "noresume" });
+			leave_unacknowledged(phone);
+			loop.settle(1.1); -- Stamps are in seconds
+			local tablet = phones.new(push, { jid = phone.jid });
+			phones.acknowledge(tablet);
+			tablet:close();
+			phone:cut();
+			assert.same({ important }, pushed(phone));
+			assert.same({ important }, pushed(tablet));
+		end);
+
 		it("leaves none for what is not important", function ()
 			local phone = new_phone({ sm = "noresume" });
 			leave_unacknowledged(phone, { payloads.displayed() });
