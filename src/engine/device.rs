@@ -233,7 +233,7 @@ mod tests {
         };
         assert!(is_dead(DEAD_FAILURES, DEAD_AFTER));
         assert!(!is_dead(DEAD_FAILURES - 1, DEAD_AFTER));
-        assert!(!is_dead(DEAD_FAILURES, DEAD_AFTER - at(1)));
+        assert!(!is_dead(DEAD_FAILURES, DEAD_AFTER.saturating_sub(at(1))));
     }
 
     #[test]
@@ -301,15 +301,15 @@ mod tests {
         device.meter.spend(at(0));
         let with_meter = device.bytes();
         assert_eq!(with_meter, with_pushes + device.meter.bytes());
-        assert!(device.meter.bytes() >= 8 && device.meter.bytes() % 8 == 0);
+        assert!(device.meter.bytes() >= 8 && device.meter.bytes().is_multiple_of(8));
         device.pushed.add([Some(StanzaId(1)), None]);
-        let with_pushed = device.bytes();
-        assert_eq!(with_pushed, with_meter + device.pushed.bytes());
+        let with_stanzas = device.bytes();
+        assert_eq!(with_stanzas, with_meter + device.pushed.bytes());
         let mut waiting = Waiting::new(at(0), Until::Room, Cause::Room);
         waiting.ids.add([Some(StanzaId(1)), None]);
         let bytes = waiting.bytes();
         assert!(bytes > 0);
         device.waiting = Some(waiting);
-        assert_eq!(device.bytes(), with_pushed + IN_QUEUES + bytes);
+        assert_eq!(device.bytes(), with_stanzas + IN_QUEUES + bytes);
     }
 }

@@ -28,7 +28,7 @@ const MAX_SPARED: usize = 64;
 pub(super) struct Devices<S> {
     known: LruCache<DeviceKey, (Device<S>, usize)>,
     bytes: usize,
-    pub max_devices: usize,
+    pub max_count: usize,
     max_bytes: usize,
 }
 
@@ -37,7 +37,7 @@ impl<S> Default for Devices<S> {
         Self {
             known: LruCache::sparse(NonZeroUsize::MAX),
             bytes: 0,
-            max_devices: MAX_DEVICES,
+            max_count: MAX_DEVICES,
             max_bytes: MAX_BYTES,
         }
     }
@@ -86,7 +86,7 @@ impl<S> Devices<S> {
     /// A device that has to be forgotten, if there is one: too many are remembered, or for too long, or they
     /// take too much memory with what there is `besides`, in bytes.
     pub fn surplus(&mut self, now: Duration, besides: usize) -> Option<DeviceKey> {
-        let is_full = self.known.len() > self.max_devices || self.bytes + besides > self.max_bytes;
+        let is_full = self.known.len() > self.max_count || self.bytes + besides > self.max_bytes;
         let (_, (oldest, _)) = self.known.peek_lru()?;
         if !is_full && oldest.touched + MAX_AGE >= now {
             return None;
@@ -193,9 +193,9 @@ mod tests {
         let now = Duration::from_hours(1);
         let mut devices = devices(3, now);
         devices.max_bytes = devices.bytes;
-        devices.max_devices = 3;
+        devices.max_count = 3;
         assert_eq!(devices.surplus(now, 0), None);
-        devices.max_devices = 2;
+        devices.max_count = 2;
         assert_eq!(devices.surplus(now, 0), Some(DeviceKey(0)));
     }
 

@@ -765,10 +765,10 @@ mod tests {
         services.alive(key(0), T, sign, &Options::default());
         let mut helpings = Vec::new();
         while let Next::Helping(at) = services.next(key(0), T) {
-            let before = at - Duration::from_nanos(1);
+            let before = at.saturating_sub(Duration::from_nanos(1));
             assert_eq!(services.take_helping(key(0), before, &options), []);
             let helping = services.take_helping(key(0), at, &options);
-            helpings.push(((at - T).as_millis(), helping.len()));
+            helpings.push((at.saturating_sub(T).as_millis(), helping.len()));
         }
         helpings
     }
@@ -822,7 +822,7 @@ mod tests {
         (1..=3).for_each(|device| _ = queue(&mut services, key(0), device));
 
         let at = T + Duration::from_secs(10);
-        let before = at - Duration::from_nanos(1);
+        let before = at.saturating_sub(Duration::from_nanos(1));
         assert_eq!(services.next(key(0), T), Next::Probe(at));
         assert_eq!(services.take_probe(key(0), before), None);
         assert_eq!(services.take_probe(key(0), at), Some(DeviceKey(1)));

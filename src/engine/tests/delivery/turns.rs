@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn without_circuits(phone: &mut Phone, options: Options) {
+fn without_circuits(phone: &mut Phone, options: &Options) {
     phone.engine.configure(Options {
         max_failures: 0,
-        ..options
+        ..options.clone()
     });
 }
 
@@ -17,7 +17,7 @@ fn what_is_owed_is_given_up_after_its_age() {
             retry_age: seconds(60),
             ..Options::default()
         };
-        without_circuits(&mut phone, options);
+        without_circuits(&mut phone, &options);
         assert_eq!(phone.at(now).is_some(), expected, "{now}");
         assert_eq!(phone.engine.in_flight(), usize::from(expected));
     }
@@ -74,7 +74,7 @@ fn a_trial_waits_as_long_as_the_record_says() {
 #[test]
 fn a_turn_that_is_postponed_comes_after_a_pause() {
     let mut phone = owed(Important);
-    without_circuits(&mut phone, Options::default());
+    without_circuits(&mut phone, &Options::default());
     let before = phone.engine.deadline();
     phone.engine.postpone(seconds(1), USER, ID);
     assert_eq!(phone.engine.deadline(), before, "it is not its turn");
