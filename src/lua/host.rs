@@ -57,6 +57,10 @@ pub fn close(_: &Lua, name: String) -> Result<()> {
     Ok(())
 }
 
+/// How many pushes there are, registrations that get none and why, seconds to the next deadline, and how long a
+/// call rings.
+type Settled = (usize, Option<Table>, Option<f64>, Option<u64>);
+
 type Readers = (Function, Function, Function, Function, Function);
 
 /// What the shim holds of a host's engine.
@@ -200,11 +204,7 @@ impl Host {
     /// of pushes to fetch with `next_push`, the registrations that get none and why (identifier and
     /// reason in turn), seconds to the next deadline if it is an earlier one, and if it is a call, for how
     /// many it rings.
-    fn settle(
-        lua: &Lua,
-        this: &Self,
-        (stanzas, listened): (Table, bool),
-    ) -> Result<(usize, Option<Table>, Option<f64>, Option<u64>)> {
+    fn settle(lua: &Lua, this: &Self, (stanzas, listened): (Table, bool)) -> Result<Settled> {
         let Meeting {
             pushes,
             holds,
