@@ -11,7 +11,7 @@ use super::device::{Device, DeviceKey};
 const MAX_DEVICES: usize = 131_072;
 
 /// How much memory they may take together with all that there is for them, in bytes.
-const MAX_BYTES: usize = 192 << 20;
+const MAX_BYTES: usize = 160 << 20;
 
 /// What an entry takes besides what [`Device::bytes`] counts.
 const ENTRY: usize = 64;
