@@ -10,7 +10,8 @@
 //!    [`Verdict::Hold`] it hands it over with [`Engine::hold`];
 //! 3. says when a listener has vetoed a push ([`Engine::vetoed`]), when a device is back
 //!    ([`Engine::back`]), when a registration is suspended ([`Engine::suspend`]) or has ended
-//!    ([`Engine::forget`]), and when a push service gives a sign of life ([`Engine::alive`]);
+//!    ([`Engine::forget`]); when a push service gives a sign of life ([`Engine::heard`],
+//!    [`Engine::connected`]) and when its connection has ended ([`Engine::disconnected`]);
 //! 4. calls [`Engine::expire`] at the time that [`Engine::deadline`] names, and carries out what it
 //!    returns: [`Engine::release`] for each device whose turn it is ([`Engine::postpone`] if its
 //!    registration cannot be read), and what each [`Report`] says;
