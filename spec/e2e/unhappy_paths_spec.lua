@@ -68,8 +68,6 @@ local malformed_requests = {
 		"<enable xmlns='urn:xmpp:push:0' jid='" .. ("x"):rep(100000) .. "'/>";
 	["an enable with a very long node"] =
 		"<enable xmlns='urn:xmpp:push:0' jid='push.test' node='" .. ("x"):rep(100000) .. "'/>";
-	["an enable with a form of another type"] =
-		"<enable xmlns='urn:xmpp:push:0' jid='push.test'><x xmlns='jabber:x:data' type='result'/></enable>";
 	["an enable with a thousand elements"] =
 		"<enable xmlns='urn:xmpp:push:0' jid='push.test'>" .. ("<x xmlns='urn:x'/>"):rep(1000) .. "</enable>";
 	["a bottomless enable"] =
