@@ -85,14 +85,24 @@ pub(super) struct Place {
     not_a_call: bool,
     failures: u32,
     number: u64,
-    /// That others get an answer is no reason to try again.
-    own_matter: bool,
+    matter: Matter,
+}
+
+/// Whose fault it is that a device waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Matter {
+    /// The service's: it waits for a sign of life.
+    Service,
+    /// The service's, if it says so of itself to others, too.
+    Doubtful,
+    /// Its own: that others get an answer is no reason to try again.
+    Own,
 }
 
 impl Place {
     /// Whether the device has an attempt of its own, whatever becomes of the service.
     pub fn is_own_matter(&self) -> bool {
-        self.own_matter
+        self.matter != Matter::Service
     }
 }
 
@@ -348,6 +358,10 @@ impl Services {
             ..Circuit::default()
         });
         service.waiting.append(&mut service.released);
+        let doubtful = service
+            .retrying
+            .extract_if(.., |place, _| place.matter == Matter::Doubtful);
+        service.waiting.extend(doubtful);
         service.helping_at = None;
         service.is_watched = true;
         Some(service.change(ServiceState::Out))
@@ -392,16 +406,20 @@ impl Services {
         let service = self.known.peek_mut(&key)?;
         self.places += 1;
         let is_out = service.circuit.is_some();
-        let own_matter = fault == Fault::Device
-            || failing.in_vain >= STUBBORN
-            || !is_out && fault == Fault::Service;
+        let matter = if fault == Fault::Device || failing.in_vain >= STUBBORN {
+            Matter::Own
+        } else if fault == Fault::Service && !is_out {
+            Matter::Doubtful
+        } else {
+            Matter::Service
+        };
         let place = Place {
             not_a_call: !call,
             failures: failing.attempts,
             number: self.places,
-            own_matter,
+            matter,
         };
-        if own_matter {
+        if place.is_own_matter() {
             service.retrying.insert(place, device);
         } else {
             service.waiting.insert(place, device);

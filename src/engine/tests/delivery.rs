@@ -540,6 +540,26 @@ fn what_a_service_says_of_itself_to_one_user_may_be_about_that_one() {
 }
 
 #[test]
+fn what_a_service_has_said_of_itself_is_its_matter_once_it_says_so_to_others() {
+    let mut engine = Engine::default();
+    for user in ["1", "2", "3", "4", "5", "6"] {
+        let push = offline_for(&mut engine, seconds(0), user, ID, 1).unwrap();
+        let said = refused("internal-server-error");
+        engine.answered(seconds(0), &push.to_string(), "push.test", said);
+    }
+    assert_eq!(engine.services_out(), ["push.test"]);
+    assert!(engine.heard(seconds(1), "push.test").is_some());
+    let mut released = 0;
+    while let Some(now) = engine.deadline().filter(|due| *due < seconds(3)) {
+        for due in engine.expire(now).due {
+            engine.back(&due.user, &due.identifier);
+            released += 1;
+        }
+    }
+    assert_eq!(released, 6, "also those who were told before the others");
+}
+
+#[test]
 fn a_success_in_between_speaks_for_the_service() {
     let itself = Answer::Error {
         kind: Some("wait"),
