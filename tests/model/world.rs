@@ -875,6 +875,12 @@ impl World {
         } = KINDS[device];
         self.engine.enabled(USERS[user], identifier);
         self.has_received_all(device);
+        // What waited for it while it was suspended counts as received, also if a session has it in its hands.
+        for client in self.clients.iter().filter(|one| one.device == device) {
+            let queue = client.queue.iter();
+            self.received
+                .extend(queue.map(|message| (device, *message)));
+        }
     }
 
     fn disable(&mut self, device: usize) {
