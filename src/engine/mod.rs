@@ -396,7 +396,13 @@ impl<S> Engine<S> {
         facts: &Facts,
         id: StanzaId,
     ) -> Vec<Decision> {
-        self.meet_all(now, Rule::Undelivered, account, Met::new(facts, id))
+        // Whoever was called has been called when it was archived.
+        let facts = Facts {
+            importance: facts.importance.min(Importance::Important),
+            call: None,
+            ..*facts
+        };
+        self.meet_all(now, Rule::Undelivered, account, Met::new(&facts, id))
     }
 
     /// Rule (c): a stanza that offline storage has taken.

@@ -1326,6 +1326,25 @@ mod receivers {
     }
 
     #[test]
+    fn a_call_that_a_session_leaves_behind_does_not_ring_any_more() {
+        let mut phone = Phone::new(vec![]);
+        let facts = facts(Urgent, 1);
+        let decision = phone.ask(|engine, account| {
+            engine
+                .undelivered(ms(0), account, &facts, StanzaId(1))
+                .remove(0)
+        });
+        let push = pushed(decision.verdict);
+        phone.engine.keep(push, 1);
+        phone
+            .answer(push, refused("remote-server-timeout"))
+            .unwrap();
+        phone.engine.expire(ms(10_000));
+        let released = phone.ask(|engine, account| engine.release(ms(10_000), account, 0));
+        assert_eq!(released.unwrap().importance, Important);
+    }
+
+    #[test]
     fn what_a_push_speaks_for_is_for_whoever_receives_it_should_that_fail() {
         let mut phone = Phone::new(vec![]);
         let first = pushed(phone.offline(0, Important, 1));
