@@ -589,7 +589,11 @@ impl World {
         message: usize,
         (devices, decisions): (Vec<usize>, Vec<Decision>),
     ) {
-        let importance = self.messages[message].importance;
+        let mut importance = self.messages[message].importance;
+        if rule == Rule::Undelivered {
+            // It does not ring any more.
+            importance = importance.min(Importance::Important);
+        }
         for Decision {
             registration,
             verdict,
