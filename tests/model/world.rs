@@ -128,6 +128,7 @@ struct Message {
     with_id: bool,
     muted: bool,
     room: bool,
+    /// A call that has ended, and has not been met since: whoever meets it anew cannot know.
     over: bool,
     mark: Option<StanzaId>,
 }
@@ -487,6 +488,7 @@ impl World {
 
     /// A rule meets a message.
     fn meet(&mut self, rule: Rule, message: usize) {
+        self.messages[message].over = false;
         let user = self.messages[message].user;
         let only = match rule {
             Rule::Unacked { client } => {
