@@ -605,7 +605,7 @@ impl<S> Engine<S> {
                 return None;
             }
         }
-        let Some(importance) = waiting.importance() else {
+        let Some(importance) = waiting.next_importance() else {
             self.drop_waiting(key);
             return None;
         };

@@ -283,6 +283,18 @@ impl<S> Waiting<S> {
         self.all().map(|about| about.importance).max()
     }
 
+    /// How much the next push matters: without its stanza nothing rings.
+    pub fn next_importance(&self) -> Option<Importance> {
+        let highest = self.importance()?;
+        let mut kept = self.candidates.iter();
+        let is_kept = kept.any(|one| one.about.importance == highest);
+        Some(if is_kept {
+            highest
+        } else {
+            highest.min(Importance::Important)
+        })
+    }
+
     /// Who learns of all of them without a push.
     pub fn receiver(&self) -> Receiver {
         let all = self.all().map(|about| about.receiver);
