@@ -275,6 +275,15 @@ impl<S> Engine<S> {
                 }
             }
         }
+        // What waits may stand by for it no longer, when the registration has been suspended since.
+        for other in &device.in_flight {
+            if let Some(push) = self.in_flight.get_mut(other)
+                && late.about.ids[0].is_some()
+                && push.about.ids == late.about.ids
+            {
+                push.epoch = None;
+            }
+        }
         let is_over = waiting.is_empty();
         device.failing = Failing::default();
         let errors_before = std::mem::take(&mut device.errors);
