@@ -22,22 +22,23 @@ local kinds = {
 		answer = push_service.error("wait", "internal-server-error"); is_out = function (users) return users >= 5; end;
 	};
 	["does not answer"] = {
-		answer = push_service.never; is_out = function (_, count) return count >= 5; end;
+		answer = push_service.never; is_out = function (_, count) return count >= 5; end; answer_timeout = 1;
 	};
 };
 
 local crowds = { { 1, 1 }; { 1, 5 }; { 5, 1 }; { 1, 100 }; { 100, 1 } }; -- users, devices of each
+
+-- Delivery and pace have their defaults: what others can do with them is what matters.
+local function options_for(kind)
+	return { push_answer_timeout = kind and kind.answer_timeout; push_max_devices = 200 };
+end
 
 local function describe_all(version)
 	local server, push, rosa, good;
 	local names = 0;
 
 	setup(function ()
-		-- Delivery and pace have their defaults: what others can do with them is what matters.
-		server = prosody.start({
-			version = version;
-			options = { push_answer_timeout = 1; push_max_devices = 200 };
-		});
+		server = prosody.start({ version = version; options = options_for(nil) });
 		push = push_service.connect(server, "push.test", "secret");
 		rosa = client.connect(server, devices.new_user(server));
 	end);
@@ -133,6 +134,7 @@ local function describe_all(version)
 			local users, devices_each = crowd[1], crowd[2];
 
 			it(("where a push service %s, %d of each of %d users"):format(name, devices_each, users), function ()
+				server:reconfigure({ options = options_for(kind) });
 				local bad = new_users(users, devices_each, "bad");
 				local is_bad = {};
 				for _, user in ipairs(bad) do
@@ -181,6 +183,7 @@ local function describe_all(version)
 		local is_good = {};
 		for _, user in ipairs(goods) do is_good[user.nodes[1]] = true; end
 		for name, kind in pairs(kinds) do
+			server:reconfigure({ options = options_for(kind) });
 			push.answer = function (publish, service)
 				(is_good[publish.node] and push_service.result or kind.answer)(publish, service);
 			end;

@@ -246,6 +246,9 @@ impl<S> Engine<S> {
             return None;
         }
         if answer != Answer::Result {
+            if !answer.fault().is_none_or(|fault| fault == Fault::Device) {
+                return None;
+            }
             // It has been given up, but whoever answers is alive.
             let change = self.alive(now, service, Sign::Heard)?;
             return Some(Report {

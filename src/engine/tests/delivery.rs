@@ -12,6 +12,11 @@ const WAIT: Answer<'static> = Answer::Error {
     condition: Some("remote-server-timeout"),
 };
 
+const LIMITED: Answer<'static> = Answer::Error {
+    kind: Some("wait"),
+    condition: Some("resource-constraint"),
+};
+
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -848,7 +853,7 @@ fn a_service_that_nobody_waits_for_any_more_is_watched_again_when_somebody_does(
 }
 
 #[test]
-fn an_error_that_comes_late_says_that_the_service_is_back() {
+fn an_error_that_comes_late_says_that_the_service_is_back_unless_it_says_that_it_is_not() {
     let mut phone = Phone::new(vec![]);
     phone.engine.configure(Options {
         max_failures: 1,
@@ -857,10 +862,23 @@ fn an_error_that_comes_late_says_that_the_service_is_back() {
     let push = pushed(phone.offline(0, Important, 1));
     assert!(phone.at(120_000).is_none());
     assert_eq!(phone.engine.services_out(), ["push.test"]);
-    let report = phone.answer_at(121_000, push, WAIT).unwrap();
+    for condition in [
+        "internal-server-error",
+        "remote-server-not-found",
+        "remote-server-timeout",
+        "service-unavailable",
+    ] {
+        let answer = Answer::Error {
+            kind: Some("wait"),
+            condition: Some(condition),
+        };
+        assert_eq!(phone.answer_at(121_000, push, answer), None);
+        assert_eq!(phone.engine.services_out(), ["push.test"]);
+    }
+    let report = phone.answer_at(121_000, push, LIMITED).unwrap();
     assert_eq!(report.device, None);
     assert_eq!(report.service.unwrap().state, ServiceState::Back);
-    assert_eq!(phone.answer_at(122_000, push, WAIT), None);
+    assert_eq!(phone.answer_at(122_000, push, LIMITED), None);
 }
 
 #[test]
@@ -1841,6 +1859,18 @@ fn a_late_answer_leaves_the_second_push_to_what_came_later() {
     assert_eq!(phone.engine.deadline(), None);
     let again = phone.offline(132_000, Important, 2);
     assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+}
+
+#[test]
+fn a_late_answer_settles_the_second_push_of_a_registration_that_has_been_suspended_since() {
+    let mut phone = Phone::new(vec![]);
+    let first = pushed(phone.offline(0, Important, 1));
+    phone.engine.expire(seconds(120));
+    let (second, _) = phone.at(130_000).unwrap();
+    phone.engine.suspend(seconds(131), USER, ID, seconds(1000));
+    phone.answer_at(132_000, first, Answer::Result).unwrap();
+    phone.answer_at(133_000, second, WAIT).unwrap();
+    assert_eq!(phone.engine.waiting(), 0);
 }
 
 #[test]
