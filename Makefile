@@ -80,6 +80,7 @@ lint:
 	$(CARGO) clippy --locked --features lua54 -- -D warnings
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	luacheck --quiet lua spec bench fuzz
+	tools/check-floors
 
 clean:
 	rm -rf build target

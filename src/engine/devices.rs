@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::device::{Device, DeviceKey};
+use super::device::Device;
+use super::identity::DeviceKey;
+use super::rate::Meter;
 
 /// How many devices are remembered.
 const MAX_DEVICES: usize = 131_072;
@@ -20,6 +22,9 @@ const ENTRY: usize = 64;
 /// is gone by then (`push_max_hibernation_timeout` is three days by default).
 const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
+/// For how many users it is remembered what registrations that have ended have got within the last minute.
+const MAX_FORMER: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
 /// How many devices are looked at to find one that may be forgotten.
 const MAX_SPARED: usize = 64;
 
@@ -27,6 +32,9 @@ const MAX_SPARED: usize = 64;
 /// push last: what it loses is its error count and the knowledge of what it was pushed for.
 pub(super) struct Devices<S> {
     known: LruCache<DeviceKey, (Device<S>, usize)>,
+    /// What a user's registrations have got that have ended counts for the next one: nobody gets more by
+    /// enabling again and again. By user, as a keyed hash.
+    former: LruCache<u64, Meter>,
     bytes: usize,
     pub max_count: usize,
     max_bytes: usize,
@@ -36,6 +44,7 @@ impl<S> Default for Devices<S> {
     fn default() -> Self {
         Self {
             known: LruCache::sparse(NonZeroUsize::MAX),
+            former: LruCache::sparse(MAX_FORMER),
             bytes: 0,
             max_count: MAX_DEVICES,
             max_bytes: MAX_BYTES,
@@ -52,22 +61,44 @@ impl<S> Devices<S> {
         self.known.peek_mut(&key).map(|(device, _)| device)
     }
 
-    /// The device, which is remembered from now on. It has been asked for.
+    /// The device, which is remembered from now on. It has been asked for. `owner` stands for its user.
     pub fn get_or_insert(
         &mut self,
         key: DeviceKey,
         now: Duration,
+        owner: impl FnOnce() -> u64,
         new: impl FnOnce() -> Device<S>,
     ) -> &mut Device<S> {
-        let (device, _) = self.known.get_or_insert_mut(key, || (new(), 0));
+        let former = &mut self.former;
+        let (device, _) = self.known.get_or_insert_mut(key, || {
+            let meter = former.pop(&owner()).unwrap_or_default();
+            (Device { meter, ..new() }, 0)
+        });
         device.touched = now;
         device
     }
 
-    pub fn remove(&mut self, key: DeviceKey) -> Option<Device<S>> {
+    /// Forgets a device; `owner` stands for its user.
+    pub fn remove(
+        &mut self,
+        key: DeviceKey,
+        now: Duration,
+        owner: impl FnOnce(&str) -> u64,
+    ) -> Option<Device<S>> {
         let (device, measured) = self.known.pop(&key)?;
         self.bytes -= measured;
+        if !device.meter.is_empty() {
+            let former = self
+                .former
+                .get_or_insert_mut(owner(&device.user), Meter::default);
+            former.absorb(now, &device.meter);
+        }
         Some(device)
+    }
+
+    /// Forgets what devices of this user have got that are forgotten.
+    pub fn forget_former(&mut self, owner: u64) {
+        self.former.pop(&owner);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (DeviceKey, &Device<S>)> {
@@ -110,8 +141,9 @@ impl<S> Devices<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::delivery::PushId;
-    use crate::engine::waiting::{Cause, Until, Waiting};
+    use crate::engine::identity::PushId;
+    use crate::engine::reason::Cause;
+    use crate::engine::waiting::{Until, Waiting};
     use crate::stanza::StanzaId;
 
     fn devices(count: u64, now: Duration) -> Devices<()> {
@@ -124,7 +156,7 @@ mod tests {
 
     fn add(devices: &mut Devices<()>, key: u64, now: Duration) {
         let key = DeviceKey(key);
-        devices.get_or_insert(key, now, || Device::new("anna", "push.test<n", 0));
+        devices.get_or_insert(key, now, || 1, || Device::new("anna", "push.test<n", 0));
         devices.measure(key);
     }
 
@@ -174,7 +206,7 @@ mod tests {
         make_busy(&mut devices, 0);
         let later = week + Duration::from_secs(1);
         assert_eq!(devices.surplus(later, 0), Some(DeviceKey(1)));
-        devices.remove(DeviceKey(1));
+        devices.remove(DeviceKey(1), later, |_| 1);
         assert_eq!(devices.surplus(later, 0), None, "it is owed a push");
     }
 
@@ -210,7 +242,7 @@ mod tests {
         devices.measure(DeviceKey(0));
         let grown = devices.bytes - before;
         assert!((1280 * 8..=4096 * 8).contains(&grown), "{grown}");
-        devices.remove(DeviceKey(0));
+        devices.remove(DeviceKey(0), Duration::ZERO, |_| 1);
         assert_eq!(devices.bytes, 0);
     }
 
@@ -225,14 +257,14 @@ mod tests {
         for key in 0..40 {
             let key = DeviceKey(key);
             let identifier = "i".repeat(5120);
-            let device =
-                devices.get_or_insert(key, Duration::ZERO, || Device::new(&user, &identifier, 0));
+            let new = || Device::new(&user, &identifier, 0);
+            let device = devices.get_or_insert(key, Duration::ZERO, || 1, new);
             for id in 0..1280 {
                 device.pushed.add([Some(StanzaId(id)), None]);
             }
             devices.measure(key);
             while let Some(key) = devices.surplus(Duration::ZERO, 0) {
-                devices.remove(key);
+                devices.remove(key, Duration::ZERO, |_| 1);
             }
         }
         let actual: usize = devices.iter().map(|(_, one)| one.bytes() + ENTRY).sum();

@@ -81,7 +81,7 @@ pub enum Silence {
 
 impl Silence {
     /// A phrase for the log.
-    pub fn reason(self) -> &'static str {
+    pub(super) fn phrase(self) -> &'static str {
         match self {
             Self::Online => "device is online",
             Self::Hibernated => "device hibernates, stream management takes care of it",
@@ -117,8 +117,9 @@ pub(super) fn silence(
     }
 }
 
-/// Rule (a): unless another session of the same device is there to take over.
-pub(super) fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Silence> {
+/// Rule (a): unless another session of the same device is there to take over. Why there is no push for any
+/// stanza of the queue of `account.sessions[own]`.
+pub fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Silence> {
     let overdue = account
         .sessions
         .get(own)
@@ -135,8 +136,19 @@ pub(super) fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Op
     taken_over.then_some(Silence::Online)
 }
 
+/// Why rule (b) has no push for any registration, whatever the stanza, unless it is a call.
+/// `None` if it depends on the stanza.
+pub fn silent_unless_call(account: &Account<'_>) -> Option<Silence> {
+    let mut reasons = account
+        .registrations
+        .iter()
+        .map(|one| archived(&account.of(one), one.identifier));
+    let first = reasons.next()??;
+    reasons.all(|reason| reason.is_some()).then_some(first)
+}
+
 /// Rule (b): registrations without a live or hibernated session.
-pub(super) fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
+fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
     if account.is_live(identifier) {
         Some(Silence::Online)
     } else if account.is_hibernated(identifier) {

@@ -1,6 +1,13 @@
 use std::time::Duration;
 
+use super::about::About;
+use super::copies::MAX_TWINS;
+use super::deadlines::MAX_SERVED;
+use super::decision::Wait;
+use super::identity::DeviceKey;
+use super::in_flight::MAX_OF_USER as MAX_IN_FLIGHT_OF_USER;
 use super::*;
+use crate::stanza::{Facts, Importance, StanzaId};
 
 mod delivery;
 
@@ -76,6 +83,13 @@ fn facts(importance: Importance, id: u64) -> Facts {
     }
 }
 
+/// Permanent errors in a row.
+fn permanent_errors(engine: &Engine<u64>, user: &str) -> u32 {
+    let key = engine.schedule.identities.device(user, ID);
+    let device = engine.schedule.devices.get(key);
+    device.map_or(0, |device| device.errors)
+}
+
 /// One device, with the sessions that a test gives it.
 struct Phone {
     engine: Engine<u64>,
@@ -106,9 +120,10 @@ impl Phone {
     }
 
     fn unacked(&mut self, at: u64, importance: Importance, id: u64) -> Verdict {
-        let verdict = self.ask(|engine, account| {
+        let decision = self.ask(|engine, account| {
             engine.unacked(ms(at), account, 0, 0, &facts(importance, id), StanzaId(id))
         });
+        let verdict = decision.verdict;
         match verdict {
             Verdict::Hold(ticket) => self.hold(at, ticket, id),
             Verdict::Push(push) => {
@@ -262,7 +277,7 @@ mod rule_a {
             (vec![hibernated(), live()], Some(Silence::Online)),
         ] {
             phone.sessions = sessions;
-            let found = phone.ask(|_, account| Engine::<u64>::silent_unacked(account, 0, 0));
+            let found = phone.ask(|_, account| rules::unacked(account, 0, ID));
             assert_eq!(found, silence);
         }
     }
@@ -467,7 +482,7 @@ mod rules_b_and_c {
         ];
         for (sessions, silence) in cases {
             let mut phone = Phone::new(sessions);
-            let found = phone.ask(|_, account| Engine::<u64>::silent_unless_call(account));
+            let found = phone.ask(|_, account| rules::silent_unless_call(account));
             assert_eq!(found, silence);
         }
         let other = Registration {
@@ -479,7 +494,7 @@ mod rules_b_and_c {
             registrations: &[PHONE, other],
             sessions: &[live()],
         };
-        assert_eq!(Engine::<u64>::silent_unless_call(&account), None);
+        assert_eq!(rules::silent_unless_call(&account), None);
     }
 
     #[test]
@@ -680,14 +695,14 @@ mod rules_b_and_c {
             redelivered: true,
             ..stored
         };
-        let verdict = phone.ask(|engine, account| {
+        let again = phone.ask(|engine, account| {
             engine.unacked(ms(9000), account, 0, 0, &returned, StanzaId(101))
         });
-        assert_eq!(verdict, Verdict::Silent(Silence::AlreadyPushed));
+        assert_eq!(again.verdict, Verdict::Silent(Silence::AlreadyPushed));
         // The same words again, but not from storage, are another message.
-        let verdict = phone
+        let other = phone
             .ask(|engine, account| engine.unacked(ms(9000), account, 0, 0, &stored, StanzaId(102)));
-        pushed(verdict);
+        pushed(other.verdict);
     }
 
     #[test]
@@ -788,7 +803,7 @@ fn a_push_is_no_reason_for_a_push_by_any_rule() {
             phone.ask(|engine, account| engine.unacked(ms(0), account, 0, 0, &push, StanzaId(1)));
         let archived = phone.archived_as(0, &push, "a1");
         let offline = phone.offline_as(0, &push, StanzaId(1));
-        for verdict in [unacked, archived, offline] {
+        for verdict in [unacked.verdict, archived, offline] {
             assert_eq!(verdict, Verdict::Silent(Silence::IsPush));
         }
     }
@@ -1013,9 +1028,9 @@ mod answers {
         let mut phone = Phone::new(vec![]);
         let push = pushed(phone.offline(0, Important, 1));
         phone.answer(push, refused("gone")).unwrap();
-        assert_eq!(phone.engine.errors(USER, ID), 1);
+        assert_eq!(permanent_errors(&phone.engine, USER), 1);
         phone.engine.enabled(USER, ID);
-        assert_eq!(phone.engine.errors(USER, ID), 0);
+        assert_eq!(permanent_errors(&phone.engine, USER), 0);
     }
 
     #[test]
@@ -1023,7 +1038,7 @@ mod answers {
         let mut phone = Phone::new(vec![]);
         let push = pushed(phone.offline(0, Important, 1));
         phone.answer(push, refused("gone")).unwrap();
-        assert_eq!(phone.engine.errors("rosa", ID), 0);
+        assert_eq!(permanent_errors(&phone.engine, "rosa"), 0);
     }
 
     #[test]
@@ -1081,7 +1096,7 @@ mod answers {
         assert_eq!(expired.unanswered[0].outcome, Outcome::Failed);
         assert_eq!(phone.answer(id, refused("gone")), None);
         assert_eq!(phone.engine.in_flight(), 0);
-        assert_eq!(phone.engine.errors(USER, ID), 0);
+        assert_eq!(permanent_errors(&phone.engine, USER), 0);
     }
 }
 
@@ -1136,7 +1151,7 @@ mod services {
             ] {
                 assert!(matches!(verdict, Verdict::Hold(_)), "{session:?}");
             }
-            let silent = phone.ask(|_, account| Engine::<u64>::silent_unless_call(account));
+            let silent = phone.ask(|_, account| rules::silent_unless_call(account));
             assert_eq!(silent, None, "{session:?}");
         }
     }
@@ -1176,7 +1191,10 @@ mod twins {
         for session in 0..10_000 {
             engine.twin_id(StanzaId(session), session);
         }
-        assert!(engine.twins.len() <= MAX_TWINS && engine.twins_in_order.len() == MAX_TWINS);
+        assert!(
+            engine.copies.twins.len() <= MAX_TWINS
+                && engine.copies.twins_in_order.len() == MAX_TWINS
+        );
     }
 }
 
@@ -1189,7 +1207,7 @@ mod memory {
         assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
         phone.engine.forget(ms(0), USER, ID);
         assert_eq!(phone.engine.deadline(), None);
-        assert_eq!(phone.engine.devices.iter().count(), 0);
+        assert_eq!(phone.engine.schedule.devices.iter().count(), 0);
     }
 
     #[test]
@@ -1197,9 +1215,9 @@ mod memory {
         let mut phone = Phone::new(vec![hibernated()]);
         assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
         phone.engine.forget_user(ms(0), "rosa");
-        assert_eq!(phone.engine.devices.iter().count(), 1);
+        assert_eq!(phone.engine.schedule.devices.iter().count(), 1);
         phone.engine.forget_user(ms(0), USER);
-        assert_eq!(phone.engine.devices.iter().count(), 0);
+        assert_eq!(phone.engine.schedule.devices.iter().count(), 0);
         assert_eq!(phone.engine.deadline(), None);
     }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::delivery::PushId;
-use super::device::DeviceKey;
-use super::service::ServiceKey;
+use super::identity::{DeviceKey, PushId, ServiceKey};
 
 /// What happens at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

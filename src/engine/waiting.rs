@@ -1,44 +1,21 @@
 //! What waits for a device's next push: for the end of a window, for a token, because the push service
 //! could not take it, or for the trial of a suspended registration.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::delivery::{Attempt, PushId};
-use super::pushed::{Ids, Pushed};
+use super::about::{About, MAX_RINGING};
+use super::identity::{PushId, ServiceKey};
+use super::in_flight::Attempt;
+use super::kept::Kept;
+use super::pushed::Pushed;
+use super::queue::Place;
+use super::reason::Cause;
 use super::rules::Receiver;
-use super::service::{Place, ServiceKey};
 use crate::stanza::{Call, Importance};
 
 /// How many waiting stanzas of a device are kept, for the case that listeners veto the first of
 /// them. The others are only counted.
 pub(super) const MAX_CANDIDATES: usize = 16;
-
-/// How many stanzas are kept for all devices together. A push without its stanza still wakes.
-const MAX_KEPT: usize = 4096;
-
-/// For how long a call rings. What is owed later than that is the push for a missed one.
-pub(super) const MAX_RINGING: Duration = Duration::from_mins(1);
-
-/// Stanzas are kept as long as there is room.
-#[derive(Debug, Default)]
-pub(super) struct Keeper(Arc<()>);
-
-/// A stanza that is kept.
-#[derive(Debug)]
-pub(super) struct Kept<S> {
-    stanza: S,
-    _room: Arc<()>,
-}
-
-impl Keeper {
-    pub fn keep<S>(&self, stanza: S) -> Option<Kept<S>> {
-        (Arc::strong_count(&self.0) <= MAX_KEPT).then(|| Kept {
-            stanza,
-            _room: self.0.clone(),
-        })
-    }
-}
 
 /// Until when stanzas wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,71 +38,6 @@ pub(super) enum Until {
         service: Option<ServiceKey>,
         again: Duration,
     },
-}
-
-/// Why stanzas wait. What comes later is the stronger reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cause {
-    /// Unimportant ones wait for the end of `push_coalesce_window`.
-    Window,
-    /// `push_max_per_minute` is reached.
-    Rate,
-    /// Too many pushes wait for an answer.
-    Room,
-    /// The device is owed a push that the push service could not take.
-    Debt,
-    /// The registration is suspended until its next trial.
-    Suspension,
-}
-
-/// What a push is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct About {
-    pub ids: Ids,
-    pub importance: Importance,
-    /// The call that it begins.
-    pub call: Option<Call>,
-    /// Who learns of it without a push.
-    pub receiver: Receiver,
-}
-
-impl About {
-    /// No stanza that is known.
-    pub fn nothing(importance: Importance) -> Self {
-        Self {
-            ids: [None, None],
-            importance,
-            call: None,
-            receiver: Receiver::AnySession,
-        }
-    }
-
-    /// The same, if it is not a call that `end` ends; else that it was missed. Whether it was.
-    pub fn end_call(&mut self, end: Call) -> bool {
-        let is_over = self.call.is_some_and(|call| end.ends(call));
-        if is_over {
-            self.miss_call();
-        }
-        is_over
-    }
-
-    fn miss_call(&mut self) {
-        self.call = None;
-        self.importance = self.importance.min(Importance::Important);
-    }
-
-    /// Both in one, as far as it matters to whoever is told of one of them.
-    fn merge(self, other: Self) -> Self {
-        let more = if other.importance > self.importance {
-            other
-        } else {
-            self
-        };
-        Self {
-            receiver: self.receiver.max(other.receiver),
-            ..more
-        }
-    }
 }
 
 /// One of several stanzas that a push could be for.
@@ -349,7 +261,7 @@ impl<S> Waiting<S> {
         };
         let Candidate { kept, about, since } = self.candidates.remove(place);
         Some(Chosen {
-            stanza: Some(kept.stanza),
+            stanza: Some(kept.into_stanza()),
             about,
             since,
         })
@@ -388,6 +300,11 @@ impl<S> Waiting<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::answer::Fault;
+    use crate::engine::failing::Failing;
+    use crate::engine::identity::DeviceKey;
+    use crate::engine::kept::Keeper;
+    use crate::engine::queue::Queue;
     use crate::stanza::StanzaId;
     use Importance::{Important, Unimportant, Urgent};
 
@@ -499,19 +416,8 @@ mod tests {
     #[test]
     fn when_it_is_due_depends_on_what_it_waits_for() {
         let place = || {
-            let mut services = crate::engine::Services::new(crate::stanza::Key::known(1));
-            let key = ServiceKey(1);
-            services.remember(key, "push.test");
-            let device = crate::engine::DeviceKey(1);
-            services
-                .queue(
-                    key,
-                    device,
-                    false,
-                    crate::engine::device::Failing::default(),
-                    crate::engine::Fault::Route,
-                )
-                .unwrap()
+            let mut queue = Queue::default();
+            queue.join(DeviceKey(1), false, Failing::default(), Fault::Route, false)
         };
         let service = |retry| Until::Service {
             service: ServiceKey(1),
@@ -519,7 +425,7 @@ mod tests {
             retry,
         };
         let push = PushId {
-            device: crate::engine::DeviceKey(1),
+            device: DeviceKey(1),
             nonce: 1,
         };
         let other = PushId { nonce: 2, ..push };
@@ -561,15 +467,5 @@ mod tests {
         let candidates = waiting.candidates.capacity() * size_of::<Candidate<u64>>();
         assert_eq!(waiting.bytes(), waiting.ids.bytes() + candidates);
         assert!(waiting.ids.bytes() > 0 && candidates > 0);
-    }
-
-    #[test]
-    fn many_may_be_kept_but_not_any_number() {
-        let keeper = Keeper::default();
-        let mut kept: Vec<_> = (0..MAX_KEPT).filter_map(|one| keeper.keep(one)).collect();
-        assert_eq!(kept.len(), MAX_KEPT);
-        assert!(keeper.keep(0).is_none());
-        kept.pop();
-        assert!(keeper.keep(0).is_some());
     }
 }

@@ -13,10 +13,11 @@ use once_cell::sync::Lazy;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::reader::{Frame, Key, Reader, Reply, Stanza, TableRef};
+use crate::engine::rules;
 use crate::engine::suspension::Suspension;
 use crate::engine::{
-    Account, Connection, Decision, Engine, PushId, Registration, Session, Silence, Ticket, Verdict,
-    normalised,
+    Account, Connection, Decision, Engine, PushId, Reason, Registration, Session, Silence, Ticket,
+    Verdict, normalised,
 };
 use crate::stanza::{self, Facts, Importance, StanzaId, may_be_call, queued_id};
 use crate::wire::publish::{is_xml_text, xml_text};
@@ -203,7 +204,7 @@ fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         state,
         host,
         frame,
-        Engine::<RegistryKey>::silent_unless_call,
+        rules::silent_unless_call,
         |state, account, known| {
             let id = frame
                 .str(4)
@@ -223,7 +224,7 @@ fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     };
     let account = format!("{user}@{host}");
     if !Stanza::with(&table, |stanza| stanza::is_archived(stanza, &account)) {
-        return Reply::Text(Silence::NotArchived.reason());
+        return Reply::Text(Reason::Silent(Silence::NotArchived).phrase());
     }
     all_registrations(
         state,
@@ -316,7 +317,7 @@ fn all_registrations(
         if let Some(silence) = silent_unless_call(&account)
             && !may_be_call(stanza)
         {
-            return Reply::Text(silence.reason());
+            return Reply::Text(Reason::Silent(silence).phrase());
         }
         if sessions_table.is_some_and(|sessions| has_unread(&sessions)) {
             return Reply::Unread;
@@ -326,13 +327,9 @@ fn all_registrations(
         let decisions = ask(state, &account, &known);
         let mut meeting = Meeting::default();
         meeting.mark(0, known);
-        for Decision {
-            registration,
-            verdict,
-        } in decisions
-        {
-            let identifier = registrations[registration].identifier;
-            if let Some(id) = meeting.take(0, identifier, &known.facts, verdict) {
+        for decision in decisions {
+            let identifier = registrations[decision.registration].identifier;
+            if let Some(id) = meeting.take(0, identifier, decision) {
                 records.each(|key, record| {
                     if key == identifier {
                         let push = Push {
@@ -396,8 +393,8 @@ fn queue(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply> {
             registrations: &[registration],
             sessions: &sessions,
         };
-        if let Some(silence) = Engine::<RegistryKey>::silent_unacked(&account, 0, own) {
-            return Some(Reply::Text(silence.reason()));
+        if let Some(silence) = rules::unacked(&account, own, identifier) {
+            return Some(Reply::Text(Reason::Silent(silence).phrase()));
         }
         let listened = frame.is_set(5);
         let queue = Queue {
@@ -500,8 +497,8 @@ impl Queue<'_, '_> {
                 let known = recognise(engine, table, stanza, &self.new_id);
                 self.meeting.mark(index, known);
                 let Known { facts, id, .. } = &known;
-                let verdict = engine.unacked(self.now, self.account, 0, self.session, facts, *id);
-                if let Some(id) = self.meeting.take(index, identifier, facts, verdict) {
+                let decision = engine.unacked(self.now, self.account, 0, self.session, facts, *id);
+                if let Some(id) = self.meeting.take(index, identifier, decision) {
                     let push = Push {
                         id,
                         place: index,
@@ -526,23 +523,16 @@ impl Queue<'_, '_> {
 }
 
 impl Meeting {
-    /// Notes a verdict; returns the push if it is one.
-    fn take(
-        &mut self,
-        place: usize,
-        identifier: &str,
-        facts: &Facts,
-        verdict: Verdict,
-    ) -> Option<PushId> {
-        self.rings |= facts.importance == Importance::Urgent;
-        match verdict {
+    /// Notes a decision; returns the push if it is one.
+    fn take(&mut self, place: usize, identifier: &str, decision: Decision) -> Option<PushId> {
+        self.rings |= decision.importance == Importance::Urgent;
+        let reason = decision.reason();
+        match decision.verdict {
             Verdict::Push(id) => return Some(id),
-            Verdict::Hold(ticket) => {
-                self.note(identifier, ticket.reason());
-                self.holds.push((place, ticket));
-            }
-            Verdict::Silent(silence) => self.note(identifier, silence.reason()),
+            Verdict::Hold(ticket) => self.holds.push((place, ticket)),
+            Verdict::Silent(_) => {}
         }
+        self.note(identifier, reason);
         None
     }
 
@@ -552,7 +542,8 @@ impl Meeting {
         }
     }
 
-    fn note(&mut self, identifier: &str, reason: &'static str) {
+    fn note(&mut self, identifier: &str, reason: Reason) {
+        let reason = reason.phrase();
         let noted = |(who, why): &(String, &str)| who == identifier && *why == reason;
         if !self.silent.iter().any(noted) {
             self.silent.push((identifier.to_owned(), reason));

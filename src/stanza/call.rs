@@ -2,7 +2,8 @@
 
 use std::hash::BuildHasher;
 
-use super::{Attr, Element, Key, bare};
+use super::element::{Attr, Element, bare};
+use super::key::Key;
 
 const JMI: &str = "urn:xmpp:jingle-message:0";
 const CALL_INVITES: &str = "urn:xmpp:call-invites:0";

@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use super::call::{self, Call, Said};
-use super::{Attr, Element, Key, bare};
+use super::element::{Attr, Element, bare};
+use super::key::Key;
 
 mod ns {
     pub const CARBONS: &str = "urn:xmpp:carbons:2";

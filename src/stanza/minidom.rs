@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use minidom::Element as Dom;
 
-use super::{Attr, Element};
+use super::element::{Attr, Element};
 
 impl Element for Dom {
     fn name(&self) -> &str {

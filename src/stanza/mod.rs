@@ -1,86 +1,19 @@
 //! What the rules may ask of a stanza, and what they decide from it.
 //!
 //! [`Element`] has two faces: a Prosody stanza table (in the Lua binding) and a
-//! [`minidom::Element`] (for tests and for rare paths). [`Facts::read`] is all that the
+//! [`minidom::Element`](::minidom::Element) (for tests and for rare paths). [`Facts::read`] is all that the
 //! rules ever see of a stanza.
 
 mod call;
+mod element;
 mod facts;
 mod key;
 mod minidom;
 
-use std::borrow::Cow;
-
 pub use call::{Call, Party};
-pub use key::Key;
-
+pub use element::{Attr, Element};
 pub use facts::{Facts, Importance, StanzaId, importance, is_archived, may_be_call, queued_id};
-
-/// The attributes that the rules look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attr {
-    /// `by` of a `<stanza-id/>` (XEP-0359).
-    By,
-    /// `from` of a stanza or of a `<delay/>` (XEP-0203).
-    From,
-    /// `id` of a stanza or of a `<stanza-id/>`.
-    Id,
-    /// `stamp` of a `<delay/>`.
-    Stamp,
-    /// `to` of a stanza.
-    To,
-    /// `type` of a stanza.
-    Type,
-}
-
-/// An XML element, as far as the rules need one.
-pub trait Element {
-    /// The local name.
-    fn name(&self) -> &str;
-
-    /// The namespace; an element without one of its own has its parent's.
-    fn ns(&self) -> Cow<'_, str>;
-
-    /// The value of an attribute.
-    fn attr(&self, attr: Attr) -> Option<&str>;
-
-    /// The values of several attributes.
-    fn attrs<const N: usize>(&self, attrs: [Attr; N]) -> [Option<&str>; N] {
-        attrs.map(|attr| self.attr(attr))
-    }
-
-    /// Visits the child elements in order until `visit` returns something.
-    fn find_map<T>(&self, visit: impl FnMut(&Self) -> Option<T>) -> Option<T>;
-
-    /// Visits the child elements with one of these local names.
-    fn find_named<T>(
-        &self,
-        names: &[&str],
-        mut visit: impl FnMut(&Self) -> Option<T>,
-    ) -> Option<T> {
-        self.find_map(|child| {
-            names
-                .contains(&child.name())
-                .then(|| visit(child))
-                .flatten()
-        })
-    }
-
-    /// Visits the pieces of character data directly inside.
-    fn each_text(&self, visit: impl FnMut(&str));
-
-    /// All character data directly inside.
-    fn text(&self) -> Cow<'_, str> {
-        let mut text = String::new();
-        self.each_text(|piece| text.push_str(piece));
-        Cow::Owned(text)
-    }
-
-    /// Whether this is the element `name` in `ns`.
-    fn is(&self, name: &str, ns: &str) -> bool {
-        self.name() == name && self.ns() == ns
-    }
-}
+pub use key::Key;
 
 /// The text of `<body/>`, of the message itself or of the one that a carbon copy
 /// (XEP-0280) carries. `None` where there is none, it is empty, or it stands in for what is encrypted.
@@ -102,8 +35,4 @@ pub fn sender<E: Element>(stanza: &E, account: &str) -> Option<String> {
     facts::with_message(stanza, account, |message, _| {
         message.attr(Attr::From).map(str::to_owned)
     })
-}
-
-fn bare(jid: &str) -> &str {
-    jid.split_once('/').map_or(jid, |(bare, _)| bare)
 }

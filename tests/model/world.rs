@@ -20,8 +20,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cloud_notify::engine::{
-    Account, Answer, Connection, Decision, Engine, Options, Outcome, PushId, Registration, Report,
-    Session, Verdict,
+    Account, Answer, Connection, Decision, Engine, Options, Outcome, PushId, Reason, Registration,
+    Report, Session, Verdict,
 };
 use cloud_notify::stanza::{Call, Facts, Importance, Key, Party, StanzaId};
 
@@ -509,10 +509,9 @@ impl World {
         let (facts, id) = (self.facts(message), self.id(message));
         let archive_id = StanzaId::archived(&format!("archive-{message}"), self.engine.key());
         let decisions = self.ask(user, only, |engine, now, account| match rule {
-            Rule::Unacked { client } => vec![Decision {
-                registration: 0,
-                verdict: engine.unacked(now, account, 0, client, &facts, id),
-            }],
+            Rule::Unacked { client } => {
+                vec![engine.unacked(now, account, 0, client, &facts, id)]
+            }
             Rule::Archived => engine.archived(now, account, &facts, archive_id),
             Rule::Undelivered => engine.undelivered(now, account, &facts, id),
             Rule::Offline => engine.offline(now, account, &facts, id),
@@ -596,25 +595,22 @@ impl World {
             // It does not ring any more.
             importance = importance.min(Importance::Important);
         }
-        for Decision {
-            registration,
-            verdict,
-        } in &decisions
-        {
+        for decision in &decisions {
             let is_window =
                 matches!(rule, Rule::Unacked { .. }) && importance < Importance::Important;
-            if let Verdict::Hold(ticket) = verdict {
-                let device = devices[*registration];
+            if let reason @ Reason::Held { .. } = decision.reason() {
+                let device = devices[decision.registration];
                 assert!(
                     is_window || self.may_wait(device, importance),
                     "at once: {message} for device {device}, {}",
-                    ticket.reason()
+                    reason.phrase()
                 );
             }
         }
         for Decision {
             registration,
             verdict,
+            ..
         } in decisions
         {
             let device = devices[registration];

@@ -916,9 +916,10 @@ fn whoever_fills_all_room_delays_nobody_else() {
     let now = seconds(1);
     let first = fleet
         .engine
+        .schedule
         .in_flight
-        .keys()
-        .copied()
+        .iter()
+        .map(|(id, _)| id)
         .find(|id| id.device != call.device)
         .unwrap();
     fleet.answer(now, first, Answer::Result);
@@ -976,7 +977,10 @@ fn a_user_has_a_share_and_calls_twice_as_much() {
     assert_eq!(phone.engine.ping(ms(0), &account, 0), None);
     phone.engine.expire(seconds(120));
     assert_eq!(
-        (phone.engine.in_flight(), phone.engine.users_in_flight.len()),
+        (
+            phone.engine.in_flight(),
+            phone.engine.schedule.in_flight.of_users.len()
+        ),
         (0, 0)
     );
 }
@@ -1173,8 +1177,8 @@ fn a_turn_that_cannot_be_taken_comes_again() {
 #[test]
 fn devices_that_are_owed_something_are_forgotten_last() {
     let mut phone = owed(Important);
-    assert_eq!(phone.engine.devices.max_count, 131_072);
-    phone.engine.devices.max_count = 1000;
+    assert_eq!(phone.engine.schedule.devices.max_count, 131_072);
+    phone.engine.schedule.devices.max_count = 1000;
     let mut now = ms(0);
     for number in 0..2000 {
         now += ms(1);
@@ -1194,7 +1198,7 @@ fn devices_that_are_owed_something_are_forgotten_last() {
             .engine
             .answered(now, &id.to_string(), "other.test", Answer::Result);
     }
-    let remembered = phone.engine.devices.iter().count();
+    let remembered = phone.engine.schedule.devices.iter().count();
     assert_eq!(remembered, 1000);
     assert_eq!(phone.engine.waiting(), 1);
 }
@@ -1207,8 +1211,16 @@ fn a_push_service_is_reported_also_where_the_registration_has_ended_meanwhile() 
         ..Options::default()
     });
     let pushes = fleet.offline(Duration::ZERO, 1);
-    let identifier =
-        |fleet: &Fleet, push: PushId| fleet.engine.due(push.device).unwrap().identifier;
+    let identifier = |fleet: &Fleet, push: PushId| {
+        fleet
+            .engine
+            .schedule
+            .devices
+            .get(push.device)
+            .unwrap()
+            .due()
+            .identifier
+    };
     let first = identifier(&fleet, pushes[0]);
     fleet.engine.forget(seconds(0), USER, &first);
     let report = fleet.answer(Duration::ZERO, pushes[0], WAIT);
@@ -1470,7 +1482,7 @@ fn that_a_service_is_back_is_said_though_the_device_is_gone() {
     let probe = fleet.serve(seconds(10));
     let node = NODES
         .iter()
-        .find(|n| fleet.engine.device_key(USER, n) == probe[0].device)
+        .find(|n| fleet.engine.schedule.identities.device(USER, n) == probe[0].device)
         .unwrap();
     fleet.engine.forget(seconds(10), USER, node);
     let r = fleet.engine.answered(
@@ -1820,7 +1832,10 @@ fn a_user_who_ends_registrations_has_no_more_under_way_than_one_who_does_not() {
     let most = 2 * usize::try_from(MAX_IN_FLIGHT_OF_USER).unwrap();
     assert_eq!(engine.in_flight(), most);
     engine.expire(seconds(120));
-    assert_eq!((engine.in_flight(), engine.users_in_flight.len()), (0, 0));
+    assert_eq!(
+        (engine.in_flight(), engine.schedule.in_flight.of_users.len()),
+        (0, 0)
+    );
 }
 
 #[test]

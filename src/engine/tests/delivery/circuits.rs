@@ -1,6 +1,8 @@
 //! Who probes a service that is left alone, and who waits meanwhile.
 
 use super::*;
+use crate::engine::about::About;
+use crate::engine::in_flight::InFlight;
 
 /// All devices have failed, the circuit is open, and none waits: each was online when its turn came.
 fn idle(now: Duration) -> Fleet {
@@ -87,22 +89,34 @@ fn a_probe_that_is_vetoed_is_that_of_the_next_one() {
 #[test]
 fn when_all_room_is_taken_each_device_still_has_one_push_and_calls() {
     let mut phone = Phone::new(vec![]);
-    let other = phone.engine.service_key("other.test");
+    let other = phone.engine.schedule.identities.service("other.test");
     let id = |nonce| PushId {
         device: DeviceKey(0),
         nonce,
     };
     pushed(phone.offline(0, Important, 1));
     for nonce in 1..65_536 {
-        phone
-            .engine
-            .services
-            .sent(other, "other.test", ms(0), id(nonce));
+        let push = InFlight {
+            service: other,
+            epoch: None,
+            generation: 0,
+            since: ms(0),
+            sent: ms(0),
+            deadline: ms(120_000),
+            user: nonce,
+            content: false,
+            trial: false,
+            about: About::nothing(Important),
+            stanza: None,
+        };
+        let schedule = &mut phone.engine.schedule;
+        schedule.add_in_flight(id(nonce), push, "other.test");
     }
     assert!(matches!(phone.offline(0, Important, 2), Verdict::Hold(_)));
     pushed(phone.offline(0, Urgent, 3));
-    phone.engine.services.settled(other, id(1));
-    phone.engine.services.settled(other, id(2));
+    for nonce in [1, 2] {
+        phone.engine.schedule.take_in_flight(ms(0), id(nonce));
+    }
     let mut second = Phone::new(vec![]);
     second.engine = phone.engine;
     pushed(second.offline(0, Important, 4));
@@ -174,7 +188,7 @@ fn an_answer_makes_room_for_one() {
         pushed(phone.offline(0, Important, id));
         let verdict = phone.offline(0, Important, 1000 + id);
         assert!(matches!(verdict, Verdict::Hold(_)), "{id}");
-        phone.engine.drop_waiting(push.device);
+        phone.engine.schedule.drop_waiting(push.device);
     }
 }
 
@@ -198,6 +212,6 @@ fn without_a_limit_nothing_is_counted() {
         ..Options::default()
     });
     let push = pushed(phone.offline(0, Important, 1));
-    let device = phone.engine.devices.get(push.device).unwrap();
+    let device = phone.engine.schedule.devices.get(push.device).unwrap();
     assert_eq!(device.meter.bytes(), 0);
 }

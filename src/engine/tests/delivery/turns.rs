@@ -28,8 +28,8 @@ fn what_waits_for_the_window_is_spoken_for_also_where_pushes_have_content() {
     for (first, expected) in [(Unimportant, None), (Important, Some(Some(1)))] {
         let mut phone = Phone::new(vec![hibernated()]);
         phone.registration.content = true;
-        let device = phone.engine.device_key(USER, ID);
-        phone.engine.device(ms(0), device, USER, ID);
+        let device = phone.engine.schedule.identities.device(USER, ID);
+        phone.engine.schedule.device(ms(0), device, USER, ID);
         let about = About {
             ids: [Some(StanzaId(1)), None],
             ..About::nothing(first)

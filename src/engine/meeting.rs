@@ -1,0 +1,267 @@
+//! A stanza meets a registration: the one path, whatever the rule.
+
+use std::time::Duration;
+
+use super::about::About;
+use super::account::{Account, Registration};
+use super::decision::{Ticket, Verdict, Wait};
+use super::device::Pace;
+use super::identity::{DeviceKey, PushId};
+use super::pushed::Ids;
+use super::reason::Cause;
+use super::rules::{self, Rule, Silence};
+use super::schedule::Schedule;
+use super::sending::{obstacle, send, speak};
+use super::waiting::{Until, Waiting};
+use crate::stanza::{Call, Facts, Importance, StanzaId};
+
+/// A stanza as it meets the registrations.
+#[derive(Clone, Copy)]
+pub(super) struct Met<'a> {
+    pub facts: &'a Facts,
+    pub id: StanzaId,
+    /// Another identity that it has been met by.
+    pub alias: Option<StanzaId>,
+}
+
+impl<'a> Met<'a> {
+    pub fn new(facts: &'a Facts, id: StanzaId) -> Self {
+        let alias = None;
+        Self { facts, id, alias }
+    }
+}
+
+/// What is to be done about a stanza that `rule` has met, for one registration of the account.
+pub(super) fn meet<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    rule: Rule,
+    account: &Account<'_>,
+    registration: &Registration<'_>,
+    met: Met<'_>,
+) -> Verdict {
+    let facts = met.facts;
+    let key = schedule
+        .identities
+        .device(account.user, registration.identifier);
+    if let Some(end @ Call::Ends(_)) = facts.call {
+        end_call(schedule, key, end);
+    }
+    let seen = account.of(registration);
+    let silence = if schedule.options.notify_on.wants(facts) {
+        rules::silence(rule, &seen, registration.identifier, facts)
+    } else {
+        Some(Silence::NotWanted)
+    };
+    if let Some(silence) = silence {
+        return Verdict::Silent(silence);
+    }
+    schedule.device(now, key, account.user, registration.identifier);
+    if is_known(schedule, key, met) {
+        return Verdict::Silent(Silence::AlreadyPushed);
+    }
+    let about = About {
+        ids: recognised_by(met.id, facts),
+        importance: facts.importance,
+        call: facts.call,
+        receiver: rule.receiver(facts.importance),
+    };
+    let hold = |(wait, cause)| {
+        Verdict::Hold(Ticket {
+            device: key,
+            about,
+            wait,
+            cause,
+        })
+    };
+    if let Some(wait) = debt(schedule, now, key, registration, about.importance) {
+        return hold(wait);
+    }
+    let is_unacked = matches!(rule, Rule::Unacked { .. });
+    if is_unacked {
+        match pace(schedule, now, key, registration, about.importance) {
+            Pace::Now => {}
+            Pace::Later(due) => return hold((Wait::Until(due), Cause::Window)),
+            Pace::SpokenFor => {
+                add_pushed(schedule, now, key, [about.ids]);
+                return Verdict::Silent(Silence::SpokenFor);
+            }
+        }
+    }
+    let user = account.user;
+    if let Some(wait) = obstacle(schedule, now, key, registration, user, about.importance) {
+        return hold(wait);
+    }
+    let id = send(schedule, now, key, registration, user, about, now);
+    // By whatever rule it rings, the device is waking.
+    let is_waking = is_unacked && about.importance >= Importance::Important;
+    if is_waking || about.importance == Importance::Urgent {
+        speak(schedule, now, id);
+    }
+    schedule.measure(now, key);
+    Verdict::Push(id)
+}
+
+/// Stanzas that the device has received, or that a push has spoken for.
+pub(super) fn add_pushed<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+    stanzas: impl IntoIterator<Item = Ids>,
+) {
+    if let Some(device) = schedule.devices.get_mut(key) {
+        for ids in stanzas {
+            device.pushed.add(ids);
+        }
+    }
+    schedule.measure(now, key);
+}
+
+/// A stanza without an id is found again by its content, but only when it comes back from storage:
+/// people do write the same thing twice.
+pub(super) fn recognised_by(id: StanzaId, facts: &Facts) -> Ids {
+    [Some(id), facts.content.filter(|_| facts.id.is_none())]
+}
+
+/// Whether the device has been pushed for this, or will be.
+fn is_known<S>(
+    schedule: &mut Schedule<S>,
+    key: DeviceKey,
+    Met { facts, id, alias }: Met<'_>,
+) -> bool {
+    let Some(device) = schedule.devices.get_mut(key) else {
+        return false;
+    };
+    let [_, content] = recognised_by(id, facts);
+    let returned = content.filter(|_| facts.redelivered);
+    if device.knows(id) || returned.is_some_and(|id| device.knows(id)) {
+        return true;
+    }
+    let is_copy = alias.is_some_and(|alias| device.knows(alias));
+    if is_copy {
+        device.pushed.add([Some(id), None]);
+    }
+    is_copy
+}
+
+/// What it waits for, whatever else there is: a device that is owed a push gets the next one when that is tried
+/// again, and a suspended one with its trial. A call does not wait for the next attempt.
+fn debt<S>(
+    schedule: &Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+    registration: &Registration<'_>,
+    importance: Importance,
+) -> Option<(Wait, Cause)> {
+    let waiting = schedule
+        .devices
+        .get(key)
+        .and_then(|one| one.waiting.as_ref());
+    let is_patient = importance < Importance::Urgent || registration.suspended.is_some();
+    if let Some(owed) = waiting.filter(|waiting| is_patient && waiting.is_owed()) {
+        return Some((Wait::Until(now), owed.cause));
+    }
+    let pause = registration.suspended?;
+    Some((Wait::Until(now + pause), Cause::Suspension))
+}
+
+/// The pace of rule (a).
+fn pace<S>(
+    schedule: &Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+    registration: &Registration<'_>,
+    importance: Importance,
+) -> Pace {
+    let window = schedule.options.coalesce_window;
+    let device = schedule.devices.get(key);
+    device.map_or(Pace::Now, |device| {
+        device.pace(now, window, importance, registration.content)
+    })
+}
+
+/// What is owed is reconsidered by what comes after it: a call that is over does not ring.
+fn end_call<S>(schedule: &mut Schedule<S>, key: DeviceKey, end: Call) {
+    let Some(device) = schedule.devices.get_mut(key) else {
+        return;
+    };
+    if let Some(waiting) = &mut device.waiting {
+        waiting.end_call(end);
+    }
+    for id in &device.in_flight {
+        if let Some(push) = schedule.in_flight.get_mut(*id)
+            && push.about.end_call(end)
+        {
+            push.stanza = None;
+        }
+    }
+}
+
+/// A push without a stanza; none if it has to wait.
+pub(super) fn ping<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    user: &str,
+    registration: &Registration<'_>,
+) -> Option<PushId> {
+    if registration.suspended.is_some() {
+        return None;
+    }
+    let key = schedule.identities.device(user, registration.identifier);
+    schedule.device(now, key, user, registration.identifier);
+    let about = About::nothing(Importance::Unimportant);
+    if let Some((wait, cause)) = obstacle(schedule, now, key, registration, user, about.importance)
+    {
+        let ticket = Ticket {
+            device: key,
+            about,
+            wait,
+            cause,
+        };
+        hold(schedule, now, &ticket, None);
+        return None;
+    }
+    let id = send(schedule, now, key, registration, user, about, now);
+    schedule.measure(now, key);
+    Some(id)
+}
+
+/// Keeps a stanza that has to wait.
+pub(super) fn hold<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    ticket: &Ticket,
+    stanza: Option<S>,
+) {
+    let Ticket {
+        device: key,
+        about,
+        wait,
+        cause,
+    } = *ticket;
+    let kept = stanza.and_then(|stanza| schedule.keeper.keep(stanza));
+    let Some(device) = schedule.devices.get_mut(key) else {
+        return;
+    };
+    if let Some(spoken_for) = device.waiting.take_if(|waiting| waiting.is_standing_by()) {
+        // Should that push fail, the next one is for those, too.
+        if let Until::Answer(id) = spoken_for.until
+            && let Some(push) = schedule.in_flight.get_mut(id)
+        {
+            push.about.receiver = push.about.receiver.max(spoken_for.receiver());
+        }
+        device.pushed.append(spoken_for.ids);
+    }
+    // What waits for something that takes longer goes on waiting for it.
+    let before = device.waiting.as_ref();
+    let goes_on = before.is_some_and(|waiting| waiting.cause >= cause);
+    let waiting = device
+        .waiting
+        .get_or_insert_with(|| Waiting::new(now, Until::Time(now), cause));
+    waiting.add(now, about, kept);
+    if !goes_on {
+        let until = schedule.until(now, key, wait);
+        schedule.set_until(now, key, until, cause);
+    }
+    schedule.measure(now, key);
+}

@@ -1,0 +1,74 @@
+//! What happens to a registration: its device is back, it is enabled, suspended, or ends.
+
+use std::time::Duration;
+
+use super::about::About;
+use super::failing::Failing;
+use super::identity::DeviceKey;
+use super::reason::Cause;
+use super::schedule::Schedule;
+use super::waiting::{Until, Waiting};
+use crate::stanza::Importance;
+
+/// The device is back: what waited for it has been received, and need not be pushed any more.
+pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) {
+    let key = schedule.identities.device(user, identifier);
+    let epoch = schedule.identities.count();
+    if let Some(device) = schedule.devices.get_mut(key) {
+        device.spoke = None;
+        device.failing = Failing::default();
+        device.epoch = epoch;
+        schedule.drop_waiting(key);
+    }
+}
+
+/// The registration was enabled, perhaps again: its errors are forgiven, and its device is there.
+pub(super) fn enabled<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) {
+    back(schedule, user, identifier);
+    let key = schedule.identities.device(user, identifier);
+    let generation = schedule.identities.count();
+    if let Some(device) = schedule.devices.get_mut(key) {
+        device.errors = 0;
+        device.generation = generation;
+    }
+}
+
+/// The registration is suspended: nothing is pushed to it for `wait`, then what has come meanwhile
+/// is its trial.
+pub(super) fn suspend<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    user: &str,
+    identifier: &str,
+    wait: Duration,
+) {
+    let key = schedule.identities.device(user, identifier);
+    let device = schedule.device(now, key, user, identifier);
+    let until = Until::Time(now + wait);
+    if device.waiting.is_none() {
+        let mut waiting = Waiting::new(now, until, Cause::Suspension);
+        waiting.add(now, About::nothing(Importance::Unimportant), None);
+        device.waiting = Some(waiting);
+    }
+    schedule.set_until(now, key, until, Cause::Suspension);
+    schedule.measure(now, key);
+}
+
+/// The registration has ended.
+pub(super) fn forget<S>(schedule: &mut Schedule<S>, now: Duration, user: &str, identifier: &str) {
+    let key = schedule.identities.device(user, identifier);
+    schedule.forget(now, key);
+}
+
+/// The user's account has.
+pub(super) fn forget_user<S>(schedule: &mut Schedule<S>, now: Duration, user: &str) {
+    let devices = schedule.devices.iter();
+    let own: Vec<DeviceKey> = devices
+        .filter_map(|(key, device)| (&*device.user == user).then_some(key))
+        .collect();
+    for key in own {
+        schedule.forget(now, key);
+    }
+    let owner = schedule.identities.user(user);
+    schedule.devices.forget_former(owner);
+}

@@ -1,0 +1,205 @@
+//! What waited for a device goes out when it is its turn.
+
+use std::time::Duration;
+
+use super::account::{Account, Registration};
+use super::decision::Due;
+use super::device::Device;
+use super::identity::{DeviceKey, PushId};
+use super::reason::Cause;
+use super::registering;
+use super::schedule::Schedule;
+use super::sending::{nobody_was_woken, obstacle, send};
+use super::waiting::{Chosen, Until};
+use crate::stanza::Importance;
+
+/// A device whose registration cannot be read tries again after as long as one that failed so often.
+const POSTPONED: u32 = 4;
+
+/// When a device has another turn that nobody has taken.
+const ANOTHER_TURN: Duration = Duration::from_secs(1);
+
+/// A push that waited and is to be published now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Released<S> {
+    /// Its id.
+    pub id: PushId,
+    /// The stanza that it is for, if there is one and it is still known.
+    pub stanza: Option<S>,
+    /// How much that matters.
+    pub importance: Importance,
+}
+
+/// It is this device's turn.
+pub(super) fn turn<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey) -> Option<Due> {
+    let waiting = schedule.devices.get(key)?.waiting.as_ref()?;
+    let (until, cause) = (waiting.until, waiting.cause);
+    let service = match until {
+        Until::Service { service, .. } => Some(service),
+        Until::Turn { service, .. } => service,
+        Until::Time(_) | Until::Answer(_) | Until::Room => None,
+    };
+    schedule.pass_turn(now, until);
+    let again = now + ANOTHER_TURN;
+    schedule.set_until(now, key, Until::Turn { service, again }, cause);
+    schedule.devices.get(key).map(Device::due)
+}
+
+/// Publishes what waited for a device, unless it has come back meanwhile or another push has spoken for it.
+pub(super) fn release<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    account: &Account<'_>,
+    registration: &Registration<'_>,
+) -> Option<Released<S>> {
+    let identities = &schedule.identities;
+    let key = identities.device(account.user, registration.identifier);
+    let service = identities.service(registration.jid);
+    let released = match what_becomes_of_it(schedule, now, account, registration, key) {
+        Some(Next::Push) => push(schedule, now, account.user, registration, key),
+        Some(Next::Wait(until, cause)) => {
+            schedule.set_until(now, key, until, cause);
+            None
+        }
+        Some(Next::Drop) => {
+            schedule.drop_waiting(key);
+            None
+        }
+        // It gets the stanzas by its session; should that die before, they are met again.
+        Some(Next::Forget) => {
+            schedule.leave_waiting(key);
+            None
+        }
+        None => None,
+    };
+    // It may have been this device's turn to probe the service.
+    schedule.end_turn(now, service);
+    released
+}
+
+/// What becomes of what waits for a device whose turn it is.
+enum Next {
+    Push,
+    Wait(Until, Cause),
+    /// It need not be pushed any more.
+    Drop,
+    /// It need not be pushed now.
+    Forget,
+}
+
+fn what_becomes_of_it<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    account: &Account<'_>,
+    registration: &Registration<'_>,
+    key: DeviceKey,
+) -> Option<Next> {
+    let device = schedule.devices.get_mut(key)?;
+    let waiting = device
+        .waiting
+        .as_mut()
+        .filter(|waiting| waiting.is_due(now))?;
+    waiting.end_old_calls(now);
+    let waiting = device.waiting.as_ref()?;
+    let cause = waiting.cause;
+    if waiting
+        .receiver()
+        .is_there(account, registration.identifier)
+    {
+        return Some(Next::Forget);
+    }
+    let is_too_old = cause == Cause::Debt && now > waiting.latest + schedule.options.retry_age;
+    // A push cannot speak for content that only another one would bring.
+    let is_spoken_for = cause == Cause::Window
+        && device.spoke_since(waiting.since)
+        && !(registration.content && waiting.is_important());
+    if is_too_old || is_spoken_for {
+        return Some(Next::Drop);
+    }
+    if let Some(wait) = registration.suspended {
+        // One trial at a time.
+        let is_under_way = !device.in_flight.is_empty();
+        if is_under_way || !wait.is_zero() {
+            let wait = wait.max(schedule.options.retry_min);
+            return Some(Next::Wait(Until::Time(now + wait), Cause::Suspension));
+        }
+    }
+    let Some(importance) = waiting.next_importance() else {
+        return Some(Next::Drop);
+    };
+    let Some((wait, obstacle)) =
+        obstacle(schedule, now, key, registration, account.user, importance)
+    else {
+        return Some(Next::Push);
+    };
+    let until = schedule.until(now, key, wait);
+    Some(Next::Wait(until, cause.max(obstacle)))
+}
+
+fn push<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    user: &str,
+    registration: &Registration<'_>,
+    key: DeviceKey,
+) -> Option<Released<S>> {
+    let mut waiting = schedule.leave_waiting(key)?;
+    let Chosen {
+        stanza,
+        about,
+        since,
+    } = waiting.take_most_important()?;
+    let id = send(schedule, now, key, registration, user, about, since);
+    if let Some(device) = schedule.devices.get_mut(key) {
+        waiting.until = Until::Answer(id);
+        device.waiting = Some(waiting);
+    }
+    Some(Released {
+        id,
+        stanza,
+        importance: about.importance,
+    })
+}
+
+/// A device's turn has come, but its registration cannot be read: not yet.
+pub(super) fn postpone<S>(schedule: &mut Schedule<S>, now: Duration, user: &str, identifier: &str) {
+    let key = schedule.identities.device(user, identifier);
+    // The store may be away for long, and all who are owed something read it.
+    let until = Until::Time(now + schedule.backoff(POSTPONED));
+    let device = schedule.devices.get(key);
+    let waiting = device.and_then(|device| device.waiting.as_ref());
+    if let Some(waiting) = waiting.filter(|waiting| waiting.is_due(now)) {
+        let (cause, before) = (waiting.cause, waiting.until);
+        schedule.set_until(now, key, until, cause);
+        schedule.pass_turn(now, before);
+    } else {
+        // It may have had a turn, and is back since.
+        let jid = registering::service_of(identifier);
+        let service = schedule.identities.service(jid);
+        schedule.end_turn(now, service);
+    }
+}
+
+/// A listener has vetoed a push: it never left, and speaks for nothing.
+pub(super) fn vetoed<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
+    let Some(push) = schedule.take_in_flight(now, id) else {
+        return;
+    };
+    nobody_was_woken(schedule, id);
+    schedule.wake(push.service, now);
+    let Some(device) = schedule.devices.get_mut(id.device) else {
+        return;
+    };
+    device.meter.refund();
+    let waiting = device.waiting.as_ref();
+    let Some(waiting) = waiting.filter(|waiting| waiting.is_standing_by_for(id)) else {
+        return;
+    };
+    // The next candidate has its turn. Without one, the rest may be met again.
+    if waiting.is_empty() {
+        device.waiting = None;
+    } else {
+        let cause = waiting.cause;
+        schedule.set_until(now, id.device, Until::Time(now), cause);
+    }
+}

@@ -1,0 +1,111 @@
+//! Whether a push may leave for a device now, and its leaving.
+
+use std::time::Duration;
+
+use super::about::About;
+use super::account::Registration;
+use super::decision::Wait;
+use super::device::Spoke;
+use super::identity::{DeviceKey, PushId};
+use super::in_flight::InFlight;
+use super::reason::Cause;
+use super::schedule::Schedule;
+use crate::stanza::Importance;
+
+/// What prevents that a push leaves for a device now, whatever it is for.
+pub(super) fn obstacle<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+    registration: &Registration<'_>,
+    user: &str,
+    importance: Importance,
+) -> Option<(Wait, Cause)> {
+    let Schedule {
+        options,
+        identities,
+        devices,
+        in_flight,
+        services,
+        ..
+    } = schedule;
+    let service = identities.service(registration.jid);
+    let is_call = importance == Importance::Urgent;
+    let device = devices.get_mut(key)?;
+    // Nothing that others have met with keeps a device from being pushed to.
+    let at_once = is_call || device.failing.attempts == 0;
+    if !services.admits(service, now, at_once) {
+        return Some((Wait::SignOfLife(service), Cause::Debt));
+    }
+    if !device.in_flight.is_empty() {
+        let has_room = in_flight.has_room(identities.user(user), is_call)
+            && (is_call || services.in_flight_at(service) < options.max_in_flight);
+        if !has_room {
+            return Some((Wait::Room, Cause::Room));
+        }
+    }
+    let due = device.meter.wait(now, options.max_per_minute, importance)?;
+    Some((Wait::Until(due), Cause::Rate))
+}
+
+/// A push leaves for a device; its answer is awaited. `since` is when that came which it is for.
+pub(super) fn send<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+    registration: &Registration<'_>,
+    user: &str,
+    about: About,
+    since: Duration,
+) -> PushId {
+    let id = loop {
+        let id = schedule.identities.push(key);
+        if !schedule.in_flight.contains(id) {
+            break id;
+        }
+    };
+    let mut push = InFlight {
+        service: schedule.identities.service(registration.jid),
+        user: schedule.identities.user(user),
+        epoch: None,
+        generation: 0,
+        since,
+        sent: now,
+        deadline: now + schedule.options.answer_timeout,
+        content: registration.content,
+        trial: registration.suspended.is_some(),
+        about,
+        stanza: None,
+    };
+    let is_limited = schedule.options.max_per_minute > 0;
+    if let Some(device) = schedule.devices.get_mut(key) {
+        device.in_flight.push(id);
+        device.pushed.add(about.ids);
+        if is_limited {
+            device.meter.spend(now);
+        }
+        push.epoch = Some(device.epoch);
+        push.generation = device.generation;
+    }
+    schedule.add_in_flight(id, push, registration.jid);
+    id
+}
+
+/// A push speaks for what follows it shortly after.
+pub(super) fn speak<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
+    let until = now + schedule.options.coalesce_window;
+    if let Some(device) = schedule.devices.get_mut(id.device) {
+        device.spoke = Some(Spoke {
+            at: now,
+            until,
+            by: id,
+        });
+    }
+}
+
+/// A push has not been taken: it does not speak for what follows.
+pub(super) fn nobody_was_woken<S>(schedule: &mut Schedule<S>, id: PushId) {
+    if let Some(device) = schedule.devices.get_mut(id.device) {
+        device.spoke.take_if(|spoke| spoke.by == id);
+    }
+}

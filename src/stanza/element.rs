@@ -1,0 +1,74 @@
+//! What the rules may ask of an XML element.
+
+use std::borrow::Cow;
+
+/// The attributes that the rules look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attr {
+    /// `by` of a `<stanza-id/>` (XEP-0359).
+    By,
+    /// `from` of a stanza or of a `<delay/>` (XEP-0203).
+    From,
+    /// `id` of a stanza or of a `<stanza-id/>`.
+    Id,
+    /// `stamp` of a `<delay/>`.
+    Stamp,
+    /// `to` of a stanza.
+    To,
+    /// `type` of a stanza.
+    Type,
+}
+
+/// An XML element, as far as the rules need one.
+pub trait Element {
+    /// The local name.
+    fn name(&self) -> &str;
+
+    /// The namespace; an element without one of its own has its parent's.
+    fn ns(&self) -> Cow<'_, str>;
+
+    /// The value of an attribute.
+    fn attr(&self, attr: Attr) -> Option<&str>;
+
+    /// The values of several attributes.
+    fn attrs<const N: usize>(&self, attrs: [Attr; N]) -> [Option<&str>; N] {
+        attrs.map(|attr| self.attr(attr))
+    }
+
+    /// Visits the child elements in order until `visit` returns something.
+    fn find_map<T>(&self, visit: impl FnMut(&Self) -> Option<T>) -> Option<T>;
+
+    /// Visits the child elements with one of these local names.
+    fn find_named<T>(
+        &self,
+        names: &[&str],
+        mut visit: impl FnMut(&Self) -> Option<T>,
+    ) -> Option<T> {
+        self.find_map(|child| {
+            names
+                .contains(&child.name())
+                .then(|| visit(child))
+                .flatten()
+        })
+    }
+
+    /// Visits the pieces of character data directly inside.
+    fn each_text(&self, visit: impl FnMut(&str));
+
+    /// All character data directly inside.
+    fn text(&self) -> Cow<'_, str> {
+        let mut text = String::new();
+        self.each_text(|piece| text.push_str(piece));
+        Cow::Owned(text)
+    }
+
+    /// Whether this is the element `name` in `ns`.
+    fn is(&self, name: &str, ns: &str) -> bool {
+        self.name() == name && self.ns() == ns
+    }
+}
+
+/// A JID without its resource.
+pub(super) fn bare(jid: &str) -> &str {
+    jid.split_once('/').map_or(jid, |(bare, _)| bare)
+}
