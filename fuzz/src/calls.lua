@@ -58,7 +58,7 @@ local function check_push(engine, stanza, identifier, important, details)
 	local id, service = stanza.attr.id, stanza.attr.to;
 	assert(is_xml(tostring(stanza)));
 	assert(stanza.attr.from == host, "a push that nobody can answer");
-	assert(is_xml(tostring(engine:discreet(stanza, details.record, important))));
+	assert(is_xml(tostring(engine:discreet(id, details.record, important))));
 	if important then
 		local outcome, _, report = engine:answered(id, service, true, "cancel", "item-not-found");
 		-- Some are no addresses, and nobody can answer from there.

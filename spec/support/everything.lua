@@ -32,7 +32,7 @@ local function arguments_of(engine)
 		connected = { engine; "push.test" };
 		disconnected = { engine; "push.test" };
 		configure = { engine; {} };
-		discreet = { engine; greeting(); record; true };
+		discreet = { engine; "push-00000000000000000000000000000000"; record; true };
 		heard = { engine; "push.test" };
 		next_push = { engine; greeting(); records; true };
 		ping = { engine; user; identifier; record; true };

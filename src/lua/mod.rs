@@ -9,12 +9,24 @@
     reason = "once_cell is this project's choice"
 )]
 
+mod account;
+mod clock;
 mod dom;
 mod host;
 mod meeting;
+mod methods;
+mod publisher;
+mod pushes;
+mod queue;
 #[allow(unsafe_code)]
 mod reader;
+mod readers;
+mod recognition;
+mod reports;
 mod requests;
+mod restart;
+mod settlement;
+mod state;
 #[allow(unsafe_code)]
 mod writer;
 
@@ -46,8 +58,8 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
     let exports = lua.create_table()?;
     exports.set("version", env!("CARGO_PKG_VERSION"))?;
     exports.set("lua", LUA)?;
-    exports.set("open", lua.create_function(host::open)?)?;
-    exports.set("close", lua.create_function(host::close)?)?;
+    exports.set("open", lua.create_function(methods::open)?)?;
+    exports.set("close", lua.create_function(methods::close)?)?;
     exports.set("enable", with_keys(lua, &keys, requests::enable)?)?;
     exports.set("disable", with_keys(lua, &keys, requests::disable)?)?;
     exports.set(

@@ -1,0 +1,94 @@
+//! An account, as Prosody's tables have it: records of registrations, and sessions.
+
+use std::time::Duration;
+
+use super::clock::clock;
+use super::reader::{Key, TableRef};
+use crate::engine::suspension::Suspension;
+use crate::engine::{Connection, Registration, Session};
+use crate::notification::Target;
+use crate::wire::publish::is_xml_text;
+
+/// Reads what the rules need of a record; nothing if it cannot be pushed to.
+pub fn read_registration<'f>(
+    identifier: &'f str,
+    record: &TableRef<'f>,
+    content: bool,
+) -> Option<Registration<'f>> {
+    Some(Registration {
+        identifier,
+        jid: record.str(Key::Jid).filter(|jid| is_xml_text(jid))?,
+        content: content || record.is_set(Key::Encryption),
+        suspended: record.with(Key::Suspended, |suspended| {
+            let remaining = read_suspension(suspended).remaining(clock());
+            Duration::from_secs(remaining)
+        }),
+    })
+}
+
+/// Reads what a record says of its suspension. Whatever is damaged is as if it were long past.
+fn read_suspension(suspended: &TableRef<'_>) -> Suspension {
+    let trials = suspended.integer(Key::Trials).unwrap_or_default();
+    Suspension {
+        since: suspended.integer(Key::Since).unwrap_or_default(),
+        trials: u32::try_from(trials).unwrap_or_default(),
+        until: suspended.integer(Key::Until).unwrap_or_default(),
+    }
+}
+
+/// Reads the sessions that are attached to anything, and `own`; and says at which place that is.
+pub fn read_sessions<'f>(
+    sessions: Option<&TableRef<'f>>,
+    own: Option<&TableRef<'f>>,
+) -> (Vec<Session<'f>>, Option<usize>) {
+    let mut found = Vec::new();
+    let mut place = None;
+    if let Some(sessions) = sessions {
+        sessions.each(|_, session| {
+            if own.is_some_and(|own| own.is(session)) {
+                place = Some(found.len());
+            }
+            found.extend(read_session(session));
+        });
+    }
+    if let (Some(own), None) = (own, place) {
+        place = Some(found.len());
+        found.extend(read_session(own));
+    }
+    (found, place)
+}
+
+fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
+    let identifier = Some(session.str(Key::PushIdentifier)?);
+    // mod_smacks sets `smacks` to false when it gives the queue of an ending session away.
+    let connection = if session.is_set(Key::Destroyed)
+        || session.is_set(Key::PushStreamClosed)
+        || session.is_false(Key::Smacks)
+    {
+        Connection::Gone
+    } else if session.is_set(Key::Hibernating) {
+        Connection::Hibernated
+    } else {
+        // mod_smacks clears the timer when it runs out, and sets it with the next request.
+        let ack_overdue = session.is_set(Key::AwaitingAck) && !session.is_set(Key::DelayedAckTimer);
+        let available = session.has_table(Key::Presence)
+            && session.integer(Key::Priority).is_some_and(|it| it >= 0);
+        Connection::Live {
+            ack_overdue,
+            available,
+        }
+    };
+    Some(Session {
+        identifier,
+        connection,
+    })
+}
+
+/// Reads where the notifications of a registration go to.
+pub fn read_target<'f>(identifier: &'f str, record: &TableRef<'f>) -> Option<Target<'f>> {
+    Some(Target {
+        identifier,
+        jid: record.str(Key::Jid)?,
+        node: record.str(Key::Node).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,125 @@
+//! What the shim may ask of a host's engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::{Function, Lua, Result, Table, UserData, UserDataMethods};
+
+use super::clock::now;
+use super::host::Host;
+use super::reader;
+use super::state::Shared;
+use super::{pushes, readers, reports, restart};
+use crate::engine::{NotifyOn, Options};
+use crate::notification::Disclosure;
+
+/// `open(host, stanza metatable, st.deserialize)`: the engine of this host, with all that it
+/// knows from before if there has been one.
+pub fn open(lua: &Lua, (name, metatable, deserialize): (String, Table, Function)) -> Result<Host> {
+    Host::open(lua, name, metatable, deserialize)
+}
+
+/// `close(host)`: forgets the host's engine.
+pub fn close(_: &Lua, name: String) -> Result<()> {
+    Shared::forget(&name);
+    Ok(())
+}
+
+impl UserData for Host {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("configure", configure);
+        methods.add_method("readers", all_readers);
+        methods.add_method("settle", pushes::settle);
+        methods.add_method("next_push", pushes::next_push);
+        methods.add_method("release", pushes::release);
+        methods.add_method("ping", pushes::ping);
+        methods.add_method("discreet", pushes::discreet);
+        methods.add_method("vetoed", pushes::vetoed);
+        methods.add_method("answered", reports::answered);
+        methods.add_method("expire", reports::expire);
+        methods.add_method("heard", reports::heard);
+        methods.add_method("connected", reports::connected);
+        methods.add_method("disconnected", reports::disconnected);
+        methods.add_method("postpone", reports::postpone);
+        methods.add_method("suspend", reports::suspend);
+        methods.add_method("owed", restart::owed);
+        methods.add_method("restore", restart::restore);
+        methods.add_method("back", |_, host, (user, identifier): (String, String)| {
+            host.state()?.engine.back(&user, &identifier);
+            Ok(())
+        });
+        methods.add_method(
+            "enabled",
+            |_, host, (user, identifier): (String, String)| {
+                host.state()?.engine.enabled(&user, &identifier);
+                Ok(())
+            },
+        );
+        methods.add_method("forget", |_, host, (user, identifier): (String, String)| {
+            host.state()?.engine.forget(now(), &user, &identifier);
+            Ok(())
+        });
+        methods.add_method("forget_user", |_, host, user: String| {
+            host.state()?.engine.forget_user(now(), &user);
+            Ok(())
+        });
+        methods.add_method("in_flight", |_, host, ()| {
+            Ok(host.state()?.engine.in_flight())
+        });
+        methods.add_method("out", |_, host, ()| Ok(host.state()?.engine.services_out()));
+        methods.add_method("watched", |_, host, ()| {
+            Ok(host.state()?.engine.services_watched())
+        });
+        methods.add_method("waiting", |_, host, ()| Ok(host.state()?.engine.waiting()));
+    }
+}
+
+type Readers = (Function, Function, Function, Function, Function);
+
+/// `readers()`: the functions `archived`, `offline`, `unacked`, `read` and `undelivered` (see
+/// [`readers`]). The first two and the last return nothing, or the reason why nobody is pushed, or true
+/// if there is something to settle, or false if the user's queues have to be read first.
+fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
+    let (keys, name) = (&host.keys, &host.name);
+    Ok((
+        reader::function::<readers::Archived>(lua, keys, name)?,
+        reader::function::<readers::Offline>(lua, keys, name)?,
+        reader::function::<readers::Unacked>(lua, keys, name)?,
+        reader::function::<readers::Read>(lua, keys, name)?,
+        reader::function::<readers::Undelivered>(lua, keys, name)?,
+    ))
+}
+
+/// `configure(options)`: seconds to the next deadline, if there is one.
+fn configure(_: &Lua, host: &Host, options: Table) -> Result<Option<f64>> {
+    let seconds = |name| -> Result<Duration> {
+        let seconds: f64 = options.get(name)?;
+        Duration::try_from_secs_f64(seconds).map_err(mlua::Error::external)
+    };
+    let notify_on: String = options.get("push_notify_on")?;
+    let engine_options = Options {
+        max_errors: options.get("push_max_errors")?,
+        coalesce_window: seconds("push_coalesce_window")?,
+        answer_timeout: seconds("push_answer_timeout")?,
+        max_per_minute: options.get("push_max_per_minute")?,
+        notify_on: NotifyOn::from_name(&notify_on).unwrap_or_default(),
+        retry_min: seconds("push_retry_min")?,
+        retry_max: seconds("push_retry_max")?,
+        retry_age: seconds("push_retry_age")?,
+        max_failures: options.get("push_max_failures")?,
+        max_in_flight: options.get("push_max_in_flight")?,
+        recovery_rate: options.get("push_recovery_rate")?,
+    };
+    let important_body: String = options.get("push_notification_important_body")?;
+    let disclosure = Disclosure {
+        body: options.get("push_notification_with_body")?,
+        sender: options.get("push_notification_with_sender")?,
+        important_body: Some(important_body).filter(|body| !body.is_empty()),
+    };
+    host.publisher.forget_common();
+    let state = &mut *host.state()?;
+    state.engine.configure(engine_options);
+    state.disclosure = Arc::new(disclosure);
+    state.armed = None;
+    Ok(state.next_delay(now()))
+}

@@ -1,0 +1,315 @@
+//! Pushes for the shim: what a meeting has led to, what has waited, and pings.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use mlua::{Lua, LuaString, RegistryKey, Result, Table, Value};
+
+use super::account::{read_registration, read_sessions, read_target};
+use super::host::Host;
+use super::reader::{self, Stanza};
+use super::requests::text;
+use super::settlement::{Pending, Settlement};
+use super::state::State;
+use super::writer;
+use crate::engine::{Account, Engine, PushId, Released};
+use crate::notification::{Notification, Push, Target};
+use crate::stanza::Importance;
+use crate::wire::publish::xml_text;
+
+/// The largest stanza that is kept in case it has to be pushed again, in bytes.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
+
+/// How many pushes there are, registrations that get none and why, seconds to the next deadline, and how long a
+/// call rings.
+type Settled = (usize, Option<Table>, Option<f64>, Option<u64>);
+
+/// A push for the shim: its stanza, the registration's identifier, whether it is important; and for
+/// listeners `{ record, original, body, sender }`.
+type Published = (Table, LuaString, bool, Option<Table>);
+
+/// Seconds to the next deadline if it is an earlier one, and a push if there is one.
+type Delayed = (
+    Option<f64>,
+    Option<Table>,
+    Option<LuaString>,
+    bool,
+    Option<Table>,
+);
+
+/// `settle(stanza or queue, listened)` after a reader has said that there is something to do: the number
+/// of pushes to fetch with `next_push`, the registrations that get none and why (identifier and
+/// reason in turn), seconds to the next deadline if it is an earlier one, and if it is a call, for how
+/// many it rings.
+pub fn settle(lua: &Lua, host: &Host, (stanzas, listened): (Table, bool)) -> Result<Settled> {
+    let Settlement {
+        pending,
+        holds,
+        silent,
+        marks,
+        rings,
+    } = std::mem::take(&mut host.state()?.settlement);
+    writer::mark(lua, &stanzas, &marks)?;
+    for (count, (place, ticket)) in holds.into_iter().enumerate() {
+        let stanza = if count < Engine::<RegistryKey>::MAX_HELD {
+            kept(lua, host, &at(&stanzas, place)?, listened)?
+        } else {
+            None
+        };
+        host.act(|state, now| state.engine.hold(now, ticket, stanza))?;
+    }
+    let silent = (!silent.is_empty())
+        .then(|| {
+            let pairs = silent.into_iter();
+            lua.create_sequence_from(pairs.flat_map(|(who, why)| [who, why.phrase().to_owned()]))
+        })
+        .transpose()?;
+    let count = pending.len();
+    let ((), delay) = host.act(|state, _| {
+        for pending in pending.into_iter().rev() {
+            state.pending.push_front(pending);
+        }
+    })?;
+    let rings = rings.then_some(Engine::<RegistryKey>::MAX_RINGING.as_secs());
+    Ok((count, silent, delay, rings))
+}
+
+/// `next_push(stanza or queue, source, listened)`: a push. Source is the user's records, or the
+/// session with the one that counts. Where nobody listens to `cloud_notify/push`, pushes
+/// share what nobody will change.
+pub fn next_push(
+    lua: &Lua,
+    host: &Host,
+    (stanzas, source, listened): (Table, Table, bool),
+) -> Result<Published> {
+    let pending = host.state()?.pending.pop_front();
+    let Pending {
+        place,
+        notification,
+    } = pending.ok_or_else(|| mlua::Error::runtime("there is no push"))?;
+    let (identifier, record) = if place == 0 {
+        writer::entry(lua, &source, &notification.identifier)?
+    } else {
+        (
+            source.raw_get("push_identifier")?,
+            source.raw_get("push_settings")?,
+        )
+    };
+    let original = at(&stanzas, place)?;
+    if let Some(key) = kept(lua, host, &original, listened)? {
+        host.state()?.engine.keep(notification.id, key);
+    }
+    let original = Some(&original);
+    publish(
+        lua,
+        host,
+        &notification,
+        identifier,
+        &record,
+        original,
+        listened,
+    )
+}
+
+/// `release(user, identifier, record, sessions, listened)`: seconds to the next deadline, and what waited
+/// for a device that `expire` has named: a push, its original, or nothing.
+pub fn release(
+    lua: &Lua,
+    host: &Host,
+    (user, identifier, record, sessions, listened): (String, LuaString, Table, Value, bool),
+) -> Result<Delayed> {
+    let name = identifier.to_str()?.to_owned();
+    let (released, delay) = host.act(|state, now| {
+        let State {
+            engine, disclosure, ..
+        } = state;
+        reader::read(lua, &host.keys, (&record, sessions), |frame| {
+            let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
+            let record = frame.table(0)?;
+            let Some(registration) = read_registration(&name, &record, disclosure.body) else {
+                engine.forget(now, &user, &name); // Nobody can be pushed to there
+                return None;
+            };
+            let account = Account {
+                user: &user,
+                registrations: &[registration],
+                sessions: &sessions,
+            };
+            engine.release(now, &account, 0)
+        })
+    })?;
+    let Some(Released {
+        id,
+        stanza,
+        importance,
+    }) = released?
+    else {
+        lua.expire_registry_values();
+        return Ok(delayed(delay, None));
+    };
+    let original: Option<Table> = stanza
+        .as_ref()
+        .map(|stanza| lua.registry_value(stanza))
+        .transpose()?;
+    if let Some(stanza) = stanza {
+        host.state()?.engine.keep(id, stanza);
+    }
+    let push = Push { id, importance };
+    let account = format!("{user}@{}", host.name);
+    let notification = compose(lua, host, push, &name, &record, original.as_ref(), &account)?;
+    let original = original.as_ref();
+    let published = notification
+        .map(|one| publish(lua, host, &one, identifier, &record, original, listened))
+        .transpose()?;
+    Ok(delayed(delay, published))
+}
+
+/// `ping(user, identifier, record, listened)`: seconds to the next deadline, and a push without a stanza
+/// unless the push service could not take it now.
+pub fn ping(
+    lua: &Lua,
+    host: &Host,
+    (user, identifier, record, listened): (String, LuaString, Table, bool),
+) -> Result<Delayed> {
+    let name = identifier.to_str()?.to_owned();
+    let (id, delay) = host.act(|state, now| {
+        reader::read(lua, &host.keys, &record, |frame| {
+            let record = frame.table(0)?;
+            let registrations = [read_registration(&name, &record, false)?];
+            let account = Account {
+                user: &user,
+                registrations: &registrations,
+                sessions: &[],
+            };
+            state.engine.ping(now, &account, 0)
+        })
+    })?;
+    let Some(id) = id? else {
+        return Ok(delayed(delay, None));
+    };
+    let push = Push {
+        id,
+        importance: Importance::Unimportant,
+    };
+    let notification = compose(lua, host, push, &name, &record, None, &user)?;
+    let published = notification
+        .map(|one| publish(lua, host, &one, identifier, &record, None, listened))
+        .transpose()?;
+    Ok(delayed(delay, published))
+}
+
+/// `discreet(id, record, important)`: a push once more, without text and sender of the message.
+pub fn discreet(
+    lua: &Lua,
+    host: &Host,
+    (id, record, important): (String, Table, bool),
+) -> Result<Table> {
+    let id = PushId::from_str(&id).map_err(|()| mlua::Error::runtime("it is no push"))?;
+    let importance = if important {
+        Importance::Important
+    } else {
+        Importance::Unimportant
+    };
+    let target = Target {
+        identifier: "",
+        jid: &xml_text(&text(&record, "jid").unwrap_or_default()),
+        node: &text(&record, "node").unwrap_or_default(),
+    };
+    let told = Arc::clone(&host.state()?.disclosure);
+    let push = Push { id, importance };
+    let notification = Notification::compose::<Stanza<'_>>(push, target, None, &told);
+    let publisher = &host.publisher;
+    publisher.publish(lua, &host.keys, &notification, &record, &told, false)
+}
+
+/// `vetoed(id)`: seconds to the next deadline if it is an earlier one.
+pub fn vetoed(_: &Lua, host: &Host, id: String) -> Result<Option<f64>> {
+    let ((), delay) = host.act(|state, now| {
+        if let Ok(id) = PushId::from_str(&id) {
+            state.engine.vetoed(now, id);
+        }
+    })?;
+    Ok(delay)
+}
+
+/// The notification of a push to the registration in `record`, for `original` if there is one.
+fn compose(
+    lua: &Lua,
+    host: &Host,
+    push: Push,
+    identifier: &str,
+    record: &Table,
+    original: Option<&Table>,
+    account: &str,
+) -> Result<Option<Notification>> {
+    let told = &host.state()?.disclosure;
+    reader::read(lua, &host.keys, (record, original), |frame| {
+        let record = frame.table(0)?;
+        let target = read_target(identifier, &record)?;
+        Some(match frame.table(1) {
+            Some(original) => Stanza::with(&original, |stanza| {
+                Notification::compose(push, target, Some((stanza, account)), told)
+            }),
+            None => Notification::compose::<Stanza<'_>>(push, target, None, told),
+        })
+    })
+}
+
+/// A notification for the shim.
+fn publish(
+    lua: &Lua,
+    host: &Host,
+    notification: &Notification,
+    identifier: LuaString,
+    record: &Table,
+    original: Option<&Table>,
+    listened: bool,
+) -> Result<Published> {
+    let told = Arc::clone(&host.state()?.disclosure);
+    let publisher = &host.publisher;
+    let stanza = publisher.publish(lua, &host.keys, notification, record, &told, !listened)?;
+    let details = listened
+        .then(|| {
+            let summary = notification.summary(&told);
+            let details = lua.create_table_with_capacity(0, 4)?;
+            details.raw_set("record", record)?;
+            details.raw_set("original", original)?;
+            details.raw_set("body", summary.body)?;
+            details.raw_set("sender", summary.sender)?;
+            Ok::<_, mlua::Error>(details)
+        })
+        .transpose()?;
+    Ok((stanza, identifier, notification.important, details))
+}
+
+/// Keeps a stanza, where a later push would need it: to say what it says, or for listeners.
+fn kept(lua: &Lua, host: &Host, stanza: &Table, listened: bool) -> Result<Option<RegistryKey>> {
+    if !listened && !host.state()?.disclosure.tells_of_stanzas() {
+        return Ok(None);
+    }
+    let is_small = reader::read(lua, &host.keys, stanza, |frame| {
+        let table = frame.table(0);
+        table.is_some_and(|table| Stanza::with(&table, |stanza| stanza.is_within(MAX_KEPT_BYTES)))
+    })?;
+    is_small
+        .then(|| lua.create_registry_value(stanza))
+        .transpose()
+}
+
+/// The stanza at a place in a queue, or at 0 the stanza itself.
+fn at(stanzas: &Table, place: usize) -> Result<Table> {
+    if place == 0 {
+        Ok(stanzas.clone())
+    } else {
+        stanzas.raw_get(place)
+    }
+}
+
+fn delayed(delay: Option<f64>, push: Option<Published>) -> Delayed {
+    match push {
+        Some((stanza, identifier, important, details)) => {
+            (delay, Some(stanza), Some(identifier), important, details)
+        }
+        None => (delay, None, None, false, None),
+    }
+}

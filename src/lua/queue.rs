@@ -1,0 +1,219 @@
+//! Rule (a): what a session has not acknowledged meets its registration.
+
+use std::time::Duration;
+
+use super::account::{read_registration, read_sessions, read_target};
+use super::clock::now;
+use super::reader::{Frame, Key, Reply, Stanza, TableRef};
+use super::recognition::{Known, NewId, recognise};
+use super::settlement::{Pending, Settlement};
+use super::state::State;
+use crate::engine::{Account, Engine, Reason, rules};
+use crate::notification::{Notification, Target};
+use crate::stanza::{self, Importance, may_be_call};
+use mlua::RegistryKey;
+
+/// `unacked(user, session, sessions, queue, place, listened)`: rule (a), for the registration that the
+/// session is attached to. Goes through the queue from `place` up to the first push, for a
+/// veto of it may change what becomes of the rest. What a push speaks for anyway is left unread.
+pub fn unacked(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    go_through(state, host, frame).unwrap_or(Reply::Nothing)
+}
+
+/// `read(user, session, sessions, queue)`: reads what `unacked` has left unread, so that it is
+/// recognised when it is met again.
+pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    let (Some(user), Some(session), Some(queue)) = (frame.str(0), frame.table(1), frame.table(3))
+    else {
+        return Reply::Nothing;
+    };
+    let (sessions, _) = read_sessions(frame.table(2).as_ref(), Some(&session));
+    let Some(identifier) = session.str(Key::PushIdentifier) else {
+        return Reply::Nothing;
+    };
+    let new_id = NewId::of(user, host, identifier, &session, &sessions);
+    let mut settlement = Settlement::default();
+    let mut served = Vec::new();
+    for place in 1..=queue.len() {
+        queue.with_entry(place, |table| {
+            Stanza::with(table, |stanza| {
+                let known = recognise(&mut state.engine, table, stanza, &new_id);
+                if known.is_new {
+                    settlement.mark(place, known.id);
+                }
+                served.push((known.id, known.facts));
+            });
+        });
+    }
+    state.engine.served(now(), user, identifier, served);
+    state.leave(settlement)
+}
+
+/// A queue, gone through for one registration.
+struct Queue<'a, 'f> {
+    table: &'a TableRef<'f>,
+    target: Target<'a>,
+    account: &'a Account<'a>,
+    session: usize,
+    new_id: NewId<'a>,
+    now: Duration,
+    settlement: Settlement,
+    /// How many that wait are kept as candidates for the push.
+    candidates: usize,
+    /// To leave something unread saves time.
+    may_be_unread: bool,
+    /// Something has been left unread.
+    unread: bool,
+}
+
+/// So many stanzas are read at once.
+const FEW: usize = 8;
+
+fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply> {
+    let user = frame.str(0)?;
+    let (session, table) = (frame.table(1)?, frame.table(3)?);
+    let place = frame.integer(4)?;
+    let (sessions, own) = read_sessions(frame.table(2).as_ref(), Some(&session));
+    let (own, identifier) = (own?, session.str(Key::PushIdentifier)?);
+    session.with(Key::PushSettings, |record| {
+        let registration = read_registration(identifier, record, state.disclosure.body)?;
+        let account = Account {
+            user,
+            registrations: &[registration],
+            sessions: &sessions,
+        };
+        if let Some(silence) = rules::unacked(&account, own, identifier) {
+            return Some(Reply::Text(Reason::Silent(silence).phrase()));
+        }
+        let listened = frame.is_set(5);
+        let queue = Queue {
+            table: &table,
+            target: read_target(identifier, record)?,
+            account: &account,
+            session: own,
+            new_id: NewId::of(user, host, identifier, &session, &sessions),
+            now: now(),
+            settlement: Settlement::default(),
+            candidates: if listened {
+                Engine::<RegistryKey>::MAX_HELD
+            } else {
+                1
+            },
+            may_be_unread: table.len() > FEW,
+            unread: false,
+        };
+        Some(queue.go_through(state, place))
+    })?
+}
+
+impl Queue<'_, '_> {
+    /// Important stanzas come first: each push speaks for all that is unimportant. So there are two
+    /// passes, the second one at places below zero. Each ends at the first push.
+    fn go_through(mut self, state: &mut State, place: i64) -> Reply {
+        let length = i64::try_from(self.table.len()).unwrap_or(i64::MAX);
+        let next = if place > 0 {
+            self.important(state, place, length)
+                .map(|place| if place < length { place + 1 } else { -1 })
+                .or_else(|| self.unimportant(state, 1, length))
+        } else {
+            self.unimportant(state, place.saturating_neg(), length)
+        };
+        let (text, work) = match state.leave(self.settlement) {
+            Reply::Text(text) => (Some(text), false),
+            reply => (None, reply == Reply::Work),
+        };
+        Reply::Queue {
+            text,
+            work,
+            next,
+            unread: self.unread,
+        }
+    }
+
+    fn important(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
+        let spoken_for =
+            self.may_be_unread && state.engine.is_spoken_for(self.now, self.account, 0);
+        (from..=length).find(|&place| {
+            let account = &self.new_id.account;
+            let matters = self.with(place, |_, stanza| {
+                if spoken_for && !may_be_call(stanza) {
+                    return false;
+                }
+                let least = if spoken_for {
+                    Importance::Urgent
+                } else {
+                    Importance::Important
+                };
+                stanza::importance(stanza, account) >= least
+            });
+            if matters == Some(true) {
+                self.meet(state, place);
+            } else {
+                self.unread |= spoken_for;
+            }
+            !self.settlement.pending.is_empty()
+        })
+    }
+
+    fn unimportant(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
+        let mut held = 0;
+        for place in from..=length {
+            let engine = &state.engine;
+            if self.may_be_unread
+                && (held >= self.candidates || engine.is_spoken_for(self.now, self.account, 0))
+            {
+                self.unread = true;
+                return None;
+            }
+            let account = &self.new_id.account;
+            let is_important = self.with(place, |_, stanza| {
+                stanza::importance(stanza, account) >= Importance::Important
+            });
+            if is_important != Some(false) {
+                continue;
+            }
+            let before = self.settlement.holds.len();
+            self.meet(state, place);
+            held += self.settlement.holds.len() - before;
+            if !self.settlement.pending.is_empty() {
+                return (place < length).then_some(-place - 1);
+            }
+        }
+        None
+    }
+
+    fn meet(&mut self, state: &mut State, place: i64) {
+        let State {
+            engine, disclosure, ..
+        } = state;
+        let Ok(index) = usize::try_from(place) else {
+            return;
+        };
+        self.table.with_entry(index, |table| {
+            Stanza::with(table, |stanza| {
+                let Known { facts, id, is_new } = recognise(engine, table, stanza, &self.new_id);
+                if is_new {
+                    self.settlement.mark(index, id);
+                }
+                let decision = engine.unacked(self.now, self.account, 0, self.session, &facts, id);
+                if let Some(push) = self
+                    .settlement
+                    .take(index, self.target.identifier, decision)
+                {
+                    let stanza = Some((stanza, &*self.new_id.account));
+                    self.settlement.pending.push_back(Pending {
+                        place: index,
+                        notification: Notification::compose(push, self.target, stanza, disclosure),
+                    });
+                }
+            });
+        });
+    }
+
+    fn with<R>(&self, place: i64, look: impl FnOnce(&TableRef<'_>, &Stanza<'_>) -> R) -> Option<R> {
+        let place = usize::try_from(place).ok()?;
+        self.table.with_entry(place, |table| {
+            Stanza::with(table, |stanza| look(table, stanza))
+        })
+    }
+}

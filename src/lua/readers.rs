@@ -1,0 +1,34 @@
+//! What Lua calls for a stanza: functions that read on the stack and ask the engine.
+//!
+//! Most events lead to nothing, or to a line in the log; so these functions make no
+//! value in Lua but a boolean or a string. What is to be done otherwise stays with the host until the shim
+//! has it settled, and fetches each notification.
+
+use super::meeting::{archived, offline, undelivered};
+use super::queue::{read, unacked};
+use super::reader::{Frame, Reader, Reply};
+use super::state::with_state;
+
+/// What Lua calls: a reader that is given the state of its host.
+macro_rules! readers {
+    ($($reader:ident = $read:ident),* $(,)?) => {
+        $(
+            #[doc = concat!("`", stringify!($read), "`, as a function for Lua.")]
+            pub struct $reader;
+
+            impl Reader for $reader {
+                fn read(host: &str, frame: &Frame<'_>) -> Reply {
+                    with_state(host, |state| $read(state, host, frame))
+                }
+            }
+        )*
+    };
+}
+
+readers! {
+    Archived = archived,
+    Offline = offline,
+    Read = read,
+    Unacked = unacked,
+    Undelivered = undelivered,
+}

@@ -1,0 +1,80 @@
+//! What a stanza is recognised by, when another rule meets it again.
+
+use mlua::RegistryKey;
+
+use super::reader::{Key, Stanza, TableRef};
+use crate::engine::{Engine, Session};
+use crate::stanza::{Facts, StanzaId, queued_id};
+
+/// A stanza, and what it is recognised by.
+#[derive(Clone, Copy)]
+pub struct Known {
+    pub facts: Facts,
+    pub id: StanzaId,
+    /// It had no identity before.
+    pub is_new: bool,
+}
+
+/// How stanzas without an identity get one.
+pub struct NewId<'a> {
+    /// The bare JID of the account.
+    pub account: String,
+    /// The session, if others of its device may have clones of the stanzas in its queue.
+    twins_of: Option<&'a TableRef<'a>>,
+}
+
+impl<'a> NewId<'a> {
+    pub fn new(user: &str, host: &str) -> Self {
+        Self {
+            account: format!("{user}@{host}"),
+            twins_of: None,
+        }
+    }
+
+    /// For the queue of `session`.
+    pub fn of(
+        user: &str,
+        host: &str,
+        identifier: &str,
+        session: &'a TableRef<'a>,
+        sessions: &[Session<'_>],
+    ) -> Self {
+        let attached = |other: &&Session<'_>| other.identifier == Some(identifier);
+        Self {
+            twins_of: (sessions.iter().filter(attached).count() > 1).then_some(session),
+            ..Self::new(user, host)
+        }
+    }
+
+    fn make(&self, engine: &mut Engine<RegistryKey>, stanza: &Stanza<'_>) -> StanzaId {
+        let twin = self.twins_of.and_then(|session| {
+            let queued = queued_id(stanza, &self.account, engine.key())?;
+            Some((queued, session.address()))
+        });
+        match twin {
+            Some((queued, session)) => engine.twin_id(queued, session),
+            None => engine.new_id(),
+        }
+    }
+}
+
+/// Recognises a stanza, or gives it an identity.
+pub fn recognise(
+    engine: &mut Engine<RegistryKey>,
+    table: &TableRef<'_>,
+    stanza: &Stanza<'_>,
+    new_id: &NewId<'_>,
+) -> Known {
+    let facts = Facts::read(stanza, &new_id.account, engine.key());
+    let mark = || {
+        table
+            .integer(Key::PushId)
+            .map(|mark| StanzaId(mark.cast_unsigned()))
+    };
+    let id = facts.id.or_else(mark);
+    Known {
+        facts,
+        id: id.unwrap_or_else(|| new_id.make(engine, stanza)),
+        is_new: id.is_none(),
+    }
+}

@@ -1,0 +1,176 @@
+//! What push services say, what has become of pushes, and deadlines: reports for the shim.
+
+use std::time::Duration;
+
+use minidom::Element;
+use mlua::{Lua, Result, Table};
+use xmpp_parsers::stanza_error::DefinedCondition;
+
+use super::host::Host;
+use crate::engine::{Answer, Due, Outcome, Report, ServiceChange, ServiceState};
+
+/// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push; else its
+/// outcome, seconds to the next deadline, and where there is more to say a report.
+pub fn answered(
+    lua: &Lua,
+    host: &Host,
+    (id, from, is_error, kind, condition): (
+        Option<String>,
+        Option<String>,
+        bool,
+        Option<String>,
+        Option<String>,
+    ),
+) -> Result<(Option<&'static str>, Option<f64>, Option<Table>)> {
+    let answer = if is_error {
+        Answer::Error {
+            kind: kind.as_deref(),
+            condition: condition.as_deref(),
+        }
+    } else {
+        Answer::Result
+    };
+    let (Some(id), Some(from)) = (id, from) else {
+        return Ok((None, None, None));
+    };
+    let (report, delay) = host.act(|state, now| state.engine.answered(now, &id, &from, answer))?;
+    // Whatever the push was kept for can be collected: there may be no deadline for long.
+    lua.expire_registry_values();
+    let Some(report) = report else {
+        return Ok((None, delay, None));
+    };
+    let outcome = outcome_name(report.outcome);
+    if report.outcome == Outcome::Delivered && report.errors_before == 0 && report.service.is_none()
+    {
+        return Ok((Some(outcome), delay, None));
+    }
+    let table = report_table(lua, &report)?;
+    table.raw_set("condition", condition.as_deref().map(defined_condition))?;
+    Ok((Some(outcome), delay, Some(table)))
+}
+
+/// `expire()`: seconds to the next deadline; devices with something due (`{ user, identifier }`);
+/// reports of pushes that were not answered in time; devices whose push service is given up.
+#[expect(clippy::type_complexity, reason = "what a Lua function returns")]
+pub fn expire(
+    lua: &Lua,
+    host: &Host,
+    (): (),
+) -> Result<(Option<f64>, Vec<Table>, Vec<Table>, Vec<Table>)> {
+    let (expired, delay) = host.act(|state, now| {
+        state.armed = None;
+        state.engine.expire(now)
+    })?;
+    lua.expire_registry_values();
+    let devices = |devices: &[Due]| -> Result<Vec<Table>> {
+        let tables = devices.iter().map(|device| device_table(lua, device));
+        tables.collect()
+    };
+    let reports = expired.unanswered.iter();
+    let reports: Result<_> = reports.map(|report| report_table(lua, report)).collect();
+    Ok((
+        delay,
+        devices(&expired.due)?,
+        reports?,
+        devices(&expired.given_up)?,
+    ))
+}
+
+/// `heard(from)`: a push service has sent something. Seconds to the next deadline if it is an earlier
+/// one, and what has become of the service.
+pub fn heard(lua: &Lua, host: &Host, from: String) -> Result<(Option<f64>, Option<Table>)> {
+    let (change, delay) = host.act(|state, now| state.engine.heard(now, &from))?;
+    let change = change.map(|change| change_table(lua, &change));
+    Ok((delay, change.transpose()?))
+}
+
+/// `connected(host)`: there is a connection with it now. Seconds to the next deadline if it is an earlier
+/// one, and what has become of the push services there.
+pub fn connected(lua: &Lua, host: &Host, peer: String) -> Result<(Option<f64>, Vec<Table>)> {
+    let (changes, delay) = host.act(|state, now| state.engine.connected(now, &peer))?;
+    let changes = changes.iter().map(|change| change_table(lua, change));
+    Ok((delay, changes.collect::<Result<_>>()?))
+}
+
+/// `disconnected(host)`: the connection of a component has ended. Seconds to the next deadline if it is
+/// an earlier one, and reports of the pushes that were on their way there.
+pub fn disconnected(lua: &Lua, host: &Host, peer: String) -> Result<(Option<f64>, Vec<Table>)> {
+    let (reports, delay) = host.act(|state, now| state.engine.disconnected(now, &peer))?;
+    let reports = reports.iter().map(|report| report_table(lua, report));
+    Ok((delay, reports.collect::<Result<_>>()?))
+}
+
+/// `postpone(user, identifier)`: its record cannot be read. Seconds to the next deadline.
+pub fn postpone(_: &Lua, host: &Host, (user, identifier): (String, String)) -> Result<Option<f64>> {
+    let act = host.act(|state, now| state.engine.postpone(now, &user, &identifier));
+    act.map(|((), delay)| delay)
+}
+
+/// `suspend(user, identifier, seconds)`: seconds to the next deadline.
+pub fn suspend(
+    _: &Lua,
+    host: &Host,
+    (user, identifier, wait): (String, String, u64),
+) -> Result<Option<f64>> {
+    let wait = Duration::from_secs(wait);
+    let act = host.act(|state, now| state.engine.suspend(now, &user, &identifier, wait));
+    act.map(|((), delay)| delay)
+}
+
+/// A peer may write anything; the log shall only have conditions of RFC 6120.
+fn defined_condition(name: &str) -> &str {
+    let element = Element::bare(name, xmpp_parsers::ns::XMPP_STANZAS);
+    DefinedCondition::try_from(element).map_or("undefined-condition", |_| name)
+}
+
+/// `{ user, identifier }`.
+pub fn device_table(lua: &Lua, device: &Due) -> Result<Table> {
+    let table = lua.create_table_with_capacity(0, 4)?;
+    table.raw_set("user", &*device.user)?;
+    table.raw_set("identifier", &*device.identifier)?;
+    Ok(table)
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Revived => "revived",
+        Outcome::Failed => "failed",
+        Outcome::Refused => "refused",
+        Outcome::Suspended => "suspended",
+        Outcome::Removed => "removed",
+    }
+}
+
+/// `{ user, identifier, outcome, errors, service }`, without user and identifier if the
+/// registration has ended meanwhile.
+fn report_table(lua: &Lua, report: &Report) -> Result<Table> {
+    let table = match &report.device {
+        Some(device) => device_table(lua, device)?,
+        None => lua.create_table()?,
+    };
+    table.raw_set("outcome", outcome_name(report.outcome))?;
+    table.raw_set("errors", report.errors)?;
+    if let Some(change) = &report.service {
+        table.raw_set("service", change_table(lua, change)?)?;
+    }
+    Ok(table)
+}
+
+/// `{ jid, state, failures, owed }`.
+fn change_table(lua: &Lua, change: &ServiceChange) -> Result<Table> {
+    let table = lua.create_table_with_capacity(0, 4)?;
+    table.raw_set("jid", &*change.jid)?;
+    table.raw_set(
+        "state",
+        match change.state {
+            ServiceState::Failing => "failing",
+            ServiceState::Out => "out",
+            ServiceState::Back => "back",
+            ServiceState::Well => "well",
+        },
+    )?;
+    table.raw_set("failures", change.failures)?;
+    table.raw_set("owed", change.owed)?;
+    Ok(table)
+}
