@@ -18,7 +18,6 @@ mod methods;
 mod publisher;
 mod pushes;
 mod queue;
-#[allow(unsafe_code)]
 mod reader;
 mod readers;
 mod recognition;

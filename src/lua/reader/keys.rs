@@ -1,0 +1,69 @@
+//! The names of the fields that are read.
+
+use mlua::ffi::lua_Integer;
+use mlua::{Lua, Result, Table};
+
+/// The field names that are read, in the order of [`Keys`].
+macro_rules! keys {
+    ($($key:ident = $name:literal),* $(,)?) => {
+        /// A field name.
+        #[allow(missing_docs)]
+        #[derive(Debug, Clone, Copy)]
+        pub enum Key { $($key),* }
+
+        const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+keys! {
+    Attr = "attr",
+    AwaitingAck = "awaiting_ack",
+    By = "by",
+    DelayedAckTimer = "delayed_ack_timer",
+    Destroyed = "destroyed",
+    Encryption = "encryption",
+    From = "from",
+    Hibernating = "hibernating",
+    Id = "id",
+    Jid = "jid",
+    Name = "name",
+    Node = "node",
+    Presence = "presence",
+    Priority = "priority",
+    PushId = "_push_id",
+    PushIdentifier = "push_identifier",
+    PushSettings = "push_settings",
+    PushStreamClosed = "push_stream_closed",
+    Smacks = "smacks",
+    Since = "since",
+    Stamp = "stamp",
+    Suspended = "suspended",
+    Tags = "tags",
+    To = "to",
+    Trials = "trials",
+    Type = "type",
+    UnreadQueue = "unread_queue",
+    Until = "until",
+    Xmlns = "xmlns",
+}
+
+impl Key {
+    /// Its place in the table of [`Keys`].
+    pub(super) const fn place(self) -> lua_Integer {
+        self as lua_Integer + 1
+    }
+}
+
+/// The field names as Lua strings, so that looking one up allocates nothing.
+pub struct Keys(Table);
+
+impl Keys {
+    /// Makes them.
+    pub fn new(lua: &Lua) -> Result<Self> {
+        lua.create_sequence_from(NAMES.iter().copied()).map(Self)
+    }
+
+    pub(super) const fn table(&self) -> &Table {
+        &self.0
+    }
+}
