@@ -95,6 +95,7 @@ impl Host {
                 identifier,
                 jid: "push.test",
                 content: false,
+                left_out: None,
                 suspended: None,
             }],
             sessions,

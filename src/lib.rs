@@ -2,6 +2,7 @@
 //!
 //! - [`engine`]: the business rules, without I/O;
 //! - [`stanza`]: what the rules may ask of a stanza;
+//! - [`extension`]: what a registration may ask for besides;
 //! - [`notification`]: what a push tells its push service;
 //! - [`wire`]: XEP-0357's requests and publishes as typed values;
 //! - `lua`: the binding, built with one of the features `lua52`, `lua53`, `lua54`.
@@ -10,6 +11,7 @@
 #![allow(clippy::must_use_candidate, clippy::module_name_repetitions)]
 
 pub mod engine;
+pub mod extension;
 pub mod notification;
 pub mod stanza;
 pub mod wire;

@@ -97,6 +97,16 @@ describe("a record with garbage in it", function ()
 		end);
 	end
 
+	it("is left alone if a newer version has made it, for a protocol of its own", function ()
+		local newer = good_record();
+		newer.protocol = "urn:example:push:9";
+		local records = { ["push.test<n1"] = newer; ["push.test<n2"] = { jid = "push.test"; node = "n2" } };
+		assert.same({ { "push.test<n2" }, { "push.test<n2" } }, served(records));
+		assert.same({}, unacked("push.test<n1", newer));
+		assert.is_nil(engine:ping(user, "push.test<n1", newer));
+		assert.same({ "push.test<n1" }, library.matching(records, "push.test", "n1"));
+	end);
+
 	it("is never attached to a session by garbage", function ()
 		for name, value in pairs(hostile.values) do
 			if type(value) ~= "string" then

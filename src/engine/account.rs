@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::reason::Silence;
+
 /// A user, the registrations and the sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Account<'a> {
@@ -23,6 +25,8 @@ pub struct Registration<'a> {
     /// Its pushes carry content (encrypted, or with the body), so that one important
     /// stanza cannot speak for another.
     pub content: bool,
+    /// Why an extension that the client has asked for leaves the stanza out.
+    pub left_out: Option<Silence>,
     /// It is suspended, and for how long before the next trial.
     pub suspended: Option<Duration>,
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::about::About;
 use super::identity::{DeviceKey, PushId, ServiceKey};
-use super::reason::{Cause, Reason};
-use super::rules::{Rule, Silence};
+use super::reason::{Cause, Reason, Rule, Silence};
 use crate::stanza::Importance;
 
 /// What is to be done about a stanza and a registration.

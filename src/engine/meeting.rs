@@ -8,8 +8,8 @@ use super::decision::{Ticket, Verdict, Wait};
 use super::device::Pace;
 use super::identity::{DeviceKey, PushId};
 use super::pushed::Ids;
-use super::reason::Cause;
-use super::rules::{self, Rule, Silence};
+use super::reason::{Cause, Rule, Silence};
+use super::rules::{self, Receiver};
 use super::schedule::Schedule;
 use super::sending::{obstacle, send, speak};
 use super::waiting::{Until, Waiting};
@@ -49,7 +49,7 @@ pub(super) fn meet<S>(
     }
     let seen = account.of(registration);
     let silence = if schedule.options.notify_on.wants(facts) {
-        rules::silence(rule, &seen, registration.identifier, facts)
+        rules::silence(rule, &seen, registration.identifier, facts).or(registration.left_out)
     } else {
         Some(Silence::NotWanted)
     };
@@ -64,7 +64,7 @@ pub(super) fn meet<S>(
         ids: recognised_by(met.id, facts),
         importance: facts.importance,
         call: facts.call,
-        receiver: rule.receiver(facts.importance),
+        receiver: Receiver::of(rule, facts.importance),
     };
     let hold = |(wait, cause)| {
         Verdict::Hold(Ticket {

@@ -32,7 +32,7 @@
 //! let facts = Facts::read(&message, "anna@home.test", engine.key());
 //! let account = Account {
 //!     user: "anna",
-//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, suspended: None }],
+//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, left_out: None, suspended: None }],
 //!     sessions: &[],
 //! };
 //! let id = StanzaId::archived("archive-id-1", engine.key());
@@ -86,10 +86,9 @@ pub use delivery::{Outcome, Report};
 pub use face::Engine;
 pub use identity::{PushId, normalised};
 pub use options::{NotifyOn, Options};
-pub use reason::{Cause, Reason};
+pub use reason::{Cause, Reason, Rule, Silence};
 pub use release::Released;
 pub use restart::Owed;
-pub use rules::{Rule, Silence};
 pub use service::{FailingService, ServiceChange, ServiceState};
 
 #[cfg(test)]

@@ -2,7 +2,66 @@
 
 use std::time::Duration;
 
-use super::rules::{Rule, Silence};
+/// The rule by which a stanza meets a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Rule (a): unacknowledged in the stream management queue of a session.
+    Unacked {
+        /// Its place in [`Account::sessions`](super::Account::sessions).
+        session: usize,
+    },
+    /// Rule (b): stored in the user's archive.
+    Archived,
+    /// Rule (b), for a stanza that is in the archive: not acknowledged by a session that has ended.
+    Undelivered,
+    /// Rule (c): in offline storage.
+    Offline,
+    /// Rule (c): a groupchat message to the bare JID.
+    Room,
+}
+
+/// Why there is no push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Silence {
+    /// The device has a live session.
+    Online,
+    /// The device has a hibernated session: rule (a) takes care of it.
+    Hibernated,
+    /// There was a push for this stanza, or the device has received it.
+    AlreadyPushed,
+    /// An important push has just woken the device.
+    SpokenFor,
+    /// It is the user's own copy of what went to somebody else.
+    NotRecipient,
+    /// It is no longer on its way, and not in the archive.
+    NotArchived,
+    /// It has nothing to show, and its session has ended.
+    Unimportant,
+    /// `push_notify_on` leaves it out.
+    NotWanted,
+    /// An extension that the client has asked for leaves it out.
+    LeftOut,
+    /// It is itself a push: two who name each other as push service would wake each other for ever.
+    IsPush,
+}
+
+impl Silence {
+    /// A phrase for the log.
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::Online => "device is online",
+            Self::Hibernated => "device hibernates, stream management takes care of it",
+            Self::AlreadyPushed => "already pushed",
+            Self::SpokenFor => "device has just been woken",
+            Self::NotRecipient => "user is not the recipient",
+            Self::NotArchived => "not delivered, and not in the archive",
+            Self::Unimportant => "not delivered, and not important",
+            Self::LeftOut => "left out by what the client has asked for",
+            Self::IsPush => "stanza is itself a push",
+            Self::NotWanted => "left out by push_notify_on",
+        }
+    }
+}
 
 /// Why stanzas wait. What comes later is the stronger reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,25 +1,8 @@
 //! The three business rules: which registrations a stanza is for.
 
 use super::account::{Account, Connection};
+use super::reason::{Rule, Silence};
 use crate::stanza::{Facts, Importance};
-
-/// The rule by which a stanza meets a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// Rule (a): unacknowledged in the stream management queue of a session.
-    Unacked {
-        /// Its place in [`Account::sessions`].
-        session: usize,
-    },
-    /// Rule (b): stored in the user's archive.
-    Archived,
-    /// Rule (b), for a stanza that is in the archive: not acknowledged by a session that has ended.
-    Undelivered,
-    /// Rule (c): in offline storage.
-    Offline,
-    /// Rule (c): a groupchat message to the bare JID.
-    Room,
-}
 
 /// Who learns of a stanza without a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,66 +15,24 @@ pub(super) enum Receiver {
     Nobody,
 }
 
-impl Rule {
-    /// Who learns without a push of a stanza that this rule meets.
-    pub(super) fn receiver(self, importance: Importance) -> Receiver {
-        match self {
+impl Receiver {
+    /// Who learns without a push of a stanza that `rule` meets.
+    pub(super) fn of(rule: Rule, importance: Importance) -> Self {
+        match rule {
             // Nobody is called by the archive.
-            Self::Archived if importance == Importance::Urgent => Receiver::AvailableSession,
-            Self::Unacked { .. } | Self::Archived | Self::Undelivered => Receiver::AnySession,
-            Self::Offline => Receiver::AvailableSession,
-            Self::Room => Receiver::Nobody,
+            Rule::Archived if importance == Importance::Urgent => Self::AvailableSession,
+            Rule::Unacked { .. } | Rule::Archived | Rule::Undelivered => Self::AnySession,
+            Rule::Offline => Self::AvailableSession,
+            Rule::Room => Self::Nobody,
         }
     }
-}
 
-impl Receiver {
     /// Whether the device has received the stanza meanwhile, or does now.
     pub(super) fn is_there(self, account: &Account<'_>, identifier: &str) -> bool {
         match self {
             Self::AnySession => account.is_online(identifier),
             Self::AvailableSession => account.is_receiving(identifier),
             Self::Nobody => false,
-        }
-    }
-}
-
-/// Why there is no push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Silence {
-    /// The device has a live session.
-    Online,
-    /// The device has a hibernated session: rule (a) takes care of it.
-    Hibernated,
-    /// There was a push for this stanza, or the device has received it.
-    AlreadyPushed,
-    /// An important push has just woken the device.
-    SpokenFor,
-    /// It is the user's own copy of what went to somebody else.
-    NotRecipient,
-    /// It is no longer on its way, and not in the archive.
-    NotArchived,
-    /// It has nothing to show, and its session has ended.
-    Unimportant,
-    /// `push_notify_on` leaves it out.
-    NotWanted,
-    /// It is itself a push: two who name each other as push service would wake each other for ever.
-    IsPush,
-}
-
-impl Silence {
-    /// A phrase for the log.
-    pub(super) fn phrase(self) -> &'static str {
-        match self {
-            Self::Online => "device is online",
-            Self::Hibernated => "device hibernates, stream management takes care of it",
-            Self::AlreadyPushed => "already pushed",
-            Self::SpokenFor => "device has just been woken",
-            Self::NotRecipient => "user is not the recipient",
-            Self::NotArchived => "not delivered, and not in the archive",
-            Self::Unimportant => "not delivered, and not important",
-            Self::IsPush => "stanza is itself a push",
-            Self::NotWanted => "left out by push_notify_on",
         }
     }
 }

@@ -17,6 +17,7 @@ const PHONE: Registration<'static> = Registration {
     identifier: ID,
     jid: "push.test",
     content: false,
+    left_out: None,
     suspended: None,
 };
 

@@ -6,19 +6,32 @@ use super::clock::clock;
 use super::reader::{Key, TableRef};
 use crate::engine::suspension::Suspension;
 use crate::engine::{Connection, Registration, Session};
-use crate::notification::Target;
+use crate::extension::{EXTENSIONS, Field, Record};
+use crate::notification::{Disclosure, Protocol, Target};
 use crate::wire::publish::is_xml_text;
 
-/// Reads what the rules need of a record; nothing if it cannot be pushed to.
+impl Record for TableRef<'_> {
+    fn is_set(&self, field: Field) -> bool {
+        TableRef::is_set(self, field.into())
+    }
+
+    fn text(&self, field: Field) -> Option<&str> {
+        self.str(field.into())
+    }
+}
+
+/// Reads what the rules need of a record; nothing if it cannot be pushed to, or a newer version has made it.
 pub fn read_registration<'f>(
     identifier: &'f str,
     record: &TableRef<'f>,
-    content: bool,
+    disclosure: &Disclosure,
 ) -> Option<Registration<'f>> {
+    Protocol::of(record.str(Key::Protocol))?;
     Some(Registration {
         identifier,
         jid: record.str(Key::Jid).filter(|jid| is_xml_text(jid))?,
-        content: content || record.is_set(Key::Encryption),
+        content: disclosure.body || EXTENSIONS.carry_content(record),
+        left_out: None,
         suspended: record.with(Key::Suspended, |suspended| {
             let remaining = read_suspension(suspended).remaining(clock());
             Duration::from_secs(remaining)
@@ -85,10 +98,12 @@ fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
 }
 
 /// Reads where the notifications of a registration go to.
-pub fn read_target<'f>(identifier: &'f str, record: &TableRef<'f>) -> Option<Target<'f>> {
+pub fn read_target<'a>(identifier: &'a str, record: &'a TableRef<'_>) -> Option<Target<'a>> {
     Some(Target {
         identifier,
+        protocol: Protocol::of(record.str(Key::Protocol))?,
         jid: record.str(Key::Jid)?,
         node: record.str(Key::Node).unwrap_or_default(),
+        record,
     })
 }

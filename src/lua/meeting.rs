@@ -7,6 +7,7 @@ use super::recognition::{Known, NewId, recognise};
 use super::settlement::{Pending, Settlement};
 use super::state::State;
 use crate::engine::{Account, Decision, Engine, Reason, Silence, rules};
+use crate::extension::EXTENSIONS;
 use crate::notification::Notification;
 use crate::stanza::{self, StanzaId, may_be_call};
 
@@ -83,8 +84,10 @@ fn all_registrations(
     let sessions_table = frame.table(2);
     let (sessions, _) = read_sessions(sessions_table.as_ref(), None);
     let mut registrations = Vec::new();
+    let mut have_extensions = false;
     records.each(|identifier, record| {
-        registrations.extend(read_registration(identifier, record, state.disclosure.body));
+        registrations.extend(read_registration(identifier, record, &state.disclosure));
+        have_extensions |= EXTENSIONS.are_asked(record);
     });
     let account = Account {
         user,
@@ -102,6 +105,23 @@ fn all_registrations(
         }
         let new_id = NewId::new(user, host);
         let known = recognise(&mut state.engine, &table, stanza, &new_id);
+        let mut asked = Vec::new();
+        if have_extensions {
+            asked.clone_from(&registrations);
+            records.each(|key, record| {
+                for one in asked.iter_mut().filter(|one| one.identifier == key) {
+                    one.left_out = EXTENSIONS.silence(record, &known.facts);
+                }
+            });
+        }
+        let account = Account {
+            registrations: if have_extensions {
+                &asked
+            } else {
+                &registrations
+            },
+            ..account
+        };
         let decisions = ask(state, &account, &known);
         let mut settlement = Settlement::default();
         if known.is_new {

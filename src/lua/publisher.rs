@@ -7,7 +7,7 @@ use mlua::{Function, Lua, Result, Table, Value};
 use super::dom::{self, Room};
 use super::reader::{self, Keys};
 use super::writer;
-use crate::notification::{Disclosure, Notification};
+use crate::notification::{Disclosure, Notification, Protocol};
 use crate::wire::options::{Submitted, submitted};
 use crate::wire::publish::{Header, Summary};
 
@@ -56,6 +56,7 @@ impl Publisher {
         disclosure: &Disclosure,
         is_shared: bool,
     ) -> Result<Table> {
+        let Protocol::Push0 = notification.protocol;
         let pubsub = if is_shared && !notification.is_telling() {
             self.shared_pubsub(lua, keys, notification, record, disclosure)?
         } else {
@@ -83,7 +84,7 @@ impl Publisher {
         let Common { item, publishes } = self.common(
             lua,
             notification.important,
-            notification.summary(disclosure),
+            &notification.summary(disclosure),
         )?;
         if let Some(pubsub) = publishes.raw_get(record)? {
             return Ok(pubsub);
@@ -94,7 +95,7 @@ impl Publisher {
         Ok(pubsub)
     }
 
-    fn common(&self, lua: &Lua, important: bool, summary: Summary<'_>) -> Result<Common> {
+    fn common(&self, lua: &Lua, important: bool, summary: &Summary<'_>) -> Result<Common> {
         let kind = usize::from(important);
         if let Some(common) = &self.common.borrow()[kind] {
             return Ok(common.clone());
@@ -104,7 +105,7 @@ impl Publisher {
         let publishes = lua.create_table()?;
         publishes.set_metatable(Some(weak))?;
         let common = Common {
-            item: writer::item(lua, &self.metatable, &summary)?,
+            item: writer::item(lua, &self.metatable, summary)?,
             publishes,
         };
         self.common.borrow_mut()[kind] = Some(common.clone());

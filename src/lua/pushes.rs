@@ -13,7 +13,7 @@ use super::settlement::{Pending, Settlement};
 use super::state::State;
 use super::writer;
 use crate::engine::{Account, Engine, PushId, Released};
-use crate::notification::{Notification, Push, Target};
+use crate::notification::{Notification, Protocol, Push, Target};
 use crate::stanza::Importance;
 use crate::wire::publish::xml_text;
 
@@ -126,7 +126,7 @@ pub fn release(
         reader::read(lua, &host.keys, (&record, sessions), |frame| {
             let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
             let record = frame.table(0)?;
-            let Some(registration) = read_registration(&name, &record, disclosure.body) else {
+            let Some(registration) = read_registration(&name, &record, disclosure) else {
                 engine.forget(now, &user, &name); // Nobody can be pushed to there
                 return None;
             };
@@ -175,7 +175,7 @@ pub fn ping(
     let (id, delay) = host.act(|state, now| {
         reader::read(lua, &host.keys, &record, |frame| {
             let record = frame.table(0)?;
-            let registrations = [read_registration(&name, &record, false)?];
+            let registrations = [read_registration(&name, &record, &state.disclosure)?];
             let account = Account {
                 user: &user,
                 registrations: &registrations,
@@ -212,8 +212,10 @@ pub fn discreet(
     };
     let target = Target {
         identifier: "",
+        protocol: Protocol::Push0,
         jid: &xml_text(&text(&record, "jid").unwrap_or_default()),
         node: &text(&record, "node").unwrap_or_default(),
+        record: &(),
     };
     let told = Arc::clone(&host.state()?.disclosure);
     let push = Push { id, importance };

@@ -8,7 +8,8 @@ use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, NewId, recognise};
 use super::settlement::{Pending, Settlement};
 use super::state::State;
-use crate::engine::{Account, Engine, Reason, rules};
+use crate::engine::{Account, Engine, Reason, Registration, rules};
+use crate::extension::EXTENSIONS;
 use crate::notification::{Notification, Target};
 use crate::stanza::{self, Importance, may_be_call};
 use mlua::RegistryKey;
@@ -76,7 +77,7 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
     let (sessions, own) = read_sessions(frame.table(2).as_ref(), Some(&session));
     let (own, identifier) = (own?, session.str(Key::PushIdentifier)?);
     session.with(Key::PushSettings, |record| {
-        let registration = read_registration(identifier, record, state.disclosure.body)?;
+        let registration = read_registration(identifier, record, &state.disclosure)?;
         let account = Account {
             user,
             registrations: &[registration],
@@ -195,7 +196,16 @@ impl Queue<'_, '_> {
                 if is_new {
                     self.settlement.mark(index, id);
                 }
-                let decision = engine.unacked(self.now, self.account, 0, self.session, &facts, id);
+                let left_out = EXTENSIONS.silence(self.target.record, &facts);
+                let registration = Registration {
+                    left_out,
+                    ..self.account.registrations[0]
+                };
+                let account = Account {
+                    registrations: &[registration],
+                    ..*self.account
+                };
+                let decision = engine.unacked(self.now, &account, 0, self.session, &facts, id);
                 if let Some(push) = self
                     .settlement
                     .take(index, self.target.identifier, decision)

@@ -10,6 +10,7 @@ use super::dom::{self, Room};
 use super::reader::{self, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
+use crate::extension::EXTENSIONS;
 use crate::wire::request::{self, Address, RequestError};
 use crate::wire::{affiliation, publish};
 
@@ -21,24 +22,29 @@ type Answer = (
     Option<String>,
 );
 
-/// `enable(<enable/>, own full JID)`: `{ identifier, jid, node }`.
+/// `enable(<enable/>, own full JID)`: `{ identifier, jid, node, fields }`; fields are those that extensions keep in
+/// the record.
 pub fn enable(lua: &Lua, keys: &Keys, (element, own): (Table, String)) -> Result<Answer> {
     let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
-    answer(
-        lua,
-        element.and_then(|element| request::enable(&element, &own)),
-    )
+    let asked = element.and_then(|element| {
+        let address = request::enable(&element, &own)?;
+        Ok((address, EXTENSIONS.enable(&element)?))
+    });
+    answer(lua, asked)
 }
 
 /// `disable(<disable/>)`: `{ identifier, jid, node }`.
 pub fn disable(lua: &Lua, keys: &Keys, element: Table) -> Result<Answer> {
     let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
-    answer(lua, element.and_then(|element| request::disable(&element)))
+    let asked = element.and_then(|element| Ok((request::disable(&element)?, Vec::new())));
+    answer(lua, asked)
 }
 
-fn answer(lua: &Lua, address: std::result::Result<Address, RequestError>) -> Result<Answer> {
-    match address {
-        Ok(Address { jid, node }) => {
+type Asked = (Address, Vec<(&'static str, String)>);
+
+fn answer(lua: &Lua, asked: std::result::Result<Asked, RequestError>) -> Result<Answer> {
+    match asked {
+        Ok((Address { jid, node }, fields)) => {
             let table = lua.create_table()?;
             table.set(
                 "identifier",
@@ -46,6 +52,9 @@ fn answer(lua: &Lua, address: std::result::Result<Address, RequestError>) -> Res
             )?;
             table.set("jid", jid.as_str())?;
             table.set("node", node)?;
+            if !fields.is_empty() {
+                table.set("fields", lua.create_table_from(fields)?)?;
+            }
             Ok((Some(table), None, None, None))
         }
         Err(error) => {

@@ -29,12 +29,27 @@ pub struct Header<'a> {
 }
 
 /// What a notification says. Fields without a value are left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary<'a> {
     /// `last-message-body`.
     pub body: Option<&'a str>,
     /// `last-message-sender`.
     pub sender: Option<&'a str>,
+    /// What there is besides.
+    pub parts: Vec<Part<'a>>,
+}
+
+/// An element of a `<notification/>` besides the summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Its local name.
+    pub name: &'static str,
+    /// Its namespace.
+    pub ns: &'static str,
+    /// Its attributes.
+    pub attrs: Vec<(&'static str, &'a str)>,
+    /// Its character data.
+    pub text: &'a str,
 }
 
 /// `message-count` is always one: no number means the same to any two push services.
@@ -95,6 +110,17 @@ impl Summary<'_> {
         writer.open("item", None, &[]);
         writer.open("notification", Some(ns::PUSH), &[]);
         self.write(writer);
+        for Part {
+            name,
+            ns,
+            attrs,
+            text,
+        } in &self.parts
+        {
+            writer.open(name, Some(ns), attrs);
+            writer.text(text);
+            writer.close();
+        }
         writer.close();
         writer.close();
     }
@@ -179,7 +205,7 @@ mod tests {
         <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
         <field var='secret'><value>s3-91b</value></field></x>";
 
-    fn publish(summary: Summary<'_>, node: &str, options: Option<&str>) -> Element {
+    fn publish(summary: &Summary<'_>, node: &str, options: Option<&str>) -> Element {
         let header = Header {
             id: "push-1",
             from: "home.test",
@@ -231,12 +257,13 @@ mod tests {
     #[test]
     fn parses_as_strict_services_do() {
         let summary = Summary {
+            parts: Vec::new(),
             body: Some("New <Message> & more"),
             sender: Some("rosa@home.test"),
         };
         for options in [None, Some(FORM)] {
             for node in ["n1", ""] {
-                let (publish, form) = parsed(&publish(summary, node, options));
+                let (publish, form) = parsed(&publish(&summary, node, options));
                 assert_eq!(publish.node.0, node);
                 assert_eq!(form.is_some(), options.is_some());
                 let payload = publish.items[0].payload.clone().unwrap();
@@ -281,7 +308,7 @@ mod tests {
             let form = written(ns::PUBSUB, |writer| write_form(writer, &fields));
             assert_eq!(form, FORM.parse().unwrap());
             let (_, form) = parsed(&publish(
-                Summary::default(),
+                &Summary::default(),
                 "n1",
                 Some(&String::from(&form)),
             ));
@@ -300,7 +327,7 @@ mod tests {
 
     #[test]
     fn fields_without_a_value_are_left_out() {
-        let xml = String::from(&publish(Summary::default(), "n1", None));
+        let xml = String::from(&publish(&Summary::default(), "n1", None));
         assert!(xml.contains("message-count"));
         assert!(!xml.contains("last-message"));
         assert!(!xml.contains("publish-options"));
@@ -308,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_options_stand_beside_the_publish() {
-        let iq = publish(Summary::default(), "n1", Some(FORM));
+        let iq = publish(&Summary::default(), "n1", Some(FORM));
         let pubsub = iq.get_child("pubsub", ns::PUBSUB).unwrap();
         let names: Vec<_> = pubsub.children().map(Element::name).collect();
         assert_eq!(names, ["publish", "publish-options"]);

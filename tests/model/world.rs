@@ -550,6 +550,7 @@ impl World {
         let registrations: Vec<_> = devices
             .iter()
             .map(|&device| Registration {
+                left_out: None,
                 identifier: KINDS[device].identifier,
                 jid: SERVICES[KINDS[device].service],
                 content: KINDS[device].content,

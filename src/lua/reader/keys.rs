@@ -3,6 +3,8 @@
 use mlua::ffi::lua_Integer;
 use mlua::{Lua, Result, Table};
 
+use crate::extension::Field;
+
 /// The field names that are read, in the order of [`Keys`].
 macro_rules! keys {
     ($($key:ident = $name:literal),* $(,)?) => {
@@ -30,6 +32,7 @@ keys! {
     Node = "node",
     Presence = "presence",
     Priority = "priority",
+    Protocol = "protocol",
     PushId = "_push_id",
     PushIdentifier = "push_identifier",
     PushSettings = "push_settings",
@@ -51,6 +54,14 @@ impl Key {
     /// Its place in the table of [`Keys`].
     pub(super) const fn place(self) -> lua_Integer {
         self as lua_Integer + 1
+    }
+}
+
+impl From<Field> for Key {
+    fn from(field: Field) -> Self {
+        match field {
+            Field::Encryption => Self::Encryption,
+        }
     }
 }
 
