@@ -13,7 +13,7 @@ FEATURE = lua$(subst .,,$(LUA))
 SOURCES = Cargo.toml Cargo.lock $(shell find src -type f)
 
 MODULE = build/lua$(LUA)/plugins/mod_cloud_notify
-FILES = $(MODULE)/mod_cloud_notify.lua $(MODULE)/cloud_notify.so
+FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua)) $(MODULE)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
 .PHONY: all install uninstall test fuzz mutants memcheck demo bench lint clean
@@ -29,7 +29,7 @@ $(MODULE)/cloud_notify.so: $(SOURCES)
 	$(CARGO) build --release --locked --lib --features $(FEATURE) --target-dir target
 	install -D -m 644 target/release/libcloud_notify.so $@
 
-$(MODULE)/mod_cloud_notify.lua: lua/mod_cloud_notify.lua
+$(MODULE)/%.lua: lua/%.lua
 	install -D -m 644 $< $@
 
 install: $(FILES)
@@ -39,7 +39,7 @@ install: $(FILES)
 		echo 'Prosody looks there with: plugin_paths = { "$(PLUGINDIR)" }'
 
 uninstall:
-	rm -f '$(INSTALLED)/mod_cloud_notify.lua' '$(INSTALLED)/cloud_notify.so'
+	rm -f '$(INSTALLED)/mod_cloud_notify.lua' '$(INSTALLED)'/*.lib.lua '$(INSTALLED)/cloud_notify.so'
 	[ ! -d '$(INSTALLED)' ] || rmdir --ignore-fail-on-non-empty '$(INSTALLED)'
 
 test:

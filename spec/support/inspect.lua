@@ -7,30 +7,31 @@ local loop = require "spec.support.loop";
 local inspect = {};
 
 -- For code that runs in the server: upvalue(name) returns the value of a local
--- variable of the module, and a function that changes it.
+-- variable of the module, and a function that changes it in all files that have it.
 local upvalue = [[
 	local function upvalue(name)
-		local seen = {};
+		local places, seen = {}, {};
 		local function search(f)
-			if seen[f] then return; end
+			if type(f) ~= "function" or seen[f] then return; end
 			seen[f] = true;
+			if not debug.getinfo(f, "S").source:find("/mod_cloud_notify/", 1, true) then return; end
 			for i = 1, debug.getinfo(f, "u").nups do
 				local key, value = debug.getupvalue(f, i);
-				if key == name then return f, i; end
-				if type(value) == "function" and debug.getinfo(value, "S").source:find("mod_cloud_notify.lua", 1, true) then
-					local found, place = search(value);
-					if found then return found, place; end
-				end
+				if key == name then places[#places + 1] = { f = f; i = i; value = value }; end
+				search(value);
 			end
 		end
-		for _, handler in pairs(hosts["home.test"].events.get_handlers("cloud-notify-ping")) do
-			local f, i = search(handler);
-			if f then
-				local _, value = debug.getupvalue(f, i);
-				return value, function (new_value) debug.setupvalue(f, i, new_value); end;
-			end
+		local _, libs = debug.getupvalue(hosts["home.test"].modules.cloud_notify.module.lib, 1);
+		for _, lib in pairs(libs) do
+			for _, exported in pairs(lib) do search(exported); end
 		end
-		error("the module has no variable " .. name);
+		local first = places[1] or error("the module has no variable " .. name);
+		for _, place in ipairs(places) do
+			assert(rawequal(place.value, first.value), "the module has several variables " .. name);
+		end
+		return first.value, function (new_value)
+			for _, place in ipairs(places) do debug.setupvalue(place.f, place.i, new_value); end
+		end;
 	end
 ]];
 

@@ -1,0 +1,57 @@
+-- What is due: answers that have not come, devices and registrations whose time has come
+
+local util = module.lib "util";
+local guarded, none = util.guarded, util.none;
+local engine = module.lib "engine".engine;
+local arm = module.lib "timer".arm;
+local sessions_lib = module.lib "sessions";
+local user_sessions, is_suspended, detach = sessions_lib.user_sessions, sessions_lib.is_suspended, sessions_lib.detach;
+local get_registration, attach_owners = sessions_lib.get_registration, sessions_lib.attach_owners;
+local load_records = module.lib "registrations".load;
+local reports = module.lib "reports";
+local on_report, give_up = reports.on_report, reports.give_up;
+local publishing = module.lib "publishing";
+local has_listeners, publish_now = publishing.has_listeners, publishing.publish_now;
+
+local pairs = pairs;
+
+-- What has waited for a device, if it still makes sense
+local release = guarded(function (user, identifier)
+	local records = load_records(user);
+	local record = records and records[identifier];
+	-- There is no trial while its client is online
+	local owners = record and is_suspended(record) and attach_owners(user, records, identifier);
+	local sessions = user_sessions(user);
+	for _, session in pairs(sessions or none) do
+		local attached, settings = get_registration(session);
+		if attached == identifier then record = settings; end
+	end
+	if record then
+		local delay, stanza, key, important, details = engine:release(user, identifier, record, sessions, has_listeners());
+		for _, session in pairs(owners or none) do detach(session); end
+		publish_now(user, delay, stanza, key, important, details);
+	elseif records then
+		engine:forget(user, identifier);
+	else
+		arm(engine:postpone(user, identifier));
+	end
+end);
+
+local serve_deadlines = guarded(function ()
+	local delay, due, unanswered, given_up = engine:expire();
+	arm(delay);
+	for _, report in pairs(unanswered) do
+		on_report(report);
+	end
+	for _, device in pairs(given_up) do
+		give_up(device.user, device.identifier);
+	end
+	for _, device in pairs(due) do
+		release(device.user, device.identifier);
+	end
+end);
+
+return {
+	version = "0.1.0";
+	serve = serve_deadlines;
+};

@@ -1,0 +1,22 @@
+-- The engine of this host, in the native library, which keeps it over a reload
+
+local native = module.lib "native";
+local st = module.lib "util".prosody_require "util.stanza";
+
+local engine = native.open(module.host, st.stanza_mt, st.deserialize);
+local archived, offline, unacked, read, undelivered = engine:readers();
+
+local function close()
+	native.close(module.host);
+end
+
+return {
+	version = "0.1.0";
+	engine = engine;
+	archived = archived;
+	offline = offline;
+	unacked = unacked;
+	read = read;
+	undelivered = undelivered;
+	close = close;
+};

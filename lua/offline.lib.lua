@@ -1,0 +1,38 @@
+-- Rule (c): offline storage, and groupchat messages to the bare JID
+
+local util = module.lib "util";
+local jid = util.prosody_require "util.jid";
+local guarded = util.guarded;
+local engine_offline = module.lib "engine".offline;
+local user_sessions = module.lib "sessions".user_sessions;
+local get_records = module.lib "registrations".get;
+local carry_out = module.lib "publishing".carry_out;
+local read_queues = module.lib "stream_management".read_queues;
+
+local meet_offline = guarded(function (event, is_room)
+	local stanza = event.stanza;
+	local user = event.username or jid.node(stanza.attr.to) or event.origin.username;
+	local records = user and get_records(user);
+	if not records then return; end
+	read_queues(user);
+	local reply = engine_offline(user, records, user_sessions(user), stanza, is_room);
+	if reply then carry_out(user, reply, stanza, records); end
+end);
+
+-- Only what has been taken: the sender gets the rest back
+local function on_offline(handlers, name, event)
+	local taken = handlers(name, event);
+	if taken then meet_offline(event, false); end
+	return taken;
+end
+
+-- It is taken by nobody, and reaches no session
+local function on_room_message(event)
+	meet_offline(event, true);
+end
+
+return {
+	version = "0.1.0";
+	on_offline = on_offline;
+	on_room_message = on_room_message;
+};

@@ -1,0 +1,93 @@
+-- The options of this host, valid ones only
+
+local native = module.lib "native";
+
+local pairs, pcall, tonumber, tostring, type = pairs, pcall, tonumber, tostring, type;
+
+local max_logged_value = 100; -- of an option
+local max_text = 4096;
+
+-- What Prosody's own get_option_boolean takes
+local function boolean(value)
+	if value == true or value == "true" or value == 1 then return true; end
+	if value == false or value == "false" or value == 0 then return false; end
+end
+
+local function text(value)
+	if type(value) == "number" then value = tostring(value); end
+	if native.is_xml_text(value) and #value <= max_text then return value; end
+end
+
+local function number(min, integer)
+	return function (value)
+		value = tonumber(value);
+		if value and value >= min and value <= 1e9 and not (integer and value % 1 ~= 0) then return value; end
+	end
+end
+
+local function one_of(...)
+	local values = {};
+	for _, value in pairs({ ... }) do values[value] = value; end
+	return function (value) return values[value]; end
+end
+
+local known_options = {
+	push_answer_timeout = { default = 120, number(1), "a number of seconds, at least 1" };
+	push_cache_age = { default = 60, number(1), "a number of seconds, at least 1" };
+	push_coalesce_window = { default = 1, number(0), "a number of seconds" };
+	push_max_devices = { default = 5, number(1, true), "a whole number, at least 1" };
+	push_max_errors = { default = 16, number(1, true), "a whole number, at least 1" };
+	push_max_failures = { default = 5, number(0, true), "a whole number, 0 for no limit" };
+	push_max_hibernation_timeout = { default = 72*3600, number(1), "a number of seconds, at least 1" };
+	push_max_in_flight = { default = 4096, number(1, true), "a whole number, at least 1" };
+	push_max_per_minute = { default = 60, number(0, true), "a whole number, 0 for no limit" };
+	push_notification_important_body = { default = "New Message!", text,
+		"a string in UTF-8 without control characters, of at most 4096 bytes" };
+	push_notification_with_body = { default = false, boolean, "true or false" };
+	push_notification_with_sender = { default = false, boolean, "true or false" };
+	push_notify_on = { default = "all", one_of("all", "messages", "important"), "'all', 'messages' or 'important'" };
+	push_recovery_rate = { default = 50, number(1, true), "a whole number, at least 1" };
+	push_retry_age = { default = 24*3600, number(0), "a number of seconds" };
+	push_retry_max = { default = 30*60, number(0.1), "a number of seconds, at least 0.1" };
+	push_retry_min = { default = 5, number(0.1), "a number of seconds, at least 0.1" };
+};
+
+local options = {};
+
+-- A value may be anything, also something that cannot be printed
+local function describe(value)
+	local ok, printed = pcall(tostring, value);
+	if not ok then printed = type(value); end
+	return (printed:sub(1, max_logged_value):gsub("[^\32-\126]", function (char)
+		return ("\\%d"):format(char:byte());
+	end));
+end
+
+-- The value in the configuration if it is valid, or nil and what is wrong
+local function read_option(name, option)
+	local ok, value = pcall(module.get_option, module, name);
+	if not ok then return nil, ("cannot be read (%s)"):format(describe(value)); end
+	if value == nil then return; end
+	local valid;
+	ok, valid = pcall(option[1], value);
+	if ok and valid ~= nil then return valid; end
+	return nil, ("must be %s, not %s '%s'"):format(option[2], type(value), describe(value));
+end
+
+local function read_options()
+	for name, option in pairs(known_options) do
+		local value, problem = read_option(name, option);
+		if problem then
+			module:log("error", "Option %s %s: using the default, %s", name, problem, tostring(option.default));
+		end
+		if value == nil then value = option.default; end
+		options[name] = value;
+	end
+end
+
+return {
+	version = "0.1.0";
+	values = options;
+	read = read_options;
+	text = text;
+};

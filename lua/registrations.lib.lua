@@ -1,0 +1,190 @@
+-- Registrations: user -> identifier -> record, as they are in the store
+
+local native = module.lib "native";
+local util = module.lib "util";
+local cache = util.prosody_require "util.cache";
+local usermanager = util.prosody_require "core.usermanager";
+local copy, none = util.copy, util.none;
+local options_lib = module.lib "options";
+local options, text = options_lib.values, options_lib.text;
+local engine = module.lib "engine".engine;
+local store = module.lib "store";
+local read_store, write_store = store.read, store.write;
+local sessions = module.lib "sessions";
+local user_sessions, is_suspended = sessions.user_sessions, sessions.is_suspended;
+local detach, detach_all, attach_owners = sessions.detach, sessions.detach_all, sessions.attach_owners;
+
+local next, pairs, pcall, type = next, pairs, pcall, type;
+
+local host = module.host;
+
+local max_cached_users = 10000; -- whose registrations are kept in memory, and as many who have none
+local max_cached_bytes = 64*1024*1024; -- of all registrations in memory
+local max_user_bytes = 1024*1024; -- What takes more is read each time
+
+local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
+
+-- Others write to the store, too. So what was read is trusted for push_cache_age; from then on it only
+-- tells what has changed.
+local fresh = {}; -- user -> records, if there are any
+local without, without_left = {}, max_cached_users; -- user -> true, if there are none
+local trust_timer;
+local sizes, total_size = {}, 0; -- user -> bytes, about
+
+local function let_go(user, records)
+	total_size = total_size - (sizes[user] or 0);
+	sizes[user], fresh[user] = nil, nil;
+	for identifier in pairs(records) do push_errors[identifier] = nil; end
+end
+
+-- What was read last, of those who have any. A user who has not been seen for long is let go of.
+local accounts = cache.new(max_cached_users, let_go);
+
+local function forget_records(user)
+	local records = accounts:get(user);
+	if records then
+		let_go(user, records);
+		accounts:set(user, nil);
+	end
+end
+
+local function size_of(value, depth)
+	if type(value) == "string" then return 40 + #value; end
+	if type(value) ~= "table" or depth == 0 then return 40; end
+	local size = 80;
+	for key, field in next, value do size = size + size_of(key, 0) + size_of(field, depth - 1); end
+	return size;
+end
+
+local function end_trust()
+	trust_timer, fresh, without, without_left = nil, {}, {}, max_cached_users;
+end
+
+local function remember(user, records)
+	trust_timer = trust_timer or module:add_timer(options.push_cache_age, end_trust);
+	local size = next(records) and size_of(user) + size_of(records, 16) or 0;
+	without[user] = nil;
+	if size == 0 then
+		forget_records(user);
+		if without_left == 0 then without, without_left = {}, max_cached_users; end
+		without[user], without_left = true, without_left - 1;
+	elseif size > max_user_bytes then
+		forget_records(user);
+	else
+		total_size = total_size - (sizes[user] or 0) + size;
+		accounts:set(user, records);
+		sizes[user], fresh[user] = size, records;
+		while total_size > max_cached_bytes do forget_records((accounts:tail())); end
+	end
+	for _, session in pairs(user_sessions(user) or none) do
+		local record = records[session.push_identifier or false];
+		if record then session.push_settings = record; end
+	end
+end
+
+local function is_account(user)
+	local ok, exists, err = pcall(usermanager.user_exists, user, host);
+	return not ok or exists or err == "method not implemented";
+end
+
+local function forget_registration(user, identifier)
+	engine:forget(user, identifier);
+	push_errors[identifier] = nil;
+	detach_all(user, identifier);
+end
+
+local function client_of(record)
+	return text(record.client_id) or text(record.resource);
+end
+
+local function is_same_enabling(one, other)
+	return text(one.timestamp) == text(other.timestamp) and text(one.sequence) == text(other.sequence);
+end
+
+-- What others have changed in the store changes here
+local function follow_store(user, records)
+	for identifier, before in pairs(accounts:get(user) or none) do
+		local record = records[identifier];
+		if not record or client_of(record) ~= client_of(before) then
+			forget_registration(user, identifier);
+		elseif is_suspended(record) then
+			if not is_suspended(before) then detach_all(user, identifier); end
+		elseif is_suspended(before) or not is_same_enabling(record, before) then
+			engine:enabled(user, identifier);
+			push_errors[identifier] = nil;
+			attach_owners(user, records, identifier);
+		end
+	end
+	for _, session in pairs(user_sessions(user) or none) do
+		local identifier = session.push_identifier;
+		if type(identifier) == "string" and not records[identifier] then forget_registration(user, identifier); end
+	end
+end
+
+-- As the store has them now; nil if it cannot be read
+local function read_records(user)
+	local exists = is_account(user);
+	local data, err = read_store(user);
+	if err then return; end -- Nor are accounts known to be gone then
+	local records = {};
+	if not exists then -- Nothing is kept of nobody
+		follow_store(user, records);
+		forget_records(user);
+		return records;
+	end
+	for identifier, record in pairs(type(data) == "table" and data or none) do
+		if type(identifier) == "string" and type(record) == "table" then records[identifier] = record; end
+	end
+	for _, identifier in pairs(native.surplus(records, options.push_max_devices)) do
+		records[identifier] = nil;
+	end
+	follow_store(user, records);
+	remember(user, records);
+	return records;
+end
+
+local function load_records(user)
+	return fresh[user] or without[user] and none or read_records(user);
+end
+
+-- The user's registrations, or nil if there are none
+local function get_records(user)
+	local records = load_records(user);
+	return records and next(records) and records;
+end
+
+local function save_records(user, records)
+	if not write_store(user, records) then return false; end
+	remember(user, records);
+	return true;
+end
+
+local function remove_registrations(user, identifiers)
+	local records = read_records(user);
+	if not records then return false; end
+	local remaining = copy(records);
+	for _, identifier in pairs(identifiers) do remaining[identifier] = nil; end
+	if not save_records(user, remaining) then return false; end
+	for _, identifier in pairs(identifiers) do forget_registration(user, identifier); end
+	return true;
+end
+
+local function on_user_deleted(event)
+	if event.host ~= host then return; end
+	local user = event.username;
+	for _, session in pairs(user_sessions(user) or none) do detach(session); end
+	engine:forget_user(user);
+	remember(user, none); -- The store itself is purged after this event
+end
+
+return {
+	version = "0.1.0";
+	push_errors = push_errors;
+	read = read_records;
+	load = load_records;
+	get = get_records;
+	save = save_records;
+	remove = remove_registrations;
+	forget = forget_registration;
+	on_user_deleted = on_user_deleted;
+};

@@ -1,0 +1,123 @@
+-- What becomes of pushes: answers, and registrations that they end or suspend
+
+local native = module.lib "native";
+local util = module.lib "util";
+local copy, guarded = util.copy, util.guarded;
+local options = module.lib "options".values;
+local engine = module.lib "engine".engine;
+local arm = module.lib "timer".arm;
+local sessions = module.lib "sessions";
+local detach_all, attach_owners = sessions.detach_all, sessions.attach_owners;
+local registrations = module.lib "registrations";
+local push_errors = registrations.push_errors;
+local read_records, save_records = registrations.read, registrations.save;
+local remove_registrations = registrations.remove;
+local on_service = module.lib "services".on_service;
+
+local os_date, os_time = os.date, os.time;
+
+local max_logged_text = 200; -- of a peer
+
+-- Returns whether the registration has been suspended, or had to go
+local function suspend(user, identifier, condition, description, errors)
+	local records = read_records(user);
+	local record = records and records[identifier];
+	if not record then return false; end
+	local suspended, wait_or_since = native.suspend(record, condition, description, os_time());
+	local service = record.jid;
+	if not suspended then
+		if not remove_registrations(user, { identifier }) then return false; end
+		module:log("warn", "Removed a push registration of %s at %s, suspended since %s: the last trial failed with %s. "
+			.. "That device gets no more pushes until its app registers again",
+			user, service, os_date("!%Y-%m-%d", wait_or_since), condition);
+		return true;
+	end
+	local changed = copy(records);
+	changed[identifier] = copy(record);
+	changed[identifier].suspended = suspended;
+	if not save_records(user, changed) then return false; end
+	detach_all(user, identifier);
+	arm(engine:suspend(user, identifier, wait_or_since));
+	module:log("warn", "Suspended a push registration of %s at %s after %d errors in a row, the last one: %s -- "
+		.. "trial %d is in %d hours, or its app registers again", user, service, errors, condition,
+		suspended.trials + 1, wait_or_since / 3600);
+	return true;
+end
+
+-- A trial has succeeded: the registration is in force again
+local function revive(user, identifier)
+	local records = read_records(user);
+	local record = records and records[identifier];
+	if not record then return; end
+	local changed = copy(records);
+	changed[identifier] = copy(record);
+	changed[identifier].suspended = nil;
+	if save_records(user, changed) then
+		attach_owners(user, changed, identifier);
+		module:log("info", "%s takes pushes for %s again: the registration is in force", record.jid, user);
+	end
+end
+
+local function on_report(report, service, condition, description)
+	local user, identifier, errors = report.user, report.identifier, report.errors;
+	local outcome = report.outcome;
+	condition = condition or "no answer";
+	on_service(report.service, condition);
+	if not user then return; end -- The registration has ended meanwhile
+	if push_errors[identifier] then push_errors[identifier] = errors; end
+	if outcome == "refused" then
+		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s, error %d of %d",
+			service, user, condition, errors, options.push_max_errors);
+	elseif outcome == "failed" then
+		module:log("debug", "A push for %s to %s failed: %s; it is tried again", user, identifier, condition);
+	elseif outcome == "suspended" then
+		suspend(user, identifier, condition, description, errors);
+	elseif outcome == "revived" then
+		revive(user, identifier);
+	elseif outcome == "removed" and remove_registrations(user, { identifier }) then
+		module:log("warn", "Removed a push registration of %s at %s after %d errors in a row, the last one %s: "
+			.. "that device gets no more pushes until its app registers again", user, service, errors, condition);
+	end
+end
+
+on_report = guarded(on_report);
+
+local give_up = guarded(function (user, identifier)
+	local description = "Nobody could reach the push service for 30 days";
+	if not suspend(user, identifier, "remote-server-timeout", description, 0) then
+		arm(engine:postpone(user, identifier));
+	end
+end);
+
+-- Answers of the push services
+
+local function take_answer(id, service, is_error, error_type, condition, description)
+	local outcome, delay, report = engine:answered(id, service, is_error, error_type, condition);
+	arm(delay);
+	if report then on_report(report, service, report.condition, description); end
+	return outcome;
+end
+
+local function on_answer(event)
+	local stanza = event.stanza;
+	local attr = stanza.attr;
+	if attr.type ~= "result" and attr.type ~= "error" then return; end
+	local error_type, condition, error_text;
+	if attr.type == "error" then
+		error_type, condition, error_text = stanza:get_error();
+		error_text = error_text and error_text:sub(1, max_logged_text);
+	end
+	if not take_answer(attr.id, attr.from, attr.type == "error", error_type, condition, error_text) then return; end
+	if error_text then -- It may name the token
+		module:log("debug", "%s says: %s", attr.from, error_text);
+	end
+	return true;
+end
+
+return {
+	version = "0.1.0";
+	on_report = on_report;
+	give_up = give_up;
+	take_answer = take_answer;
+	on_answer = on_answer;
+};

@@ -1,0 +1,60 @@
+-- Where registrations are, and what is owed over a restart
+
+local next, pcall, tostring = next, pcall, tostring;
+
+local store_fails = {}; -- "read" or "written" -> the user with whom it was noticed
+
+-- A store that fails does so for every stanza: one line until it works again for that user
+local function log_store(doing, user, err)
+	local failing = store_fails[doing];
+	if not err and failing ~= user then return; end
+	store_fails[doing] = err and (failing or user) or nil;
+	if err then
+		module:log(failing and "debug" or "error", "Push registrations of %s cannot be %s: %s -- "
+			.. "check the storage of this host; for others such lines are at level debug until then",
+			user, doing, tostring(err));
+	else
+		module:log("info", "Push registrations of %s can be %s again", user, doing);
+	end
+end
+
+-- One that cannot be opened is one that can neither be read nor written
+local function open_store(name)
+	local ok, opened, err = pcall(module.open_store, module, name);
+	if ok and opened then return opened; end
+	err = tostring(err or opened or "it cannot be opened");
+	local function fail() return nil, err; end
+	return { get = fail; set = fail }, err;
+end
+
+local store, missing_store = open_store();
+if missing_store then
+	store_fails = { read = true; written = true };
+	module:log("error", "Cannot open the store of push registrations: %s -- nobody gets pushes; "
+		.. "check the option 'storage' and restart", missing_store);
+end
+
+-- What is in the store of a user, or nil and an error
+local function read(user)
+	local ok, data, err = pcall(store.get, store, user);
+	if not ok then err = data or "unknown error"; end
+	log_store("read", user, err);
+	if err then return nil, err; end
+	return data;
+end
+
+-- Returns whether they have been stored
+local function write(user, records)
+	local ok, written, err = pcall(store.set, store, user, next(records) and records or nil);
+	if not ok then written, err = false, written; end
+	log_store("written", user, not written and (err or "unknown error") or nil);
+	return written;
+end
+
+return {
+	version = "0.1.0";
+	open = open_store;
+	is_missing = missing_store ~= nil;
+	read = read;
+	write = write;
+};

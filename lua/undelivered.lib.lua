@@ -1,0 +1,97 @@
+-- What a session has not acknowledged that ends without hibernating. If it makes way for one that binds the
+-- same resource, it is known only afterwards whether the device is away.
+
+local util = module.lib "util";
+local guarded, none = util.guarded, util.none;
+local engine_lib = module.lib "engine";
+local engine, engine_undelivered, engine_read = engine_lib.engine, engine_lib.undelivered, engine_lib.read;
+local sessions = module.lib "sessions";
+local user_sessions, get_registration = sessions.user_sessions, sessions.get_registration;
+local get_records = module.lib "registrations".get;
+local carry_out = module.lib "publishing".carry_out;
+local read_queues = module.lib "stream_management".read_queues;
+
+local ipairs, pairs = ipairs, pairs;
+
+local undelivered = {};
+local binding_user;
+
+local meet_undelivered = guarded(function (user, stanza, only)
+	local records = get_records(user);
+	if only then records = records and { [only] = records[only] }; end
+	if not records then return; end
+	read_queues(user);
+	local reply = engine_undelivered(user, records, user_sessions(user), stanza);
+	if reply then carry_out(user, reply, stanza, records); end
+end);
+
+local function meet_all_undelivered()
+	local all = undelivered;
+	undelivered = {};
+	for _, one in ipairs(all) do meet_undelivered(one.user, one.stanza, one.only); end
+end
+
+local function on_undelivered(event)
+	local session, stanza = event.session, event.stanza;
+	local user, identifier = session.username, get_registration(session);
+	if not user or stanza.name ~= "message" or not get_records(user) then return; end
+	-- One that has hibernated is a matter of rule (a), and only of its own device
+	if session.hibernating and not identifier then return; end
+	undelivered[#undelivered + 1] = { user = user; stanza = stanza; only = session.hibernating and identifier };
+	if user ~= binding_user then
+		meet_all_undelivered();
+	elseif not undelivered[2] then
+		module:add_timer(0, meet_all_undelivered); -- It may not be bound after all
+	end
+end
+
+local function on_resource_binding(event)
+	binding_user = event.session.username;
+end
+
+local function on_resource_bound()
+	binding_user = nil;
+	meet_all_undelivered();
+end
+
+-- What a device has received, its user's other sessions may not acknowledge before they end. mod_smacks stamps
+-- what it queues (XEP-0203), which tells whether this session was there already.
+local function queued_since(session, queue)
+	local received = {};
+	for _, stanza in ipairs(queue) do
+		local delay = stanza:get_child("delay", "urn:xmpp:delay");
+		local stamp = delay and delay.attr.stamp;
+		if stamp and session.push_bound and stamp >= session.push_bound then received[#received + 1] = stanza; end
+	end
+	return received;
+end
+
+local function on_resource_unbind(event)
+	local session = event.session;
+	local user = session.username;
+	-- mod_smacks has set the first to false where something is not acknowledged
+	local is_available = session.presence and (session.priority or -1) >= 0;
+	if not session.smacks or not is_available or not get_registration(session) then return; end
+	for _, other in pairs(user_sessions(user) or none) do
+		local queue = other.smacks and other.outgoing_stanza_queue;
+		if queue and queue:count_unacked() > 0 then
+			queue = queued_since(session, queue:table());
+			if engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, false); end
+		end
+	end
+end
+
+-- Nothing reaches the client any more, although the session lives on until it answers
+local function on_session_close(event)
+	event.session.push_stream_closed = true;
+end
+
+return {
+	version = "0.1.0";
+	meet_all = meet_all_undelivered;
+	on_undelivered = on_undelivered;
+	on_resource_binding = on_resource_binding;
+	on_resource_bound = on_resource_bound;
+	on_resource_unbind = on_resource_unbind;
+	on_session_close = on_session_close;
+};
