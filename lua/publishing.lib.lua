@@ -24,7 +24,7 @@ local function has_listeners()
 end
 
 -- A listener may change the payload, or veto the push. Returns the stanza to be sent.
-local function ask_listeners(user, stanza, important, details)
+local function ask_listeners(user, id, stanza, important, details)
 	local event = {
 		notification_stanza = stanza;
 		notification_payload = stanza.tags[1].tags[1].tags[1].tags[1];
@@ -48,7 +48,7 @@ local function ask_listeners(user, stanza, important, details)
 			.. "without text and sender. What failed is in the log at level debug, from now on for each push", user);
 	end
 	module:log("debug", "Error in a listener of cloud_notify/push: %s", vetoed);
-	return engine:discreet(stanza, details.record, important);
+	return engine:discreet(id, details.record, important);
 end
 
 -- Pushes have parts in common and leave out namespaces, which is fine where they are only written to a
@@ -79,7 +79,7 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 	end
 	if details and has_listeners() then
 		local vetoed, reason;
-		stanza, vetoed, reason = ask_listeners(user, stanza, important, details);
+		stanza, vetoed, reason = ask_listeners(user, id, stanza, important, details);
 		if vetoed then
 			module:log("debug", "Push for %s to %s was vetoed: %s", user, identifier, reason or "no reason given");
 			arm(engine:vetoed(id));

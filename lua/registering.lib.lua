@@ -61,6 +61,7 @@ local function on_enable(event)
 		resource = not origin.client_id and origin.resource or nil;
 		language = #(stanza.attr["xml:lang"] or "") <= max_language and stanza.attr["xml:lang"] or nil;
 	};
+	for field, value in pairs(address.fields or none) do record[field] = value; end
 	local registration = { origin = origin, stanza = stanza, push_info = record };
 	if module:fire_event("cloud_notify/registration", registration) == false then
 		return true; -- The handler has replied

@@ -1,6 +1,7 @@
 local prosody = require "spec.support.prosody";
 local client = require "spec.support.client";
 local devices = require "spec.support.devices";
+local inspect = require "spec.support.inspect";
 local lfs = require "lfs";
 local process = require "spec.support.process";
 local push_service = require "spec.support.push_service";
@@ -8,6 +9,12 @@ local st = require "util.stanza";
 
 local shim = "mod_cloud_notify.lua";
 local library = "cloud_notify.so";
+
+local lua_files = {}; -- the shim and what it loads
+for name in lfs.dir("lua") do
+	if name:find("%.lua$") then lua_files[#lua_files + 1] = name; end
+end
+table.sort(lua_files);
 
 local function built(lua, name)
 	return ("build/lua%s/plugins/mod_cloud_notify/%s"):format(lua, name);
@@ -79,13 +86,14 @@ describe("make install", function ()
 
 	after_each(remove_directories);
 
-	it("puts two files where Debian's Prosody looks, and nothing else anywhere", function ()
+	it("puts the files where Debian's Prosody looks, and nothing else anywhere", function ()
 		make({ "install"; "DESTDIR=" .. root });
-		local files = { [shim] = "rw-r--r--"; [library] = "rw-r--r--" };
+		local files = { [library] = "rw-r--r--" };
+		for _, name in ipairs(lua_files) do files[name] = "rw-r--r--"; end
 		assert.same({ usr = { ["local"] = { lib = { prosody = { modules = { mod_cloud_notify = files } } } } } },
 			files_below(root));
 		local installed = root .. "/usr/local/lib/prosody/modules/mod_cloud_notify/";
-		assert.equal(read("lua/" .. shim), read(installed .. shim));
+		for _, name in ipairs(lua_files) do assert.equal(read("lua/" .. name), read(installed .. name)); end
 		assert.is_true(read(built("5.4", library)) == read(installed .. library));
 	end);
 
@@ -105,9 +113,11 @@ describe("make install", function ()
 		local plugins = root .. "/plugins";
 		lfs.mkdir(plugins);
 		lfs.mkdir(plugins .. "/mod_cloud_notify");
-		write(plugins .. "/mod_cloud_notify/" .. shim, "error('old')");
+		for _, name in ipairs(lua_files) do write(plugins .. "/mod_cloud_notify/" .. name, "error('old')"); end
 		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" });
-		assert.equal(read("lua/" .. shim), read(plugins .. "/mod_cloud_notify/" .. shim));
+		for _, name in ipairs(lua_files) do
+			assert.equal(read("lua/" .. name), read(plugins .. "/mod_cloud_notify/" .. name));
+		end
 	end);
 
 	for _, lua in ipairs({ "5.2"; "5.3" }) do
@@ -152,6 +162,12 @@ describe("make uninstall", function ()
 		assert.same({ plugins = { ["mod_other.lua"] = "rw-r--r--" } }, files_below(root));
 	end);
 
+	it("removes those of other versions, too", function ()
+		write(root .. "/plugins/mod_cloud_notify/of_another_version.lib.lua", "");
+		uninstall();
+		assert.same({ plugins = {} }, files_below(root));
+	end);
+
 	it("leaves alone what somebody else has put there", function ()
 		write(root .. "/plugins/mod_cloud_notify/notes.txt", "mine");
 		uninstall();
@@ -166,7 +182,7 @@ describe("make uninstall", function ()
 	end);
 end);
 
-describe("a server with a library that it cannot use", function ()
+describe("a server with files that it cannot use", function ()
 	after_each(function ()
 		prosody.stop_all();
 		remove_directories();
@@ -177,14 +193,14 @@ describe("a server with a library that it cannot use", function ()
 		local plugins = new_directory();
 		local directory = plugins .. "/mod_cloud_notify";
 		assert(lfs.mkdir(directory));
-		write(directory .. "/" .. shim, read("lua/" .. shim));
+		for _, name in ipairs(lua_files) do write(directory .. "/" .. name, read("lua/" .. name)); end
 		if content then write(directory .. "/" .. library, content); end
 		return plugins;
 	end
 
-	local function error_lines(server)
+	local function error_lines(server, mark)
 		local lines = {};
-		for line in server:log_text():gmatch("[^\n]+") do
+		for line in server:log_since(mark or 0):gmatch("[^\n]+") do
 			if line:find("\terror\t", 1, true) or line:find("cloud_notify", 1, true) and line:find("raceback", 1, true) then
 				lines[#lines + 1] = line;
 			end
@@ -192,10 +208,10 @@ describe("a server with a library that it cannot use", function ()
 		return lines;
 	end
 
-	local function assert_says_what_to_do(server)
-		local lines = error_lines(server);
+	local function assert_says_what_to_do(server, file, mark)
+		local lines = error_lines(server, mark);
 		assert.equal(1, #lines, table.concat(lines, "\n"));
-		for _, part in ipairs({ "cloud_notify"; library; "make LUA=" .. server.options.lua; "install" }) do
+		for _, part in ipairs({ "cloud_notify"; file or library; "make LUA=" .. server.options.lua; "install" }) do
 			assert.truthy(lines[1]:find(part, 1, true), part .. " is not in " .. lines[1]);
 		end
 		assert.is_nil(server:log_text():find("stack traceback", 1, true));
@@ -256,6 +272,62 @@ describe("a server with a library that it cannot use", function ()
 			local server = prosody.start({ plugin_paths = { plugins_with(content) } });
 			assert_says_what_to_do(server);
 			assert_works_without(server);
+		end);
+	end
+
+	-- What may be in the place of a file after half an update.
+	local others = {
+		{ "none"; nil };
+		{ "one of another version"; 'return { version = "0.0.9" };' };
+		{ "one without a version"; "return {};" };
+		{ "one that returns nothing"; "" };
+		{ "one that fails"; "error('no use');" };
+		{ "one that is not Lua"; "}" };
+	};
+
+	for _, version in ipairs(prosody.versions) do
+		it("says what to do, and goes on without: all Lua files but one, with Prosody " .. version, function ()
+			local plugins = plugins_with(read(built("5.4", library)));
+			local server = prosody.start({ version = version; plugin_paths = { plugins } });
+			assert.same({}, error_lines(server));
+			server:unload_module("cloud_notify", "home.test");
+			local handlers = inspect.handlers(server);
+			for _, name in ipairs(lua_files) do
+				local path = plugins .. "/mod_cloud_notify/" .. name;
+				for _, other in ipairs(name ~= shim and others or {}) do
+					local mark = server:log_mark();
+					os.remove(path);
+					if other[2] then write(path, other[2]); end
+					assert.is_false(server:eval([[
+						return (require "core.modulemanager".load("home.test", "cloud_notify")) or false;
+					]]), other[1]);
+					assert_says_what_to_do(server, name, mark);
+					assert.same(handlers, inspect.handlers(server));
+				end
+				write(path, read("lua/" .. name));
+			end
+			assert_works_without(server);
+
+			server:load_module("cloud_notify", "home.test");
+			local anna = client.connect(server, devices.new_user(server));
+			devices.enable(anna, { jid = "push.test"; node = "n1" });
+		end);
+
+		it("says what to do, and goes on without: a reload after half an update, with Prosody " .. version, function ()
+			local plugins = plugins_with(read(built("5.4", library)));
+			local server = prosody.start({ version = version; plugin_paths = { plugins } });
+			local name = "registrations.lib.lua";
+			local path = plugins .. "/mod_cloud_notify/" .. name;
+			write(path, (read(path):gsub('version = "[^"]*"', 'version = "99.0.0"')));
+			server:eval([[require "core.modulemanager".reload("home.test", "cloud_notify");]]);
+			assert_says_what_to_do(server, name);
+			assert.truthy(error_lines(server)[1]:find("it is version 99.0.0", 1, true));
+			assert_works_without(server);
+
+			write(path, read("lua/" .. name));
+			server:load_module("cloud_notify", "home.test");
+			local anna = client.connect(server, devices.new_user(server));
+			devices.enable(anna, { jid = "push.test"; node = "n1" });
 		end);
 	end
 end);
