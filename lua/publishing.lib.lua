@@ -1,4 +1,4 @@
--- Publishing
+-- What the engine has decided is carried out: pushes leave, if no listener has a veto
 
 local util = module.lib "util";
 local jid = util.prosody_require "util.jid";
