@@ -210,6 +210,13 @@ mod tests {
     }
 
     #[test]
+    fn the_store_knows_a_registration_by_service_and_node() {
+        assert_eq!(identifier("push.test", Some("n1")), "push.test<n1");
+        assert_eq!(identifier("push.test", None), "push.test<");
+        assert_eq!(service_of("push.test<a<b"), "push.test");
+    }
+
+    #[test]
     fn the_oldest_makes_room() {
         let records: Vec<_> = (0..5)
             .map(|n| record("push.test", &n.to_string(), 100, 4 - n))

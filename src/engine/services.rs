@@ -462,6 +462,51 @@ mod tests {
     }
 
     #[test]
+    fn who_is_released_already_takes_no_further_turns_from_others_at_the_host() {
+        let options = Options {
+            recovery_rate: 1,
+            ..Options::default()
+        };
+        let mut services = services();
+        services.remember(key(0), "a@push.test");
+        services.remember(key(1), "b@push.test");
+        (0..3).for_each(|device| _ = queue(&mut services, key(0), device));
+        queue(&mut services, key(1), 3);
+        for _ in 0..3 {
+            services.alive(key(0), T, Sign::Connected, &options);
+        }
+        services.alive(key(1), T, Sign::Connected, &options);
+        let turn = T + Duration::from_secs(3);
+        assert_eq!(services.next(key(1), T), Next::Helping(turn));
+    }
+
+    #[test]
+    fn all_that_they_take_is_counted() {
+        let mut services = services();
+        let each = size_of::<Service>() + ENTRY + "push.test".len();
+        for number in 0..=MAX_SERVICES {
+            assert_eq!(services.bytes(), number * each);
+            services.remember(key(number), "push.test");
+        }
+        assert_eq!(services.bytes(), MAX_SERVICES * each, "one has gone");
+    }
+
+    #[test]
+    fn turns_that_are_over_are_forgotten() {
+        let mut services = services();
+        let mut alive = |number, now| {
+            services.remember(key(number), &format!("push{number}.test"));
+            queue(&mut services, key(number), 1);
+            services.alive(key(number), now, Sign::Connected, &Options::default());
+            services.given.len()
+        };
+        let hosts = MAX_SERVICES + 10;
+        let given: Vec<_> = (0..hosts).map(|number| alive(number, T)).collect();
+        assert_eq!(given.last(), Some(&hosts), "none is over");
+        assert_eq!(alive(hosts, T * 2), 1);
+    }
+
+    #[test]
     fn there_is_one_probe_at_a_time() {
         let options = Options {
             max_failures: 1,

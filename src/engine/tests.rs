@@ -1199,6 +1199,44 @@ mod twins {
     }
 }
 
+#[test]
+fn an_identity_fits_into_a_number_of_any_lua() {
+    let mut engine = Engine::<u64>::default();
+    assert!((0..100).all(|_| engine.new_id().0 < 1 << 53));
+}
+
+#[test]
+fn the_option_that_delays_or_prevents_a_push_is_named() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    phone.engine.configure(Options {
+        max_per_minute: 1,
+        ..Options::default()
+    });
+    let reason = |verdict| {
+        let decision = Decision {
+            registration: 0,
+            rule: Rule::Unacked { session: 0 },
+            importance: Important,
+            verdict,
+        };
+        decision.reason().phrase()
+    };
+    let reasons = [
+        reason(phone.unacked(0, Unimportant, 1)),
+        reason(phone.unacked(0, Important, 2)),
+        reason(phone.unacked(1000, Important, 3)),
+    ];
+    phone.engine.configure(Options {
+        notify_on: NotifyOn::Important,
+        ..Options::default()
+    });
+    let not_wanted = reason(phone.unacked(2000, Unimportant, 4));
+    assert!(reasons[0].contains("push_coalesce_window"), "{reasons:?}");
+    assert_eq!(reasons[1], "pushed");
+    assert!(reasons[2].contains("push_max_per_minute"), "{reasons:?}");
+    assert!(not_wanted.contains("push_notify_on"), "{not_wanted}");
+}
+
 mod memory {
     use super::*;
 
@@ -1220,6 +1258,34 @@ mod memory {
         phone.engine.forget_user(ms(0), USER);
         assert_eq!(phone.engine.schedule.devices.iter().count(), 0);
         assert_eq!(phone.engine.deadline(), None);
+    }
+
+    #[test]
+    fn pushes_under_way_take_their_part() {
+        let mut engine = Engine::<u64>::new(Options {
+            max_per_minute: 0,
+            ..Options::default()
+        });
+        // All that there is, but for two megabytes.
+        let large: Vec<_> = (100..258)
+            .map(|number| number.to_string().repeat((1 << 20) / 3))
+            .collect();
+        for identifier in &large {
+            engine.served(ms(0), USER, identifier, []);
+        }
+        let mut push = |user: u64, id| {
+            let account = Account {
+                user: &user.to_string(),
+                registrations: &[PHONE],
+                sessions: &[],
+            };
+            engine.offline(ms(0), &account, &facts(Important, id), StanzaId(id));
+            engine.schedule.devices.iter().count()
+        };
+        assert_eq!(push(0, 0), 159);
+        let last = (0..32).flat_map(|user| (1..256).map(move |id| (user, id)));
+        let last = last.map(|(user, id)| push(user, id)).last();
+        assert!(last < Some(158 + 32), "{last:?}");
     }
 
     #[test]

@@ -84,6 +84,23 @@ fn the_time_between_attempts_grows_to_the_longest() {
 }
 
 #[test]
+fn who_has_failed_together_does_not_try_again_together() {
+    let mut fleet = Fleet::new(Options {
+        max_failures: 0,
+        ..Options::default()
+    });
+    for push in fleet.offline(Duration::ZERO, 1) {
+        fleet.answer(Duration::ZERO, push, WAIT);
+    }
+    let mut times = HashSet::new();
+    while let Some(now) = fleet.engine.deadline().filter(|due| *due < seconds(8)) {
+        times.insert(now);
+        fleet.serve(now);
+    }
+    assert_eq!(times.len(), NODES.len(), "{times:?}");
+}
+
+#[test]
 fn what_comes_meanwhile_is_owed_with_it_and_the_most_important_goes() {
     let mut phone = owed(Unimportant);
     assert!(matches!(
@@ -118,6 +135,18 @@ fn a_call_is_tried_at_once_and_rings_for_a_minute_only() {
     let call = pushed(phone.offline(0, Urgent, 2));
     phone.answer(call, WAIT).unwrap();
     assert_eq!(released(&mut phone, 70_000), Some((None, Important)));
+}
+
+#[test]
+fn a_call_that_is_tried_again_may_take_twice_as_many_too() {
+    let mut phone = Phone::new(vec![]);
+    phone.engine.configure(Options {
+        max_per_minute: 1,
+        ..Options::default()
+    });
+    let call = pushed(phone.offline(0, Urgent, 1));
+    phone.answer(call, WAIT).unwrap();
+    assert_eq!(phone.at(7500).unwrap().1, Some(1));
 }
 
 #[test]
@@ -1819,6 +1848,22 @@ fn whoever_enables_again_and_again_gets_no_more() {
 }
 
 #[test]
+fn who_has_got_nothing_makes_nobody_forget_what_others_have_got() {
+    let mut engine = Engine::new(Options {
+        max_per_minute: 1,
+        ..Options::default()
+    });
+    offline_for(&mut engine, seconds(0), USER, ID, 1).unwrap();
+    engine.forget(seconds(0), USER, ID);
+    for number in 0..5000 {
+        let user = number.to_string();
+        engine.served(seconds(0), &user, ID, []);
+        engine.forget(seconds(0), &user, ID);
+    }
+    assert_eq!(offline_for(&mut engine, seconds(1), USER, ID, 2), None);
+}
+
+#[test]
 fn a_user_who_ends_registrations_has_no_more_under_way_than_one_who_does_not() {
     let mut engine = Engine::new(Options {
         max_per_minute: 0,
@@ -1943,6 +1988,40 @@ fn a_late_answer_settles_nothing_that_came_later_where_no_stanza_is_kept() {
     );
     engine.answered(seconds(132), &both.to_string(), "push.test", WAIT);
     assert_eq!(engine.waiting(), 1, "the second one is owed");
+}
+
+#[test]
+fn a_late_answer_settles_nothing_that_came_later_whatever_is_kept_and_matters() {
+    let hold = |phone: &mut Phone, importance| {
+        let verdict = phone.ask(|engine, account| {
+            let met = facts(importance, 2);
+            let decision = engine
+                .offline(seconds(121), account, &met, StanzaId(2))
+                .remove(0);
+            decision.verdict
+        });
+        let Verdict::Hold(ticket) = verdict else {
+            panic!("{verdict:?}");
+        };
+        phone.engine.hold(seconds(121), ticket, None);
+    };
+    // The first one is kept, what came later is not.
+    let mut phone = Phone::new(vec![]);
+    let first = pushed(phone.offline(0, Important, 1));
+    phone.engine.expire(seconds(120));
+    hold(&mut phone, Important);
+    phone.answer_at(122_000, first, Answer::Result).unwrap();
+    assert_eq!(phone.engine.waiting(), 1);
+
+    // None is kept, and one push is for both.
+    let mut phone = Phone::new(vec![]);
+    let first = offline_for(&mut phone.engine, seconds(0), USER, ID, 1).unwrap();
+    phone.engine.expire(seconds(120));
+    hold(&mut phone, Unimportant);
+    let (both, _) = phone.at(130_000).unwrap();
+    phone.answer_at(131_000, first, Answer::Result).unwrap();
+    phone.answer_at(132_000, both, WAIT).unwrap();
+    assert_eq!(phone.engine.waiting(), 1);
 }
 
 #[test]

@@ -158,6 +158,25 @@ fn a_suspension_outlives_the_engine() {
 }
 
 #[test]
+fn a_device_that_fails_for_thirty_days_is_given_up_also_with_a_restart_in_between() {
+    let month = Duration::from_hours(30 * 24);
+    let (restart, later) = (4 * month, 4 * month + seconds(1));
+    let mut phone = Phone::new(vec![]);
+    without_circuits(&mut phone, &Options::default());
+    let owed = Owed {
+        due_in: Duration::ZERO,
+        failures: 15,
+        failing_for: month,
+        ..owed_before(Duration::ZERO, false)
+    };
+    phone.engine.restore(restart, &owed, 0);
+    let later = u64::try_from(later.as_millis()).unwrap();
+    let (push, _) = phone.at(later).unwrap();
+    let report = phone.answer_at(later, push, WAIT).unwrap();
+    assert_eq!(report.outcome, Outcome::Suspended);
+}
+
+#[test]
 fn what_is_restored_is_as_old_as_it_was() {
     let day = Duration::from_hours(24);
     for (age, expected) in [(day, 1), (day + ms(1), 0)] {
