@@ -37,6 +37,12 @@ events.rows = {
 
 events.bytes_target = 0.20; -- of garbage, where there are pushes
 
+-- Where the least Lua has nothing to show
+events.without_least = {
+	push_unanswered = "has no time limit for an answer, so that it would be a push alone";
+	routing = "is not asked";
+};
+
 local function run_batch(fleet, settle, bytes)
 	local results = {};
 	fleet:each(function (server)
@@ -86,6 +92,8 @@ local function compare(contenders)
 		};
 	end
 	result.bytes_ratio = upstream.bytes > none.bytes and result.ours.bytes / result.upstream.bytes or nil;
+	local least = result.least;
+	result.least_bytes_ratio = least and least.bytes >= 1 and result.ours.bytes / least.bytes or nil;
 	return result;
 end
 
@@ -97,12 +105,13 @@ function events.run(fleet, options)
 		local measured = {};
 		if targets or not options.quick then
 			io.stderr:write("  ", title, "\n");
-			measured = measure(fleet, name, options);
+			measured = measure(events.without_least[name] and fleet:only(servers.contenders) or fleet, name, options);
 		end
 		for version, contenders in pairs(measured) do
 			local result = compare(contenders);
 			result.name, result.title, result.version = name, title, version;
 			result.target = targets and targets[version];
+			result.without_least = events.without_least[name];
 			result.bytes_target = result.upstream.pushes > 0 and name ~= "routing" and events.bytes_target or nil;
 			results[#results+1] = result;
 		end

@@ -48,20 +48,29 @@ end
 local function print_events(results)
 	for version, rows in by_version(results) do
 		line("\nProsody %s: microseconds of processor time per event, the collector's included", version);
-		line("%-42s %9s %9s %7s  %5s %-12s %-13s %11s",
-			"", "ours", "upstream", "none", "ratio", "(quartiles)", "target", "pushes");
+		line("%-42s %9s %9s %7s  %5s %-12s %-13s %11s  %9s %5s %5s",
+			"", "ours", "upstream", "none", "ratio", "(quartiles)", "target", "pushes", "least Lua", "ratio", "");
 		for _, row in ipairs(rows) do
-		line("%-42s %9s %9s %7s  %5s %-12s %-13s %5s %5s", row.title,
+			local least = row.least or {};
+			line("%-42s %9s %9s %7s  %5s %-12s %-13s %5s %5s  %9s %5s %5s", row.title,
 				number(row.ours.us), number(row.upstream.us), number(row.none.us), ratio(row.ratio.median),
 				("%.2f-%.2f"):format(row.ratio.q1, row.ratio.q3), verdict(row.ratio.median, row.target),
-				number(row.ours.pushes), number(row.upstream.pushes));
+				number(row.ours.pushes), number(row.upstream.pushes),
+				number(least.us), ratio(row.least and row.ours.us / least.us), number(least.pushes));
 		end
 		line("\nProsody %s: bytes of garbage per event, and microseconds with the collector stopped", version);
-		line("%-42s %9s %9s  %5s %-13s %9s %9s  %5s", "", "ours", "upstream", "ratio", "target", "ours", "upstream", "ratio");
+		line("%-42s %9s %9s  %5s %-13s %9s %9s  %5s  %9s %5s %9s %5s", "", "ours", "upstream", "ratio", "target",
+			"ours", "upstream", "ratio", "least Lua", "ratio", "least Lua", "ratio");
 		for _, row in ipairs(rows) do
-			line("%-42s %9.0f %9.0f  %5s %-13s %9s %9s  %5s", row.title, row.ours.bytes, row.upstream.bytes,
+			local least = row.least or {};
+			line("%-42s %9.0f %9.0f  %5s %-13s %9s %9s  %5s  %9s %5s %9s %5s", row.title, row.ours.bytes, row.upstream.bytes,
 				ratio(row.bytes_ratio), row.bytes_target and verdict(row.bytes_ratio, row.bytes_target) or "",
-				number(row.ours.bare_us), number(row.upstream.bare_us), ratio(row.ours.bare_us / row.upstream.bare_us));
+				number(row.ours.bare_us), number(row.upstream.bare_us), ratio(row.ours.bare_us / row.upstream.bare_us),
+				row.least and ("%.0f"):format(least.bytes) or "-", ratio(row.least_bytes_ratio),
+				number(least.bare_us), ratio(row.least and row.ours.bare_us / least.bare_us));
+		end
+		for _, row in ipairs(rows) do
+			if row.without_least then line("%s: the least Lua %s", row.title, row.without_least); end
 		end
 	end
 end

@@ -1,5 +1,5 @@
 -- The servers that are compared: Prosody of each version, with this module, with
--- upstream's, and without one.
+-- upstream's, and without one; for single events also with the least Lua that sends the same pushes.
 
 local prosody = require "spec.support.prosody";
 
@@ -7,8 +7,9 @@ local servers = {};
 
 servers.versions = prosody.versions;
 servers.contenders = { "ours", "upstream", "none" };
+servers.contenders_and_least = { "ours", "upstream", "none", "least" };
 
--- Functions run on each version's three servers in turn, so that whatever else the
+-- Functions run on each version's servers in turn, so that whatever else the
 -- machine does meanwhile hits all of them alike.
 local fleet_mt = {};
 fleet_mt.__index = fleet_mt;
@@ -23,6 +24,9 @@ function servers.start(options, contenders, versions)
 				without = contender == "none" and { "cloud_notify" } or nil;
 			};
 			for name, value in pairs(options) do all[name] = value; end
+			if contender == "least" then -- The first path that has the module counts
+				all.plugin_paths = table.move(all.plugin_paths, 1, #all.plugin_paths, 2, { "bench/plugins/least" });
+			end
 			local server = prosody.start(all);
 			server.version, server.contender = version, contender;
 			fleet[#fleet+1] = server;
