@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-OURS, UPSTREAM, NONE, TARGET = "#2a6f97", "#d08c60", "#9a9a9a", "#b3261e"
+OURS, UPSTREAM, NONE, TARGET, LEAST = "#2a6f97", "#d08c60", "#9a9a9a", "#b3261e", "#2b2b2b"
 # The same numbers give the same file
 plt.rcParams.update({"svg.hashsalt": "bench", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -24,8 +24,14 @@ def versions(rows):
     return sorted({row["version"] for row in rows})
 
 
-def draw_ratios(rows, directory, name, title, ratio, target):
-    """A bar for each event, with its target as a mark."""
+def least_ratio(row, key):
+    """The least Lua's ratio to upstream's module, where there is one."""
+    least, upstream = row.get("least"), row["upstream"]
+    return least[key] / upstream[key] if least and upstream[key] >= 1 else None
+
+
+def draw_ratios(rows, directory, name, title, ratio, target, least):
+    """A bar for each event, with its target and the least Lua as marks."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 6), sharey=True)
     for axis, version in zip(axes, versions(rows)):
         chosen = [row for row in rows if row["version"] == version and row["name"] != "routing" and ratio(row)]
@@ -36,12 +42,14 @@ def draw_ratios(rows, directory, name, title, ratio, target):
             axis.text(min(value, 2) + 0.02, place, f"{value:.2f}", va="center", fontsize=7)
             if target(row):
                 axis.plot([target(row)] * 2, [place - 0.4, place + 0.4], color=TARGET, linewidth=2)
+            if least(row) is not None:
+                axis.plot(min(max(least(row), 0), 2), place, "D", color=LEAST, markersize=4)
         axis.axvline(1, color=UPSTREAM, linewidth=1)
         axis.set_xlim(0, 2.2)
         axis.set_yticks(places, [row["title"] for row in chosen])
         axis.invert_yaxis() if not axis.yaxis_inverted() else None
         axis.set_title(f"Prosody {version}")
-        axis.set_xlabel("ratio to upstream's module (1, the line); red: the target")
+        axis.set_xlabel("ratio to upstream's module (1, the line); red: the target; diamond: the least Lua")
     figure.suptitle(title)
     save(figure, directory, name)
 
@@ -111,9 +119,10 @@ def main():
     results = json.loads(path.read_text(encoding="utf-8"))
     directory = path.parent
     draw_ratios(results["events"], directory, "events", "CPU per event, the collector's share included",
-                lambda row: row["ratio"]["median"], lambda row: row.get("target"))
+                lambda row: row["ratio"]["median"], lambda row: row.get("target"), lambda row: least_ratio(row, "us"))
     draw_ratios(results["events"], directory, "garbage", "Bytes of garbage per event",
-                lambda row: row.get("bytes_ratio"), lambda row: row.get("bytes_target"))
+                lambda row: row.get("bytes_ratio"), lambda row: row.get("bytes_target"),
+                lambda row: least_ratio(row, "bytes"))
     draw_outstanding(results["outstanding"], directory)
     draw_growth(results["growth"], directory)
     draw_outside(results["outside"], directory)

@@ -54,6 +54,16 @@ end
 
 local important_item, unimportant_item = new_item("New Message!"), new_item();
 
+-- What every push to a registration has in common is made once
+local publish_options = setmetatable({}, { __mode = "k" }); -- record -> element
+
+local function get_publish_options(record)
+	if record.options and not publish_options[record] then
+		publish_options[record] = st.stanza("publish-options"):add_child(st.deserialize(record.options));
+	end
+	return publish_options[record];
+end
+
 local services, last_id = {}, 0; -- id -> the service that has to answer
 
 local function publish(record, important)
@@ -62,7 +72,8 @@ local function publish(record, important)
 	local iq = st.iq({ type = "set"; from = host; to = service; id = id })
 		:tag("pubsub", { xmlns = "http://jabber.org/protocol/pubsub" })
 		:tag("publish", { node = record.node }):add_child(important and important_item or unimportant_item):up();
-	if record.options then iq:tag("publish-options"):add_child(st.deserialize(record.options)); end
+	local options = get_publish_options(record);
+	if options then iq:add_child(options); end
 	services[id] = service;
 	module:send(iq);
 end
