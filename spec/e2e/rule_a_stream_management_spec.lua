@@ -169,6 +169,16 @@ for _, version in ipairs(prosody.versions) do
 				assert.same({ "one"; "two" }, phones.await(phone, 2));
 			end);
 
+			it("wakes only the device whose session it is", function ()
+				local phone = new_overdue();
+				local tablet = phones.new(push, { jid = phone.jid });
+				local old = phones.away(push, { jid = phone.jid });
+				rosa:message({ to = phone.full_jid; payloads.hint("no-store"); body = "Hello" });
+				assert.same({ "Hello" }, phones.await(phone, 1));
+				assert.same({}, pushed(tablet));
+				assert.same({}, pushed(old));
+			end);
+
 			it("does not push for what was acknowledged", function ()
 				local phone = phones.new(push, { host = "overdue.test" });
 				write(phone, "one");
@@ -647,15 +657,17 @@ for _, version in ipairs(prosody.versions) do
 				return phone;
 			end
 
-			it("does not push for what the server holds back", function ()
-				local phone = new_inactive();
-				type_to(phone);
-				rosa:ping();
-				assert.same({}, phones.pushed_within(phone, 2 * ack_delay + short));
-				for _, stanza in ipairs(phone.received) do
-					assert.not_equal("message", stanza.name);
-				end
-			end);
+			for what, payload in pairs({ ["is not archived"] = payloads.composing; ["is archived"] = payloads.displayed }) do
+				it("does not push for what the server holds back and " .. what, function ()
+					local phone = new_inactive();
+					rosa:message({ to = phone.jid; payload() });
+					rosa:ping();
+					assert.same({}, phones.pushed_within(phone, 2 * ack_delay + short));
+					for _, stanza in ipairs(phone.received) do
+						assert.not_equal("message", stanza.name);
+					end
+				end);
+			end
 
 			it("pushes when the acknowledgement of what the server sends is overdue", function ()
 				local phone = new_inactive();

@@ -475,6 +475,34 @@ mod rules_b_and_c {
     }
 
     #[test]
+    fn each_registration_of_the_user_is_met() {
+        let other = Registration {
+            identifier: "push.test<n2",
+            ..PHONE
+        };
+        let account = Account {
+            user: USER,
+            registrations: &[PHONE, other],
+            sessions: &[],
+        };
+        let facts = facts(Important, 1);
+        let rules: [fn(&mut Engine<u64>, _, &Account<'_>, &Facts, _) -> Vec<Decision>; 4] = [
+            Engine::archived,
+            Engine::undelivered,
+            Engine::offline,
+            Engine::room,
+        ];
+        for rule in rules {
+            let decisions = rule(&mut Engine::default(), ms(0), &account, &facts, StanzaId(1));
+            let met: Vec<_> = decisions.iter().map(|one| one.registration).collect();
+            assert_eq!(met, [0, 1]);
+            decisions.into_iter().for_each(|one| {
+                pushed(one.verdict);
+            });
+        }
+    }
+
+    #[test]
     fn what_does_not_depend_on_the_stanza_is_known_without_it() {
         let cases = [
             (vec![], None),
