@@ -10,6 +10,7 @@ require "spec.support.init";
 local client = require "spec.support.client";
 local isatty = require "util.pposix".isatty;
 local loop = require "spec.support.loop";
+local loopback = require "spec.support.loopback";
 local prosody = require "spec.support.prosody";
 local push_service = require "spec.support.push_service";
 local signal = require "util.signal";
@@ -662,10 +663,11 @@ local function stay(world)
 
       JID        you@%s (or %s)
       password   %s
-      server     127.0.0.1, port %d, to be entered by hand
+      server     %s, port %d, to be entered by hand
       security   no TLS: allow the client an unencrypted connection
       log        %s/prosody.log
-]]):format(zoe.jid, push_jid, host, zoe.jid, password, world.server.ports.c2s, world.server.directory));
+]]):format(zoe.jid, push_jid, host, zoe.jid, password, loopback.address, world.server.ports.c2s,
+		world.server.directory));
 
 	local asked_to_end = watch_stdin();
 	local ok, err = pcall(loop.wait_for, function ()

@@ -313,7 +313,7 @@ local function describe_all(version)
 			local phone = phones.away(push);
 			push.answer = unavailable;
 			text(phone);
-			push:wait(4, 10);
+			push:wait(4);
 			for i = 1, 3 do
 				local pause = push.received[i + 1].at - push.received[i].at;
 				assert.is_true(pause > 0.2 * 2^(i - 1) - 0.05, ("attempt %d came after %.2f s"):format(i + 1, pause));
@@ -325,7 +325,7 @@ local function describe_all(version)
 			local phone = phones.away(push);
 			push.answer = unavailable;
 			text(phone);
-			push:wait(10, 10); -- Without a maximum that would take a minute
+			push:wait(10); -- Without a maximum that would take a minute
 		end);
 
 		it("is not tried again when it is too old", function ()
@@ -669,7 +669,7 @@ local function describe_all(version)
 
 		it("is probed with one registration after the other: who has failed least", function ()
 			outage(6, { push_retry_min = 0.1; push_retry_max = 0.1 });
-			push:wait(12, 10);
+			push:wait(12);
 			for round = 0, 1 do
 				local nodes, count = {}, 0;
 				for i = 1, 6 do nodes[push.received[6 * round + i].node] = true; end
@@ -718,7 +718,7 @@ local function describe_all(version)
 			push.answer = push_service.result;
 			push:disconnect();
 			push:reconnect();
-			push:wait(15, 10);
+			push:wait(15);
 			-- One each tenth of a second, of which the first two may come together.
 			local taken = push.received[15].at - push.received[1].at;
 			assert.is_true(taken > 1.1, ("it took %.2f s"):format(taken));

@@ -130,7 +130,7 @@ local function describe_all(version)
 			archive(count);
 			assert.is_true(under_way() > 0);
 			-- Then it is owed, until that is too old
-			loop.wait_for(function () return under_way() == 0; end, 20, "all pushes to be given up");
+			loop.wait_for(function () return under_way() == 0; end, nil, "all pushes to be given up");
 		end);
 	end);
 

@@ -72,7 +72,7 @@ local function describe_all(version)
 	local function enable(phone, attributes, content)
 		phone:send(("<iq type='set' id='e'><enable xmlns='%s' %s>%s</enable></iq>")
 			:format(xmlns_push, attributes, content or ""));
-		return phone:expect({ name = "iq"; id = "e" }, 20);
+		return phone:expect({ name = "iq"; id = "e" });
 	end
 
 	it("one that registers ten thousand nodes has the last ones, and the server no more", function ()
@@ -87,7 +87,7 @@ local function describe_all(version)
 						:format(sent, xmlns_push, sent);
 				end
 				phone:send(table.concat(requests));
-				phone:expect({ name = "iq"; id = ("r%d"):format(sent); type = "result" }, 20);
+				phone:expect({ name = "iq"; id = ("r%d"):format(sent); type = "result" });
 				phone.inbox, phone.received = {}, {};
 			end
 		end
@@ -187,7 +187,7 @@ local function describe_all(version)
 		for _, content in ipairs({ nested(30000, "a"); ("<a/>"):rep(100000); ("x"):rep(2^20) }) do
 			phone:send(("<iq type='set' id='d'><disable xmlns='%s' jid='push.test' node='%s'>%s</disable></iq>")
 				:format(xmlns_push, ("n"):rep(65536), content));
-			phone:expect({ name = "iq"; id = "d" }, 20);
+			phone:expect({ name = "iq"; id = "d" });
 		end
 		assert.same({ "push.test<n1" }, devices.identifiers(server, phone.jid));
 		phone:close();

@@ -90,7 +90,7 @@ local function describe_all(version)
 	local function healthy_round(body)
 		push:clear();
 		send_round(body);
-		push:wait(users * devices_each, 10);
+		push:wait(users * devices_each);
 		push:ping();
 		push:ping();
 		assert_each_device_pushed_once();
@@ -128,7 +128,7 @@ local function describe_all(version)
 		push.answer = push_service.result;
 		local back = loop.now();
 		push:reconnect();
-		push:wait(users * devices_each, 10);
+		push:wait(users * devices_each);
 		local taken = push.received[users * devices_each].at - back;
 		assert.is_true(taken < recovery, ("the last one was woken after %.2f s"):format(taken));
 		inspect.wait_all_answered(server);

@@ -155,7 +155,7 @@ local function describe_all(version)
 			end
 			return publishes;
 		end
-		for _, case in ipairs(cases) do phones.await(case.phone, case.at_once + case.later, minute + 20); end
+		for _, case in ipairs(cases) do phones.await(case.phone, case.at_once + case.later, 2 * minute); end
 		inspect.wait_all_answered(server);
 		assert.equal(0, inspect.eval(server, [[return upvalue("engine"):waiting();]]));
 		for _, case in ipairs(cases) do

@@ -3,8 +3,8 @@
 require "spec.support.init";
 
 local lfs = require "lfs";
+local loopback = require "spec.support.loopback";
 local process = require "spec.support.process";
-local socket = require "socket";
 
 local tool = lfs.currentdir() .. "/tools/postgres";
 
@@ -21,26 +21,19 @@ local function run(...)
 	assert(os.execute(table.concat(quoted, " ")));
 end
 
-local function free_port()
-	local listener = assert(socket.bind("127.0.0.1", 0));
-	local _, port = listener:getsockname();
-	listener:close();
-	return tonumber(port);
-end
-
 function postgres.start()
 	local output = io.popen("mktemp -d -t postgres-spec.XXXXXXXX");
 	local directory = output:read("*l");
 	assert(output:close());
-	local self = setmetatable({ directory = directory; port = free_port() }, postgres_mt);
-	run(tool, "start", directory, self.port);
+	local self = setmetatable({ directory = directory; port = loopback.free_port() }, postgres_mt);
+	run(tool, "start", directory, loopback.address, self.port);
 	return self;
 end
 
 -- What Prosody needs to know of it: its option "sql".
 function methods:connection()
 	return {
-		driver = "PostgreSQL"; host = "127.0.0.1"; port = self.port;
+		driver = "PostgreSQL"; host = loopback.address; port = self.port;
 		database = "prosody"; username = "prosody"; password = "";
 	};
 end

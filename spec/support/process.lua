@@ -53,9 +53,9 @@ local function collect(self)
 end
 
 -- Asks the process to end, and waits until it has.
-function methods:terminate(timeout)
+function methods:terminate()
 	signal.kill(self.pid, "SIGTERM");
-	loop.wait_for(function () return not self:running(); end, timeout, "process " .. self.pid .. " to end");
+	loop.wait_for(function () return not self:running(); end, nil, "process " .. self.pid .. " to end");
 	return collect(self);
 end
 

@@ -5,9 +5,9 @@ local installed_source = require "spec.support.init";
 local clock = require "spec.support.clock";
 local lfs = require "lfs";
 local loop = require "spec.support.loop";
+local loopback = require "spec.support.loopback";
 local process = require "spec.support.process";
 local serialization = require "util.serialization";
-local socket = require "socket";
 
 local serialize = serialization.new({ preset = "oneline" });
 local deserialize = serialization.deserialize;
@@ -17,6 +17,9 @@ local repository = lfs.currentdir();
 local prosody = {};
 
 prosody.versions = { "0.12"; "13.0" };
+
+-- Specs of one version can be run beside those of another.
+if os.getenv("SPEC_PROSODY") then prosody.versions = { os.getenv("SPEC_PROSODY") }; end
 
 local own_plugins = repository .. "/build/lua%s/plugins";
 local spec_plugins = repository .. "/spec/support/plugins";
@@ -61,20 +64,6 @@ local function make_directory()
 	assert(output:close());
 	assert(lfs.mkdir(path .. "/data"));
 	return path;
-end
-
--- Below the range the kernel takes ports of outgoing connections from, so that a
--- port stays free while its server restarts.
-local function free_port(taken)
-	while true do
-		local port = math.random(10240, 32767);
-		local listener = not taken[port] and socket.bind("127.0.0.1", port);
-		if listener then
-			listener:close();
-			taken[port] = true;
-			return port;
-		end
-	end
 end
 
 local function installation(version, lua)
@@ -152,8 +141,8 @@ local function render_config(server)
 		authentication = "internal_plain";
 		allow_unencrypted_plain_auth = true;
 		c2s_require_encryption = false;
-		interfaces = { "127.0.0.1" };
-		local_interfaces = { "127.0.0.1" };
+		interfaces = { loopback.address };
+		local_interfaces = { loopback.address };
 		c2s_ports = { ports.c2s };
 		c2s_direct_tls_ports = {};
 		s2s_ports = { ports.s2s };
@@ -209,7 +198,7 @@ local function launch(server)
 	local control_port = loop.wait_for(function ()
 		return server:log_since(mark):match("Activated service 'spec_control' on ([^\n]*)\n")
 			or not server:running() and "dead";
-	end, 10, "Prosody to open its control port");
+	end, nil, "Prosody to open its control port");
 	if control_port == "dead" then
 		server:kill();
 		error("Prosody did not start:\n" .. server:console_text() .. server:log_since(mark), 0);
@@ -237,12 +226,11 @@ function prosody.start(options)
 	servers[server] = true;
 
 	for _ = 1, 5 do
-		local taken = {};
 		server.ports = {
-			c2s = free_port(taken);
-			s2s = free_port(taken);
-			component = free_port(taken);
-			control = free_port(taken);
+			c2s = loopback.free_port();
+			s2s = loopback.free_port();
+			component = loopback.free_port();
+			control = loopback.free_port();
 		};
 		if launch(server) then return server; end
 		server:kill();
@@ -286,7 +274,7 @@ end
 
 local function terminate(server)
 	if not server.process then return; end
-	local kind, status = server.process:terminate(10);
+	local kind, status = server.process:terminate();
 	if kind ~= "exit" or status ~= 0 then
 		error(("Prosody ended with %s %d:\n%s"):format(kind, status, server:console_text()), 0);
 	end
@@ -406,7 +394,7 @@ function methods:eval(code, ...)
 	control:send(serialize({ code = code; arguments = table.pack(...) }) .. "\n");
 	local line = loop.wait_for(function ()
 		return self.replies[number] or control.closed;
-	end, 10, "an answer from Prosody");
+	end, nil, "an answer from Prosody");
 	if line == true then
 		error("Prosody has gone:\n" .. self:console_text(), 2);
 	end
