@@ -176,7 +176,11 @@ local function describe_all(version)
 			]], phone.username, phone.identifier);
 			push.answer = push_service.error("cancel", "forbidden");
 			if seconds > 0 then
-				loop.wait_for(function () return suspension(phone).trials == 1; end, nil, "the trial to fail");
+				-- While it is tried, it is not suspended.
+				loop.wait_for(function ()
+					local suspended = suspension(phone);
+					return suspended and suspended.trials == 1;
+				end, nil, "the trial to fail");
 				assert.is_true(due_in(phone) <= 2 * day);
 			else
 				-- By the clock it is not time yet; it cannot be two days away, either.
