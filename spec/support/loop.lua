@@ -135,6 +135,16 @@ function loop.wait_for(predicate, timeout, what)
 	end
 end
 
+-- Returns what attempt() does in time. Of what the server does by itself after a while, a busy machine
+-- may see nothing but that it has been done: then attempt() returns nothing, and has another chance.
+function loop.in_time(attempt)
+	for _ = 1, 10 do
+		local value = attempt();
+		if value then return value; end
+	end
+	error("too late each time", 2);
+end
+
 -- Runs the loop for a given time, to show that something does not happen.
 function loop.settle(seconds)
 	local deadline = monotonic() + seconds;
