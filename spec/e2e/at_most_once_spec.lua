@@ -204,7 +204,7 @@ local function for_all_kinds(define)
 	end
 end
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("one stanza, with Prosody " .. version .. ",", function ()
 		local server, push, rosa;
 

@@ -44,7 +44,7 @@ local function describe_all(version)
 		push:disconnect();
 		say(rosa, phone.jid, "propose", id);
 		loop.wait_for(function ()
-			return inspect.eval(server, [[return upvalue("engine"):waiting();]]) > 0;
+			return inspect.waiting(server) > 0;
 		end, nil, "the call to be owed");
 		companion.seen(server, phone.jid);
 		return phone;
@@ -109,7 +109,7 @@ local function describe_all(version)
 	end);
 end
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("a call that is owed, with Prosody " .. version .. ",", function ()
 		describe_all(version);
 	end);

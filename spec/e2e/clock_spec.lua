@@ -63,7 +63,7 @@ local function describe_all(version)
 
 	-- Seconds until what waits for a phone is pushed, as the engine has it.
 	local function due_in(phone)
-		local owed = inspect.eval(server, [[return upvalue("engine"):owed();]]);
+		local owed = inspect.engine(server, "owed");
 		for _, device in ipairs(owed and owed.devices or {}) do
 			if device.user == phone.username then return device.due_in; end
 		end
@@ -149,9 +149,7 @@ local function describe_all(version)
 		it("a suspension that is found in the store waits for its pause at most: " .. name, function ()
 			local phone = suspended_phone();
 			jump(seconds);
-			server:unload_module("cloud_notify", "home.test");
-			server:eval([[assert(require "core.storagemanager".open("home.test", "cloud_notify_owed"):set(nil, nil))]]);
-			server:load_module("cloud_notify", "home.test");
+			inspect.begin_again(server);
 			message(phone, "Hello again");
 			if seconds > 0 then
 				phones.await(phone, 1); -- as far as anybody can tell, its time is over

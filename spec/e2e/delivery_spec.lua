@@ -97,12 +97,12 @@ local function describe_all(version)
 
 	-- How many devices wait for a push.
 	local function waiting()
-		return inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+		return inspect.waiting(server);
 	end
 
 	-- The push services that are left alone.
 	local function out()
-		return inspect.eval(server, [[return upvalue("engine"):out();]]);
+		return inspect.engine(server, "out");
 	end
 
 	local function wait_until(count, n, what)
@@ -121,9 +121,7 @@ local function describe_all(version)
 	before_each(function ()
 		if push.stream.closed then push:reconnect(); end
 		configure();
-		server:unload_module("cloud_notify", "home.test");
-		server:eval([[assert(require "core.storagemanager".open("home.test", "cloud_notify_owed"):set(nil, nil))]]);
-		server:load_module("cloud_notify", "home.test");
+		inspect.begin_again(server);
 		push.answer = push_service.result;
 		push:clear();
 	end);
@@ -1162,7 +1160,7 @@ local function describe_restarts(version)
 	end);
 
 	local function waiting()
-		return inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+		return inspect.waiting(server);
 	end
 
 	local function stored()

@@ -109,19 +109,14 @@ local function describe_all(version)
 	end
 
 	local function engine(method)
-		return inspect.eval(server, [[
-			local engine = upvalue("engine");
-			return engine[...](engine);
-		]], method);
+		return inspect.engine(server, method);
 	end
 
 	-- Nothing is known of anybody.
 	local function forget_all()
-		server:unload_module("cloud_notify", "home.test");
-		server:eval([[assert(require "core.storagemanager".open("home.test", "cloud_notify_owed"):set(nil, nil))]]);
+		inspect.begin_again(server);
 		push:clear();
 		push.answer = push_service.result;
-		server:load_module("cloud_notify", "home.test");
 	end
 
 	before_each(function ()

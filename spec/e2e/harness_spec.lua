@@ -3,7 +3,7 @@ local client = require "spec.support.client";
 local push_service = require "spec.support.push_service";
 local lfs = require "lfs";
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("the test harness with Prosody " .. version, function ()
 		local server;
 

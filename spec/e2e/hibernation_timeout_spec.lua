@@ -33,7 +33,7 @@ local hosts = [[
 		smacks_hibernation_time = 600
 ]];
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("hibernation with Prosody " .. version, function ()
 		local server, push, rosa;
 

@@ -37,9 +37,7 @@ local function describe_all(version)
 
 	-- Each test begins with an engine that knows nothing.
 	before_each(function ()
-		server:unload_module("cloud_notify", "home.test");
-		server:eval([[assert(require "core.storagemanager".open("home.test", "cloud_notify_owed"):set(nil, nil))]]);
-		server:load_module("cloud_notify", "home.test");
+		inspect.begin_again(server);
 		push.answer = push_service.result;
 		push:clear();
 	end);
@@ -66,7 +64,7 @@ local function describe_all(version)
 	end
 
 	local function waiting()
-		return inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+		return inspect.waiting(server);
 	end
 
 	local function watched()
@@ -78,7 +76,7 @@ local function describe_all(version)
 	end
 
 	local function wait_until_waiting(count)
-		loop.wait_for(function () return waiting() == count; end, nil, ("%d devices to wait"):format(count));
+		inspect.wait_waiting(server, count);
 	end
 
 	local function sign_of_life()
@@ -252,7 +250,7 @@ local function describe_all(version)
 		assert.is_true(watched() >= 10);
 		for i = 1, 5000, 250 do register(i, i + 249); end
 		assert.is_true(watched() <= 4096 + 5);
-		assert.is_true(#inspect.eval(server, [[return upvalue("engine"):out();]]) <= 4096 + 5);
+		assert.is_true(#inspect.engine(server, "out") <= 4096 + 5);
 		assert.is_true(waiting() <= 5);
 		phone:close();
 	end);

@@ -138,7 +138,7 @@ local function describe_all(version)
 	end);
 end
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("a push service that is a module, with Prosody " .. version .. ":", function ()
 		describe_all(version);
 	end);

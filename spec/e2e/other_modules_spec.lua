@@ -4,7 +4,7 @@ local prosody = require "spec.support.prosody";
 local push_service = require "spec.support.push_service";
 local st = require "util.stanza";
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("in a server that does odd things, on Prosody " .. version .. ",", function ()
 		local server, push, bert;
 

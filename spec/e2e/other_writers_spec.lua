@@ -13,7 +13,7 @@ local refuses = push_service.error("cancel", "forbidden");
 local dead = push_service.error("cancel", "item-not-found");
 
 local function waiting(server)
-	return inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+	return inspect.waiting(server);
 end
 
 -- Waits until nothing that was read before is trusted any more.
@@ -109,7 +109,7 @@ local function describe_deleted_accounts(version)
 		push.answer = busy;
 		message(old.jid);
 		phones.await(old, 1);
-		loop.wait_for(function () return waiting(server) == 1; end, nil, "a debt");
+		inspect.wait_waiting(server, 1);
 		pass_on(old.jid);
 		local new = client.connect(server, old.jid);
 		push:clear();
@@ -229,7 +229,7 @@ local function describe_two_servers(version)
 		push.answer = busy;
 		rosa:message({ to = phone.jid; body = "Hello" });
 		phones.await(phone, 1);
-		loop.wait_for(function () return waiting(one) == 1; end, nil, "a debt");
+		inspect.wait_waiting(one, 1);
 		devices.disable(client.connect(two, phone.jid), { jid = "push.test" });
 		client.connect(one, phone.jid, { resource = "other" });
 		assert.same({}, devices.attached(phone));

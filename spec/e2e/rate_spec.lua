@@ -35,6 +35,19 @@ local function describe_all(version)
 		});
 		push = push_service.connect(server, "push.test", "secret");
 		rosa = client.connect(server, devices.new_user(server));
+		-- When each push leaves, whenever this process finds the time to read it.
+		server:eval([[
+			local now = require "util.time".monotonic;
+			local times = {};
+			rawset(_G, "spec_times", times);
+			hosts["push.test"].events.add_handler("iq/host", function (event)
+				local stanza = event.stanza;
+				if stanza.attr.type ~= "set" then return; end
+				local node = stanza.tags[1].tags[1].attr.node;
+				times[node] = times[node] or {};
+				table.insert(times[node], now());
+			end, 1000);
+		]]);
 	end);
 
 	teardown(function ()
@@ -157,14 +170,15 @@ local function describe_all(version)
 		end
 		for _, case in ipairs(cases) do phones.await(case.phone, case.at_once + case.later, 2 * minute); end
 		inspect.wait_all_answered(server);
-		assert.equal(0, inspect.eval(server, [[return upvalue("engine"):waiting();]]));
+		assert.equal(0, inspect.waiting(server));
 		for _, case in ipairs(cases) do
 			local publishes = pushes_to(case.phone.node);
 			assert.equal(case.at_once + case.later, #publishes, case.name);
 			if case.later > 0 then
 				local last = publishes[#publishes];
-				-- Never earlier, whatever the machine does besides.
-				assert.is_true(last.at - publishes[1].at > minute - 1, case.name);
+				local times = server:eval([[return spec_times[...];]], case.phone.node);
+				assert.equal(#publishes, #times);
+				assert.is_true(times[#times] - times[1] >= minute, case.name);
 				assert.equal("1", last.form["message-count"]);
 			end
 		end

@@ -39,9 +39,7 @@ local function describe_all(version)
 	end);
 
 	before_each(function ()
-		server:unload_module("cloud_notify", "home.test");
-		server:eval([[assert(require "core.storagemanager".open("home.test", "cloud_notify_owed"):set(nil, nil))]]);
-		server:load_module("cloud_notify", "home.test");
+		inspect.begin_again(server);
 		push:clear();
 	end);
 
@@ -156,7 +154,7 @@ local function describe_all(version)
 		answer_all(silent);
 		answer_all(quiet);
 		loop.wait_for(function ()
-			return inspect.eval(server, [[return upvalue("engine"):waiting();]]) == 0;
+			return inspect.waiting(server) == 0;
 		end, 20, "what waits to go out");
 		assert.equal(0, runs_when_idle());
 		silent:disconnect();
@@ -171,7 +169,7 @@ local function describe_all(version)
 		assert.equal(max_of_all, inspect.in_flight(server));
 		archive(names, 1);
 		assert.equal(max_of_all, inspect.in_flight(server));
-		assert.equal(#names, inspect.eval(server, [[return upvalue("engine"):waiting();]]));
+		assert.equal(#names, inspect.waiting(server));
 		assert.equal(0, runs_when_idle());
 		assert_room_for_others();
 		assert.equal(0, runs_when_idle());
@@ -201,7 +199,7 @@ local function describe_all(version)
 		push.answer = push_service.result;
 		push_service.result(push.received[2], push);
 		inspect.wait_all_answered(server);
-		assert.same({}, inspect.eval(server, [[return upvalue("engine"):out();]]));
+		assert.same({}, inspect.engine(server, "out"));
 	end);
 end
 

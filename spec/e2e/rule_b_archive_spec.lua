@@ -33,7 +33,7 @@ local function times(count, body)
 	return list;
 end
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("rule (b), the archive, with Prosody " .. version, function ()
 		local server, push, rosa;
 

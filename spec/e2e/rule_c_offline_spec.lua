@@ -37,7 +37,7 @@ local hosts = [[
 		modules_disabled = { "cloud_notify"; "s2s"; "s2s_auth_certs" }
 ]];
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("rule (c), offline storage, with Prosody " .. version, function ()
 		local server, push, room, rosa;
 

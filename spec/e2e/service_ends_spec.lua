@@ -62,18 +62,13 @@ local function describe_all(version)
 	before_each(function ()
 		if push.stream.closed then push:reconnect(); end
 		configure();
-		server:unload_module("cloud_notify", "home.test");
-		server:eval([[assert(require "core.storagemanager".open("home.test", "cloud_notify_owed"):set(nil, nil))]]);
-		server:load_module("cloud_notify", "home.test");
+		inspect.begin_again(server);
 		push.answer = push_service.result;
 		push:clear();
 	end);
 
 	local function engine(method)
-		return inspect.eval(server, [[
-			local engine = upvalue("engine");
-			return engine[...](engine);
-		]], method);
+		return inspect.engine(server, method);
 	end
 
 	local function assert_engine(in_flight, waiting)
@@ -467,7 +462,7 @@ local function describe_stops(version)
 	end);
 
 	local function waiting()
-		return inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+		return inspect.waiting(server);
 	end
 
 	local function text(phone)
@@ -599,7 +594,7 @@ local function describe_stops(version)
 	end);
 end
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("with Prosody " .. version .. ",", function ()
 		describe_all(version);
 	end);

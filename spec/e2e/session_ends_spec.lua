@@ -75,7 +75,7 @@ ends["with an acknowledgement of what it never got"] = { finish = function (phon
 	expect_gone(phone);
 end };
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("a session that ends without hibernating, with Prosody " .. version, function ()
 		local server, push, rosa;
 

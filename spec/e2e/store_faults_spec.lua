@@ -4,7 +4,6 @@ local prosody = require "spec.support.prosody";
 local client = require "spec.support.client";
 local devices = require "spec.support.devices";
 local inspect = require "spec.support.inspect";
-local loop = require "spec.support.loop";
 local phones = require "spec.support.phones";
 local push_service = require "spec.support.push_service";
 
@@ -61,11 +60,11 @@ local function describe_all(version, how)
 	end
 
 	local function waiting()
-		return inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+		return inspect.waiting(server);
 	end
 
 	local function wait_until_waiting(count)
-		loop.wait_for(function () return waiting() == count; end, nil, ("%d devices to wait"):format(count));
+		inspect.wait_waiting(server, count);
 	end
 
 	local function message(phone, body)

@@ -312,7 +312,7 @@ local function describe_all(version)
 			assert.truthy(push.received[1], what);
 			assert.equal(1, pushed(other, "Hello").good, what);
 			-- A number may be a time to come, but not a long one.
-			local waiting = inspect.eval(server, [[return upvalue("engine"):owed();]]);
+			local waiting = inspect.engine(server, "owed");
 			for _, device in ipairs(waiting and waiting.devices or {}) do
 				assert.is_true(device.due_in <= 16 * 86400, what);
 				assert.is_true(device.suspended or device.due_in <= 10, what);
@@ -403,7 +403,7 @@ local function describe_all(version)
 			server:load_module("cloud_notify", "home.test");
 			push:wait(1);
 			inspect.wait_all_answered(server);
-			local waiting = inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+			local waiting = inspect.waiting(server);
 			assert.is_true(waiting <= 131072 and waiting > 100000);
 			push:clear();
 			sender:message({ to = jid; body = "Hello" });

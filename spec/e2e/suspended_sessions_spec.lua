@@ -64,7 +64,7 @@ local function describe_all(version, when)
 	end
 
 	local function waiting()
-		return inspect.eval(server, [[return upvalue("engine"):waiting();]]);
+		return inspect.waiting(server);
 	end
 
 	local function has_trial_now(phone)
@@ -146,7 +146,7 @@ local function describe_all(version, when)
 	end);
 end
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	for _, when in ipairs({ "before"; "after" }) do
 		describe(("a session that is attached to a suspended registration %s this module with Prosody %s:")
 			:format(when, version), function ()

@@ -40,9 +40,33 @@ function inspect.eval(server, code, ...)
 	return server:eval(upvalue .. code, ...);
 end
 
+-- What a method of the engine returns.
+function inspect.engine(server, method)
+	return inspect.eval(server, [[
+		local engine = upvalue("engine");
+		return engine[...](engine);
+	]], method);
+end
+
 -- How many pushes wait for their answers.
 function inspect.in_flight(server)
-	return inspect.eval(server, [[return upvalue("engine"):in_flight();]]);
+	return inspect.engine(server, "in_flight");
+end
+
+-- How many devices wait for a push.
+function inspect.waiting(server)
+	return inspect.engine(server, "waiting");
+end
+
+function inspect.wait_waiting(server, count)
+	loop.wait_for(function () return inspect.waiting(server) == count; end, nil, ("%d devices to wait"):format(count));
+end
+
+-- Has the module begin again with an engine that knows nothing, and the records in the store.
+function inspect.begin_again(server)
+	server:unload_module("cloud_notify", "home.test");
+	server:eval([[assert(require "core.storagemanager".open("home.test", "cloud_notify_owed"):set(nil, nil))]]);
+	server:load_module("cloud_notify", "home.test");
 end
 
 function inspect.wait_all_answered(server, timeout)

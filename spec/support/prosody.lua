@@ -16,10 +16,13 @@ local repository = lfs.currentdir();
 
 local prosody = {};
 
-prosody.versions = { "0.12"; "13.0" };
+-- Those that the module is made for, or the one that is asked for: specs of one version can be run beside
+-- those of another.
+local only = os.getenv("SPEC_PROSODY");
+prosody.versions = only and { only } or { "0.12"; "13.0" };
 
--- Specs of one version can be run beside those of another.
-if os.getenv("SPEC_PROSODY") then prosody.versions = { os.getenv("SPEC_PROSODY") }; end
+-- For what depends most on Prosody's own modules, also the newest release.
+prosody.all_versions = only and { only } or { "0.12"; "13.0"; "newest" };
 
 local own_plugins = repository .. "/build/lua%s/plugins";
 local spec_plugins = repository .. "/spec/support/plugins";
@@ -70,8 +73,8 @@ local function installation(version, lua)
 	if lua ~= "5.4" then
 		local tree = repository .. "/build/prosody-0.12-lua" .. lua;
 		return { script = tree .. "/prosody"; source = tree; plugins = tree .. "/plugins" };
-	elseif version == "13.0" then
-		local prefix = repository .. "/build/debian/prosody-13.0/usr";
+	elseif version ~= "0.12" then
+		local prefix = repository .. "/build/debian/prosody-" .. version .. "/usr";
 		local source = prefix .. "/lib/prosody";
 		return { script = prefix .. "/bin/prosody"; source = source; plugins = source .. "/modules" };
 	end
@@ -210,7 +213,7 @@ local function launch(server)
 	return not server:log_since(mark):find("Failed to open server port", 1, true);
 end
 
--- options: version = "0.12" | "13.0", lua, hosts, modules, without, options, config,
+-- options: version = "0.12" | "13.0" | "newest", lua, hosts, modules, without, options, config,
 -- components, plugin_paths, community, upstream, s2s, data, own_clock.
 function prosody.start(options)
 	local server = setmetatable({ options = {}; directory = make_directory() }, server_mt);

@@ -15,7 +15,7 @@ local timer = require "util.timer";
 local serialize = serialization.new({ preset = "oneline"; multiref = true });
 local deserialize = serialization.deserialize;
 
-local time_to_connect = 10;
+local time_to_connect = 30;
 
 local buffers = {}; -- open connections -> what has been received of the next line
 local stopping = false;
