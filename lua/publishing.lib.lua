@@ -109,13 +109,14 @@ local function carry_out(user, reply, stanzas, source)
 		return;
 	end
 	local listened = has_listeners();
-	local pushes, silent, delay, rings = engine:settle(stanzas, listened);
+	local pushes, silent, delay, rings, stanza, identifier, important, details = engine:settle(stanzas, source, listened);
 	if rings then on_call(user, rings); end
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
 		module:log("debug", "No push for %s to %s: %s", user, silent[i], silent[i+1]);
 	end
-	for _ = 1, pushes do
+	if stanza then publish(user, stanza, identifier, important, details); end
+	for _ = 2, pushes do
 		publish(user, engine:next_push(stanzas, source, listened));
 	end
 end

@@ -14,7 +14,7 @@ local pairs = pairs;
 local function read_queue(session)
 	local queue, user = session.unread_queue, session.username;
 	session.unread_queue = nil;
-	if queue and engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, false); end
+	if queue and engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, session, false); end
 end
 
 local function read_queues(user)

@@ -76,7 +76,7 @@ local function on_resource_unbind(event)
 		local queue = other.smacks and other.outgoing_stanza_queue;
 		if queue and queue:count_unacked() > 0 then
 			queue = queued_since(session, queue:table());
-			if engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, false); end
+			if engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, session, false); end
 		end
 	end
 end

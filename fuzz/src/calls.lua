@@ -74,8 +74,9 @@ local function carry_out(engine, reply, stanzas, source)
 		assert(not reply or type(reply) == "string", "neither a reason nor work");
 		return;
 	end
-	for _ = 1, ask(engine.settle, engine, stanzas) or 0 do
-		local stanza, identifier, important, details = ask(engine.next_push, engine, stanzas, source, true);
+	local count, _, _, _, stanza, identifier, important, details = ask(engine.settle, engine, stanzas, source, true);
+	for i = 1, count or 0 do
+		if i > 1 then stanza, identifier, important, details = ask(engine.next_push, engine, stanzas, source, true); end
 		if stanza then check_push(engine, stanza, identifier, important, details); end
 	end
 end
@@ -95,7 +96,7 @@ local function go_through(engine, readers, session, sessions, queue)
 		carry_out(engine, reply, queue, session);
 		place = next_place;
 	until not place
-	if ask(readers[4], user, session, sessions, queue) then ask(engine.settle, engine, queue); end
+	if ask(readers[4], user, session, sessions, queue) then ask(engine.settle, engine, queue, session, true); end
 end
 
 local function greeting()

@@ -38,7 +38,7 @@ local function arguments_of(engine)
 		ping = { engine; user; identifier; record; true };
 		release = { engine; user; identifier; record; sessions; true };
 		restore = { engine; { devices = { { user = user; identifier = identifier } } }; 1 };
-		settle = { engine; greeting(); true };
+		settle = { engine; greeting(); records; true };
 		suspend = { engine; user; identifier; 1 };
 		vetoed = { engine; "push-0000000000000000" };
 		admit = { records; "push.test"; "n1"; "client"; "phone"; 5; 1000 };

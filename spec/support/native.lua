@@ -52,9 +52,9 @@ local function with_outcome(engine)
 
 	local function outcome(identifier, stanzas, source, reply, next_place, unread)
 		if reply ~= true then return nil, reply and { identifier; reply }, nil, next_place, unread; end
-		local count, silent, delay = engine:settle(stanzas);
-		local pushes = count > 0 and {} or nil;
-		for i = 1, count do pushes[i] = as_table(engine:next_push(stanzas, source, true)); end
+		local count, silent, delay, _, stanza, key, important, details = engine:settle(stanzas, source, true);
+		local pushes = stanza and { as_table(stanza, key, important, details) };
+		for i = 2, count do pushes[i] = as_table(engine:next_push(stanzas, source, true)); end
 		return pushes, silent, delay, next_place, unread;
 	end
 
@@ -69,7 +69,7 @@ local function with_outcome(engine)
 		return outcome(session.push_identifier, queue, session, unacked(user, session, sessions, queue, place, true));
 	end
 	function methods.read(_, user, session, sessions, queue)
-		if read(user, session, sessions, queue) then engine:settle(queue); end
+		if read(user, session, sessions, queue) then engine:settle(queue, session, true); end
 	end
 	function methods.release(_, user, identifier, record, sessions)
 		local delay, stanza, important, details;

@@ -20,10 +20,6 @@ use crate::wire::publish::xml_text;
 /// The largest stanza that is kept in case it has to be pushed again, in bytes.
 const MAX_KEPT_BYTES: usize = 16 * 1024;
 
-/// How many pushes there are, registrations that get none and why, seconds to the next deadline, and how long a
-/// call rings.
-type Settled = (usize, Option<Table>, Option<f64>, Option<u64>);
-
 /// A push for the shim: its stanza, the registration's identifier, whether it is important; and for
 /// listeners `{ record, original, body, sender }`.
 type Published = (Table, LuaString, bool, Option<Table>);
@@ -37,13 +33,31 @@ type Delayed = (
     Option<Table>,
 );
 
-/// `settle(stanza or queue, listened)` after a reader has said that there is something to do: the number
-/// of pushes to fetch with `next_push`, the registrations that get none and why (identifier and
-/// reason in turn), seconds to the next deadline if it is an earlier one, and if it is a call, for how
-/// many it rings.
-pub fn settle(lua: &Lua, host: &Host, (stanzas, listened): (Table, bool)) -> Result<Settled> {
+/// How many pushes there are, registrations that get none and why, seconds to the next deadline, how long a call
+/// rings, and the first push.
+type Settled = (
+    usize,
+    Option<Table>,
+    Option<f64>,
+    Option<u64>,
+    Option<Table>,
+    Option<LuaString>,
+    bool,
+    Option<Table>,
+);
+
+/// `settle(stanza or queue, source, listened)` after a reader has said that there is something to do: the number
+/// of pushes, the registrations that get none and why (identifier and reason in turn), seconds to the next
+/// deadline if it is an earlier one, if it is a call, for how many it rings; and the first push. Source is the
+/// user's records, or the session with the one that counts. Where nobody listens to `cloud_notify/push`,
+/// pushes share what nobody will change.
+pub fn settle(
+    lua: &Lua,
+    host: &Host,
+    (stanzas, source, listened): (Table, Table, bool),
+) -> Result<Settled> {
     let Settlement {
-        pending,
+        mut pending,
         holds,
         silent,
         marks,
@@ -65,37 +79,62 @@ pub fn settle(lua: &Lua, host: &Host, (stanzas, listened): (Table, bool)) -> Res
         })
         .transpose()?;
     let count = pending.len();
+    let first = pending.pop_front();
     let ((), delay) = host.act(|state, _| {
         for pending in pending.into_iter().rev() {
             state.pending.push_front(pending);
         }
     })?;
     let rings = rings.then_some(Engine::<RegistryKey>::MAX_RINGING.as_secs());
-    Ok((count, silent, delay, rings))
+    let first = first.map(|first| publish_pending(lua, host, &first, &stanzas, &source, listened));
+    let first = first.transpose().inspect_err(|_| {
+        // Whoever asks next is told the deadline again.
+        if let Ok(mut state) = host.state() {
+            state.armed = None;
+        }
+    })?;
+    Ok(match first {
+        Some((stanza, identifier, important, details)) => {
+            let (stanza, identifier) = (Some(stanza), Some(identifier));
+            (
+                count, silent, delay, rings, stanza, identifier, important, details,
+            )
+        }
+        None => (count, silent, delay, rings, None, None, false, None),
+    })
 }
 
-/// `next_push(stanza or queue, source, listened)`: a push. Source is the user's records, or the
-/// session with the one that counts. Where nobody listens to `cloud_notify/push`, pushes
-/// share what nobody will change.
+/// `next_push(stanza or queue, source, listened)`: another push of the same.
 pub fn next_push(
     lua: &Lua,
     host: &Host,
     (stanzas, source, listened): (Table, Table, bool),
 ) -> Result<Published> {
     let pending = host.state()?.pending.pop_front();
-    let Pending {
+    let pending = pending.ok_or_else(|| mlua::Error::runtime("there is no push"))?;
+    publish_pending(lua, host, &pending, &stanzas, &source, listened)
+}
+
+fn publish_pending(
+    lua: &Lua,
+    host: &Host,
+    Pending {
         place,
         notification,
-    } = pending.ok_or_else(|| mlua::Error::runtime("there is no push"))?;
-    let (identifier, record) = if place == 0 {
-        writer::entry(lua, &source, &notification.identifier)?
+    }: &Pending,
+    stanzas: &Table,
+    source: &Table,
+    listened: bool,
+) -> Result<Published> {
+    let (identifier, record) = if *place == 0 {
+        writer::entry(lua, source, &notification.identifier)?
     } else {
         (
             source.raw_get("push_identifier")?,
             source.raw_get("push_settings")?,
         )
     };
-    let original = at(&stanzas, place)?;
+    let original = at(stanzas, *place)?;
     if let Some(key) = kept(lua, host, &original, listened)? {
         host.state()?.engine.keep(notification.id, key);
     }
@@ -103,7 +142,7 @@ pub fn next_push(
     publish(
         lua,
         host,
-        &notification,
+        notification,
         identifier,
         &record,
         original,
