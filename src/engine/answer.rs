@@ -14,7 +14,7 @@ pub enum Answer<'a> {
     },
 }
 
-/// Whose fault it is that a push was not taken. None of them counts towards removal.
+/// Whose fault it is that a push was not taken. None of them counts towards `push_max_errors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// There is no way to the service.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::answer::Fault;
-use super::decision::Due;
 use super::delivery::{Outcome, Report, failed};
+use super::identity::DeviceName;
 use super::release::turn;
 use super::schedule::Schedule;
 use super::timers::Timer;
@@ -17,12 +17,12 @@ pub(super) const MAX_SERVED: usize = 4096;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expired {
     /// Devices that have stanzas waiting which are due.
-    pub due: Vec<Due>,
+    pub due: Vec<DeviceName>,
     /// What has become of pushes that were not answered in time.
     pub unanswered: Vec<Report>,
     /// Devices that wait for a push service that nobody could reach for thirty days: their
     /// registrations are to be suspended.
-    pub given_up: Vec<Due>,
+    pub given_up: Vec<DeviceName>,
 }
 
 /// Serves the deadlines up to `now`; if there are very many, the first of them.
@@ -38,8 +38,7 @@ pub(super) fn expire<S>(schedule: &mut Schedule<S>, now: Duration) -> Expired {
                 expired.unanswered.extend(report);
             }
             Timer::Waiting(key) => {
-                let device = schedule.devices.get(key);
-                let waiting = device.and_then(|device| device.waiting.as_ref());
+                let waiting = schedule.waiting(key);
                 if waiting.is_some_and(|waiting| waiting.is_due(now)) {
                     expired.due.extend(turn(schedule, now, key));
                 }

@@ -65,12 +65,3 @@ pub(super) enum Wait {
     Room,
     SignOfLife(ServiceKey),
 }
-
-/// A device: whose it is, and the registration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
-    /// The user name.
-    pub user: Box<str>,
-    /// The registration's identifier.
-    pub identifier: Box<str>,
-}

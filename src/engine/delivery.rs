@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::answer::{Answer, Fault};
-use super::decision::Due;
 use super::device::Device;
 use super::failing::Failing;
-use super::identity::{PushId, ServiceKey};
+use super::identity::{DeviceName, PushId, ServiceKey};
 use super::in_flight::{Attempt, InFlight};
 use super::reason::Cause;
 use super::schedule::Schedule;
@@ -40,7 +39,7 @@ pub struct Report {
     pub push: PushId,
     /// Whose device it is. None if its registration has ended meanwhile, or if the push was given up before: then
     /// the report is about the push service only.
-    pub device: Option<Due>,
+    pub device: Option<DeviceName>,
     /// Permanent errors in a row.
     pub errors: u32,
     /// Those before this answer.
@@ -116,7 +115,7 @@ pub(super) fn answered<S>(
             (false, _) => Outcome::Refused,
         }
     };
-    let due = Some(device.due());
+    let due = Some(device.name());
     Some(report(device.errors, errors_before, outcome, due))
 }
 
@@ -187,7 +186,7 @@ fn answered_late<S>(
     let change = schedule.alive(now, service, Sign::Settled);
     Some(Report {
         push: id,
-        device: schedule.devices.get(id.device).map(Device::due),
+        device: schedule.devices.get(id.device).map(Device::name),
         errors: 0,
         errors_before,
         outcome: if late.trial {
@@ -244,7 +243,7 @@ pub(super) fn failed<S>(
     let device = schedule.devices.get(id.device);
     Some(Report {
         push: id,
-        device: device.map(Device::due),
+        device: device.map(Device::name),
         errors: device.map_or(0, |device| device.errors),
         errors_before: device.map_or(0, |device| device.errors),
         outcome: if is_dead || device.is_some_and(|device| device.failing.is_dead(now)) {
@@ -291,10 +290,11 @@ fn owe<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId, push: InFlight<
     if push.epoch.is_some() {
         device.failing.fail(now, push.sent, retry_age);
         device.pushed.remove(push.about.ids);
-        let waiting = device
-            .waiting
-            .get_or_insert_with(|| Waiting::new(push.since, Until::Answer(id), Cause::Debt));
-        waiting.give_up(push.since, push.attempt(id), push.stanza);
+        let new = || Waiting::new(push.since, Until::Answer(id), Cause::Debt);
+        let attempt = push.attempt(id);
+        if let Some(waiting) = schedule.wait(id.device, new) {
+            waiting.give_up(push.since, attempt, push.stanza);
+        }
     } else if !device
         .waiting
         .as_ref()
@@ -302,7 +302,7 @@ fn owe<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId, push: InFlight<
     {
         return schedule.drop_standing_by(id);
     }
-    let until = schedule.until_alive(now, push.service, id.device, fault);
+    let until = schedule.join_queue(now, push.service, id.device, fault);
     let cause = if push.trial {
         Cause::Suspension
     } else {

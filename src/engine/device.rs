@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::decision::Due;
 use super::failing::Failing;
-use super::identity::PushId;
+use super::identity::{DeviceName, PushId};
 use super::pushed::Pushed;
 use super::rate::Meter;
 use super::reason::Cause;
@@ -43,7 +42,7 @@ pub(super) struct Device<S> {
     pub touched: Duration,
 }
 
-/// An important push of rule (a), which speaks for what follows shortly after.
+/// An important push of rule (a), or a call by any rule, which speaks for what follows shortly after.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spoke {
     pub at: Duration,
@@ -70,8 +69,8 @@ impl<S> Device<S> {
     }
 
     /// Whose it is.
-    pub fn due(&self) -> Due {
-        Due {
+    pub fn name(&self) -> DeviceName {
+        DeviceName {
             user: self.user.clone(),
             identifier: self.identifier.clone(),
         }

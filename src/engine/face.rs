@@ -96,7 +96,7 @@ impl<S> Engine<S> {
         self.meet(now, Rule::Unacked { session }, account, registration, met)
     }
 
-    /// Whether an important push of rule (a) speaks for all that comes now, but for calls.
+    /// Whether an important push of rule (a), or a call, speaks for all that comes now, but for calls.
     pub fn is_spoken_for(&self, now: Duration, account: &Account<'_>, registration: usize) -> bool {
         let Registration {
             identifier,

@@ -49,6 +49,15 @@ impl FromStr for PushId {
     }
 }
 
+/// A device by its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceName {
+    /// The user name.
+    pub user: Box<str>,
+    /// The registration's identifier.
+    pub identifier: Box<str>,
+}
+
 /// Makes identities.
 pub(super) struct Identities {
     key: Key,
@@ -94,7 +103,7 @@ impl Identities {
     }
 
     /// The number of something: each is greater than the last.
-    pub fn count(&mut self) -> u64 {
+    pub fn next_number(&mut self) -> u64 {
         self.count += 1;
         self.count
     }
@@ -107,7 +116,7 @@ impl Identities {
 
     /// A number that nobody outside can foresee.
     fn unique(&mut self, what: &str) -> u64 {
-        let count = self.count();
+        let count = self.next_number();
         self.key.hash_one((what, count))
     }
 }

@@ -153,10 +153,7 @@ fn debt<S>(
     registration: &Registration<'_>,
     importance: Importance,
 ) -> Option<(Wait, Cause)> {
-    let waiting = schedule
-        .devices
-        .get(key)
-        .and_then(|one| one.waiting.as_ref());
+    let waiting = schedule.waiting(key);
     let is_patient = importance < Importance::Urgent || registration.suspended.is_some();
     if let Some(owed) = waiting.filter(|waiting| is_patient && waiting.is_owed()) {
         return Some((Wait::Until(now), owed.cause));
@@ -240,27 +237,26 @@ pub(super) fn hold<S>(
         cause,
     } = *ticket;
     let kept = stanza.and_then(|stanza| schedule.keeper.keep(stanza));
-    let Some(device) = schedule.devices.get_mut(key) else {
-        return;
-    };
-    if let Some(spoken_for) = device.waiting.take_if(|waiting| waiting.is_standing_by()) {
+    if let Some(spoken_for) = schedule.take_standing_by(key) {
         // Should that push fail, the next one is for those, too.
         if let Until::Answer(id) = spoken_for.until
             && let Some(push) = schedule.in_flight.get_mut(id)
         {
             push.about.receiver = push.about.receiver.max(spoken_for.receiver());
         }
-        device.pushed.append(spoken_for.ids);
+        if let Some(device) = schedule.devices.get_mut(key) {
+            device.pushed.append(spoken_for.ids);
+        }
     }
     // What waits for something that takes longer goes on waiting for it.
-    let before = device.waiting.as_ref();
+    let before = schedule.waiting(key);
     let goes_on = before.is_some_and(|waiting| waiting.cause >= cause);
-    let waiting = device
-        .waiting
-        .get_or_insert_with(|| Waiting::new(now, Until::Time(now), cause));
-    waiting.add(now, about, kept);
+    let new = || Waiting::new(now, Until::Time(now), cause);
+    if let Some(waiting) = schedule.wait(key, new) {
+        waiting.add(now, about, kept);
+    }
     if !goes_on {
-        let until = schedule.until(now, key, wait);
+        let until = schedule.join(now, key, wait);
         schedule.set_until(now, key, until, cause);
     }
     schedule.measure(now, key);

@@ -9,14 +9,14 @@
 //!    the stanza over with [`Engine::keep`], in case it has to be pushed again; for a
 //!    [`Verdict::Hold`] it hands it over with [`Engine::hold`];
 //! 3. says when a listener has vetoed a push ([`Engine::vetoed`]), when a device is back
-//!    ([`Engine::back`]), when a registration is suspended ([`Engine::suspend`]) or has ended
+//!    ([`Engine::back`], [`Engine::enabled`]), when a registration is suspended ([`Engine::suspend`]) or has ended
 //!    ([`Engine::forget`]); when a push service gives a sign of life ([`Engine::heard`],
 //!    [`Engine::connected`]) and when its connection has ended ([`Engine::disconnected`]);
 //! 4. calls [`Engine::expire`] at the time that [`Engine::deadline`] names, and carries out what it
 //!    returns: [`Engine::release`] for each device whose turn it is ([`Engine::postpone`] if its
 //!    registration cannot be read), and what each [`Report`] says;
 //! 5. takes what is owed ([`Engine::owed`]) before it ends, and gives it to the next engine
-//!    ([`Engine::restore`]).
+//!    ([`Engine::restore`], [`Engine::restore_service`]).
 //!
 //! Time is a [`Duration`](std::time::Duration) since any fixed moment, at least a hundred days ago, and never goes back. `S`
 //! is whatever the caller needs to get hold of a stanza again that has to wait.
@@ -35,11 +35,12 @@
 //!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, left_out: None, suspended: None }],
 //!     sessions: &[],
 //! };
+//! let now = Duration::from_hours(100 * 24);
 //! let id = StanzaId::archived("archive-id-1", engine.key());
-//! let decisions = engine.archived(Duration::ZERO, &account, &facts, id);
+//! let decisions = engine.archived(now, &account, &facts, id);
 //! assert!(matches!(decisions[0].verdict, Verdict::Push(_)));
 //! // The same message, now met by offline storage: never pushed twice.
-//! let decisions = engine.offline(Duration::ZERO, &account, &facts, id);
+//! let decisions = engine.offline(now, &account, &facts, id);
 //! assert!(matches!(decisions[0].verdict, Verdict::Silent(_)));
 //! # Ok::<(), minidom::Error>(())
 //! ```
@@ -81,10 +82,10 @@ mod waiting;
 pub use account::{Account, Connection, Registration, Session};
 pub use answer::Answer;
 pub use deadlines::Expired;
-pub use decision::{Decision, Due, Ticket, Verdict};
+pub use decision::{Decision, Ticket, Verdict};
 pub use delivery::{Outcome, Report};
 pub use face::Engine;
-pub use identity::{PushId, normalised};
+pub use identity::{DeviceName, PushId, normalised};
 pub use options::{NotifyOn, Options};
 pub use reason::{Cause, Reason, Rule, Silence};
 pub use release::Released;

@@ -41,7 +41,7 @@ impl NotifyOn {
 pub struct Options {
     /// `push_max_errors`: permanent errors in a row that suspend a registration.
     pub max_errors: u32,
-    /// `push_coalesce_window`: for how long an important push of rule (a) speaks for what follows.
+    /// `push_coalesce_window`: for how long an important push of rule (a), or a call, speaks for what follows.
     pub coalesce_window: Duration,
     /// `push_answer_timeout`: how long a push service may take to answer.
     pub answer_timeout: Duration,

@@ -13,7 +13,7 @@ use crate::stanza::Importance;
 /// The device is back: what waited for it has been received, and need not be pushed any more.
 pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) {
     let key = schedule.identities.device(user, identifier);
-    let epoch = schedule.identities.count();
+    let epoch = schedule.identities.next_number();
     if let Some(device) = schedule.devices.get_mut(key) {
         device.spoke = None;
         device.failing = Failing::default();
@@ -26,7 +26,7 @@ pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) 
 pub(super) fn enabled<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) {
     back(schedule, user, identifier);
     let key = schedule.identities.device(user, identifier);
-    let generation = schedule.identities.count();
+    let generation = schedule.identities.next_number();
     if let Some(device) = schedule.devices.get_mut(key) {
         device.errors = 0;
         device.generation = generation;
@@ -43,13 +43,13 @@ pub(super) fn suspend<S>(
     wait: Duration,
 ) {
     let key = schedule.identities.device(user, identifier);
-    let device = schedule.device(now, key, user, identifier);
+    schedule.device(now, key, user, identifier);
     let until = Until::Time(now + wait);
-    if device.waiting.is_none() {
+    schedule.wait(key, || {
         let mut waiting = Waiting::new(now, until, Cause::Suspension);
         waiting.add(now, About::nothing(Importance::Unimportant), None);
-        device.waiting = Some(waiting);
-    }
+        waiting
+    });
     schedule.set_until(now, key, until, Cause::Suspension);
     schedule.measure(now, key);
 }

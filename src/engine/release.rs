@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::account::{Account, Registration};
-use super::decision::Due;
 use super::device::Device;
-use super::identity::{DeviceKey, PushId};
+use super::identity::{DeviceKey, DeviceName, PushId};
 use super::reason::Cause;
 use super::registering;
 use super::schedule::Schedule;
@@ -31,8 +30,12 @@ pub struct Released<S> {
 }
 
 /// It is this device's turn.
-pub(super) fn turn<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey) -> Option<Due> {
-    let waiting = schedule.devices.get(key)?.waiting.as_ref()?;
+pub(super) fn turn<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+) -> Option<DeviceName> {
+    let waiting = schedule.waiting(key)?;
     let (until, cause) = (waiting.until, waiting.cause);
     let service = match until {
         Until::Service { service, .. } => Some(service),
@@ -42,7 +45,7 @@ pub(super) fn turn<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey)
     schedule.pass_turn(now, until);
     let again = now + ANOTHER_TURN;
     schedule.set_until(now, key, Until::Turn { service, again }, cause);
-    schedule.devices.get(key).map(Device::due)
+    schedule.devices.get(key).map(Device::name)
 }
 
 /// Publishes what waited for a device, unless it has come back meanwhile or another push has spoken for it.
@@ -55,18 +58,18 @@ pub(super) fn release<S>(
     let identities = &schedule.identities;
     let key = identities.device(account.user, registration.identifier);
     let service = identities.service(registration.jid);
-    let released = match what_becomes_of_it(schedule, now, account, registration, key) {
-        Some(Next::Push) => push(schedule, now, account.user, registration, key),
-        Some(Next::Wait(until, cause)) => {
+    let released = match decide(schedule, now, account, registration, key) {
+        Some(Fate::Push) => push(schedule, now, account.user, registration, key),
+        Some(Fate::Wait(until, cause)) => {
             schedule.set_until(now, key, until, cause);
             None
         }
-        Some(Next::Drop) => {
+        Some(Fate::Drop) => {
             schedule.drop_waiting(key);
             None
         }
         // It gets the stanzas by its session; should that die before, they are met again.
-        Some(Next::Forget) => {
+        Some(Fate::Forget) => {
             schedule.leave_waiting(key);
             None
         }
@@ -78,7 +81,7 @@ pub(super) fn release<S>(
 }
 
 /// What becomes of what waits for a device whose turn it is.
-enum Next {
+enum Fate {
     Push,
     Wait(Until, Cause),
     /// It need not be pushed any more.
@@ -87,13 +90,13 @@ enum Next {
     Forget,
 }
 
-fn what_becomes_of_it<S>(
+fn decide<S>(
     schedule: &mut Schedule<S>,
     now: Duration,
     account: &Account<'_>,
     registration: &Registration<'_>,
     key: DeviceKey,
-) -> Option<Next> {
+) -> Option<Fate> {
     let device = schedule.devices.get_mut(key)?;
     let waiting = device
         .waiting
@@ -106,7 +109,7 @@ fn what_becomes_of_it<S>(
         .receiver()
         .is_there(account, registration.identifier)
     {
-        return Some(Next::Forget);
+        return Some(Fate::Forget);
     }
     let is_too_old = cause == Cause::Debt && now > waiting.latest + schedule.options.retry_age;
     // A push cannot speak for content that only another one would bring.
@@ -114,26 +117,26 @@ fn what_becomes_of_it<S>(
         && device.spoke_since(waiting.since)
         && !(registration.content && waiting.is_important());
     if is_too_old || is_spoken_for {
-        return Some(Next::Drop);
+        return Some(Fate::Drop);
     }
     if let Some(wait) = registration.suspended {
         // One trial at a time.
         let is_under_way = !device.in_flight.is_empty();
         if is_under_way || !wait.is_zero() {
             let wait = wait.max(schedule.options.retry_min);
-            return Some(Next::Wait(Until::Time(now + wait), Cause::Suspension));
+            return Some(Fate::Wait(Until::Time(now + wait), Cause::Suspension));
         }
     }
     let Some(importance) = waiting.next_importance() else {
-        return Some(Next::Drop);
+        return Some(Fate::Drop);
     };
     let Some((wait, obstacle)) =
         obstacle(schedule, now, key, registration, account.user, importance)
     else {
-        return Some(Next::Push);
+        return Some(Fate::Push);
     };
-    let until = schedule.until(now, key, wait);
-    Some(Next::Wait(until, cause.max(obstacle)))
+    let until = schedule.join(now, key, wait);
+    Some(Fate::Wait(until, cause.max(obstacle)))
 }
 
 fn push<S>(
@@ -150,10 +153,7 @@ fn push<S>(
         since,
     } = waiting.take_most_important()?;
     let id = send(schedule, now, key, registration, user, about, since);
-    if let Some(device) = schedule.devices.get_mut(key) {
-        waiting.until = Until::Answer(id);
-        device.waiting = Some(waiting);
-    }
+    schedule.stand_by(id, waiting);
     Some(Released {
         id,
         stanza,
@@ -166,8 +166,7 @@ pub(super) fn postpone<S>(schedule: &mut Schedule<S>, now: Duration, user: &str,
     let key = schedule.identities.device(user, identifier);
     // The store may be away for long, and all who are owed something read it.
     let until = Until::Time(now + schedule.backoff(POSTPONED));
-    let device = schedule.devices.get(key);
-    let waiting = device.and_then(|device| device.waiting.as_ref());
+    let waiting = schedule.waiting(key);
     if let Some(waiting) = waiting.filter(|waiting| waiting.is_due(now)) {
         let (cause, before) = (waiting.cause, waiting.until);
         schedule.set_until(now, key, until, cause);
@@ -191,13 +190,13 @@ pub(super) fn vetoed<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
         return;
     };
     device.meter.refund();
-    let waiting = device.waiting.as_ref();
+    let waiting = schedule.waiting(id.device);
     let Some(waiting) = waiting.filter(|waiting| waiting.is_standing_by_for(id)) else {
         return;
     };
     // The next candidate has its turn. Without one, the rest may be met again.
     if waiting.is_empty() {
-        device.waiting = None;
+        schedule.leave_waiting(id.device);
     } else {
         let cause = waiting.cause;
         schedule.set_until(now, id.device, Until::Time(now), cause);

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::about::About;
 use super::answer::Fault;
-use super::decision::Due;
 use super::device::Device;
 use super::failing::Failing;
-use super::identity::DeviceKey;
+use super::identity::{DeviceKey, DeviceName};
 use super::reason::Cause;
 use super::registering;
 use super::schedule::Schedule;
@@ -20,7 +19,7 @@ use crate::stanza::Importance;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
     /// Whose device it is.
-    pub device: Due,
+    pub device: DeviceName,
     /// How much the most important stanza matters.
     pub importance: Importance,
     /// Time since the last one came.
@@ -56,7 +55,7 @@ pub(super) fn owed<S>(schedule: &Schedule<S>, now: Duration) -> (Vec<Owed>, Vec<
         Some((
             key,
             Owed {
-                device: device.due(),
+                device: device.name(),
                 importance,
                 age: now.saturating_sub(latest),
                 due_in,
@@ -87,7 +86,7 @@ fn unanswered<S>(schedule: &Schedule<S>, device: &Device<S>) -> Option<(Importan
 /// A device was owed this before a restart. `place` is its place among the others: not all of
 /// them shall go out at once.
 pub(super) fn restore<S>(schedule: &mut Schedule<S>, now: Duration, owed: &Owed, place: usize) {
-    let Due { user, identifier } = &owed.device;
+    let DeviceName { user, identifier } = &owed.device;
     let key = schedule.identities.device(user, identifier);
     if owed.age > schedule.options.retry_age && !owed.suspended {
         return;
@@ -111,15 +110,17 @@ pub(super) fn restore<S>(schedule: &mut Schedule<S>, now: Duration, owed: &Owed,
         ..Failing::default()
     };
     let came = now.saturating_sub(owed.age);
-    let mut waiting = Waiting::new(came, Until::Time(due), cause);
-    waiting.add(came, About::nothing(owed.importance), None);
-    device.waiting = Some(waiting);
+    schedule.wait(key, || {
+        let mut waiting = Waiting::new(came, Until::Time(due), cause);
+        waiting.add(came, About::nothing(owed.importance), None);
+        waiting
+    });
     let mut until = Until::Time(due);
     if !owed.suspended {
         let jid = registering::service_of(identifier);
         let service = schedule.identities.service(jid);
         schedule.services.remember(service, jid);
-        until = match schedule.until_alive(now, service, key, Fault::Route) {
+        until = match schedule.join_queue(now, service, key, Fault::Route) {
             Until::Service { service, place, .. } => Until::Service {
                 service,
                 place,

@@ -1,7 +1,7 @@
 //! What each device waits for, and until when.
 //!
 //! The devices, the push services that they wait for, the pushes under way and the timers belong together: this is
-//! the only place that sets what a device waits for, and the only one that leaves it.
+//! the only place where a device begins to wait, where what it waits for is set, and where it is left.
 
 use std::time::Duration;
 
@@ -34,17 +34,46 @@ pub(super) struct Schedule<S> {
 
 /// What a device waits for.
 impl<S> Schedule<S> {
-    /// Until when a device has to wait that meets with this.
-    pub fn until(&mut self, now: Duration, key: DeviceKey, wait: Wait) -> Until {
-        match wait {
-            Wait::Until(due) => Until::Time(due),
-            Wait::Room => Until::Room,
-            Wait::SignOfLife(service) => self.until_alive(now, service, key, Fault::Route),
+    /// What waits for a device.
+    pub fn waiting(&self, key: DeviceKey) -> Option<&Waiting<S>> {
+        self.devices.get(key)?.waiting.as_ref()
+    }
+
+    /// What waits for a device, from now on if nothing has before: [`Self::set_until`] follows.
+    pub fn wait(
+        &mut self,
+        key: DeviceKey,
+        new: impl FnOnce() -> Waiting<S>,
+    ) -> Option<&mut Waiting<S>> {
+        Some(self.devices.get_mut(key)?.waiting.get_or_insert_with(new))
+    }
+
+    /// What has waited stands by for a push that has just left.
+    pub fn stand_by(&mut self, id: PushId, mut waiting: Waiting<S>) {
+        if let Some(device) = self.devices.get_mut(id.device) {
+            waiting.until = Until::Answer(id);
+            device.waiting = Some(waiting);
         }
     }
 
-    /// Until when a device waits that has just failed, or may not try now.
-    pub fn until_alive(
+    /// Takes what stands by for a push of the device.
+    pub fn take_standing_by(&mut self, key: DeviceKey) -> Option<Waiting<S>> {
+        let device = self.devices.get_mut(key)?;
+        device.waiting.take_if(|waiting| waiting.is_standing_by())
+    }
+
+    /// Until when a device has to wait that meets with this. It joins the queue of a service that it waits for:
+    /// [`Self::set_until`] follows.
+    pub fn join(&mut self, now: Duration, key: DeviceKey, wait: Wait) -> Until {
+        match wait {
+            Wait::Until(due) => Until::Time(due),
+            Wait::Room => Until::Room,
+            Wait::SignOfLife(service) => self.join_queue(now, service, key, Fault::Route),
+        }
+    }
+
+    /// A device that has just failed, or may not try now, joins the queue of its service: until when it waits.
+    pub fn join_queue(
         &mut self,
         now: Duration,
         service: ServiceKey,
@@ -53,11 +82,11 @@ impl<S> Schedule<S> {
     ) -> Until {
         let device = self.devices.get(key);
         let failing = device.map_or_else(Failing::default, |device| device.failing);
-        let waiting = device.and_then(|device| device.waiting.as_ref());
+        let waiting = self.waiting(key);
         let is_call = waiting.is_some_and(|one| one.importance() == Some(Importance::Urgent));
         let again = now + self.backoff(failing.attempts);
         let is_out = self.services.is_out(service);
-        match self.services.queue(service, key, is_call, failing, fault) {
+        match self.services.join(service, key, is_call, failing, fault) {
             Some(place) => Until::Service {
                 service,
                 place,
@@ -130,8 +159,7 @@ impl<S> Schedule<S> {
 
     /// What stood by for a push that has left for good need not be pushed.
     pub fn drop_standing_by(&mut self, id: PushId) {
-        let device = self.devices.get(id.device);
-        let waiting = device.and_then(|device| device.waiting.as_ref());
+        let waiting = self.waiting(id.device);
         if waiting.is_some_and(|waiting| waiting.is_standing_by_for(id)) {
             self.drop_waiting(id.device);
         }
@@ -241,7 +269,7 @@ impl<S> Schedule<S> {
         user: &str,
         identifier: &str,
     ) -> &mut Device<S> {
-        let epoch = self.identities.count();
+        let epoch = self.identities.next_number();
         let identities = &self.identities;
         self.devices.get_or_insert(
             key,

@@ -141,7 +141,7 @@ impl Services {
 
     /// A device waits for a sign of life, or its own next attempt, from now on. `failing` are its failures, `fault`
     /// is that of the last one. Returns its place in the queue; none if the service is not known.
-    pub fn queue(
+    pub fn join(
         &mut self,
         key: ServiceKey,
         device: DeviceKey,
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn queue(services: &mut Services, key: ServiceKey, device: u64) -> Place {
-        let place = services.queue(key, DeviceKey(device), false, failing(), Fault::Route);
+        let place = services.join(key, DeviceKey(device), false, failing(), Fault::Route);
         place.unwrap()
     }
 
@@ -401,7 +401,7 @@ mod tests {
         let mut services = services();
         services.remember(key(0), "push.test");
         let places = [1, 2].map(|device| queue(&mut services, key(0), device));
-        let own = services.queue(key(0), DeviceKey(3), false, failing(), Fault::Device);
+        let own = services.join(key(0), DeviceKey(3), false, failing(), Fault::Device);
         let owed = |services: &Services| services.known.peek(&key(0)).unwrap().queue.len();
         assert_eq!(owed(&services), 3);
         services.leave(key(0), own.unwrap());

@@ -7,7 +7,7 @@ use mlua::{Lua, Result, Table};
 use xmpp_parsers::stanza_error::DefinedCondition;
 
 use super::host::Host;
-use crate::engine::{Answer, Due, Outcome, Report, ServiceChange, ServiceState};
+use crate::engine::{Answer, DeviceName, Outcome, Report, ServiceChange, ServiceState};
 
 /// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push; else its
 /// outcome, seconds to the next deadline, and where there is more to say a report.
@@ -62,7 +62,7 @@ pub fn expire(
         state.engine.expire(now)
     })?;
     lua.expire_registry_values();
-    let devices = |devices: &[Due]| -> Result<Vec<Table>> {
+    let devices = |devices: &[DeviceName]| -> Result<Vec<Table>> {
         let tables = devices.iter().map(|device| device_table(lua, device));
         tables.collect()
     };
@@ -124,7 +124,7 @@ fn defined_condition(name: &str) -> &str {
 }
 
 /// `{ user, identifier }`.
-pub fn device_table(lua: &Lua, device: &Due) -> Result<Table> {
+pub fn device_table(lua: &Lua, device: &DeviceName) -> Result<Table> {
     let table = lua.create_table_with_capacity(0, 4)?;
     table.raw_set("user", &*device.user)?;
     table.raw_set("identifier", &*device.identifier)?;

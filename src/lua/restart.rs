@@ -8,7 +8,7 @@ use super::clock::now;
 use super::host::Host;
 use super::reports::device_table;
 use super::requests::text;
-use crate::engine::{Due, FailingService, Owed};
+use crate::engine::{DeviceName, FailingService, Owed};
 use crate::stanza::Importance;
 
 /// How many devices are taken over from a store.
@@ -82,7 +82,7 @@ fn read_service(table: &Table, elapsed: Duration) -> Option<FailingService> {
 fn read_device(table: &Table, elapsed: Duration) -> Option<Owed> {
     let is_set = |name| matches!(table.raw_get(name), Ok(Value::Boolean(true)));
     Some(Owed {
-        device: Due {
+        device: DeviceName {
             user: text(table, "user")?.into(),
             identifier: text(table, "identifier")?.into(),
         },

@@ -1166,7 +1166,7 @@ fn what_is_owed_outlives_the_engine() {
 
 #[test]
 fn what_is_too_old_is_not_restored_and_the_rest_not_all_at_once() {
-    let device = |number: usize| Due {
+    let device = |number: usize| DeviceName {
         user: USER.into(),
         identifier: format!("push.test<{number}").into(),
     };
@@ -1247,7 +1247,7 @@ fn a_push_service_is_reported_also_where_the_registration_has_ended_meanwhile() 
             .devices
             .get(push.device)
             .unwrap()
-            .due()
+            .name()
             .identifier
     };
     let first = identifier(&fleet, pushes[0]);
@@ -1274,7 +1274,7 @@ fn what_a_store_says_makes_nobody_wait_longer_than_any_pause() {
     for (suspended, longest) in [(false, 30 * 60), (true, 16 * 24 * 3600)] {
         let mut phone = Phone::new(vec![]);
         let owed = Owed {
-            device: Due {
+            device: DeviceName {
                 user: USER.into(),
                 identifier: ID.into(),
             },
@@ -1943,7 +1943,7 @@ fn a_turn_to_probe_is_passed_on_though_its_device_is_back() {
             break (now, due.remove(0));
         }
     };
-    let (now, Due { user, identifier }) = probing;
+    let (now, DeviceName { user, identifier }) = probing;
     fleet.engine.back(&user, &identifier);
     fleet.engine.postpone(now, &user, &identifier);
     assert_eq!(fleet.serve(now).len(), 1);

@@ -125,7 +125,7 @@ fn what_stands_by_is_owed_as_what_it_stands_by_for() {
 
 fn owed_before(age: Duration, suspended: bool) -> Owed {
     Owed {
-        device: Due {
+        device: DeviceName {
             user: USER.into(),
             identifier: ID.into(),
         },
@@ -205,7 +205,7 @@ fn what_is_restored_goes_out_at_the_rate_of_recovery() {
     let mut restore = |place: usize| {
         let identifier = format!("push.test<{place}");
         let owed = Owed {
-            device: Due {
+            device: DeviceName {
                 user: USER.into(),
                 identifier: identifier.into(),
             },
