@@ -201,7 +201,7 @@ mod tests {
     fn what_nobody_asks_for_during_a_week_goes() {
         let now = Duration::from_hours(1);
         let mut devices = devices(2, now);
-        let week = now + MAX_AGE;
+        let week = now + Duration::from_hours(168);
         assert_eq!(devices.surplus(week, 0), None);
         make_busy(&mut devices, 0);
         let later = week + Duration::from_secs(1);
