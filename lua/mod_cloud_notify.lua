@@ -84,7 +84,7 @@ connections.meet_hosts();
 module:hook("account-disco-info", registering.on_disco_info);
 module:hook("iq-set/self/urn:xmpp:push:0:enable", registering.on_enable);
 module:hook("iq-set/self/urn:xmpp:push:0:disable", registering.on_disable);
-module:hook("message/bare", guarded(registering.on_message), 10);
+module:hook("message/bare", guarded(registering.on_farewell), 10);
 module:hook("resource-bind", guarded(registering.on_resource_bind));
 module:hook_global("user-deleted", guarded(registrations.on_user_deleted), 1000); -- mod_c2s ends sessions there
 
@@ -104,9 +104,9 @@ module:hook("message/bare/groupchat", offline.on_room_message, 1);
 -- Sessions that end
 module:hook("delivery/failure", guarded(undelivered.on_undelivered), 1);
 module:hook("pre-session-close", guarded(undelivered.on_session_close));
-module:hook("pre-resource-bind", guarded(undelivered.on_resource_binding), 1000);
-module:hook("resource-bind", guarded(undelivered.on_resource_bound), -1000); -- Other modules attach sessions there
-module:hook("resource-unbind", guarded(undelivered.on_resource_unbind), 1000); -- mod_presence forgets presence there
+module:hook("pre-resource-bind", guarded(undelivered.before_bind), 1000);
+module:hook("resource-bind", guarded(undelivered.after_bind), -1000); -- Other modules attach sessions there
+module:hook("resource-unbind", guarded(undelivered.before_unbind), 1000); -- mod_presence forgets presence there
 
 -- Push services
 module:hook("iq/host", guarded(reports.on_answer), 10);

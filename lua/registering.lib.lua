@@ -1,4 +1,5 @@
--- XEP-0357 sections 4 to 6 and 8: discovery, enabling, disabling, and the push service's own end of it
+-- XEP-0357 sections 4 to 6 and 8: discovery, enabling, disabling, and the push service's own end of it;
+-- sessions that bind are attached to what their clients have enabled
 
 local native = module.lib "native";
 local util = module.lib "util";
@@ -110,7 +111,7 @@ local function on_disable(event)
 end
 
 -- Section 8: the push service ends a registration
-local function on_message(event)
+local function on_farewell(event)
 	local stanza = event.stanza;
 	local pubsub = stanza:get_child("pubsub", xmlns_pubsub);
 	if not pubsub or stanza.attr.type == "error" then return; end
@@ -151,7 +152,7 @@ return {
 	on_disco_info = on_disco_info;
 	on_enable = guarded_request(on_enable);
 	on_disable = guarded_request(on_disable);
-	on_message = on_message;
+	on_farewell = on_farewell;
 	on_resource_bind = on_resource_bind;
 	attach_all = attach_all;
 };

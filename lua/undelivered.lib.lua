@@ -45,11 +45,11 @@ local function on_undelivered(event)
 	end
 end
 
-local function on_resource_binding(event)
+local function before_bind(event)
 	binding_user = event.session.username;
 end
 
-local function on_resource_bound()
+local function after_bind()
 	binding_user = nil;
 	meet_all_undelivered();
 end
@@ -66,7 +66,7 @@ local function queued_since(session, queue)
 	return received;
 end
 
-local function on_resource_unbind(event)
+local function before_unbind(event)
 	local session = event.session;
 	local user = session.username;
 	-- mod_smacks has set the first to false where something is not acknowledged
@@ -90,8 +90,8 @@ return {
 	version = "0.1.0";
 	meet_all = meet_all_undelivered;
 	on_undelivered = on_undelivered;
-	on_resource_binding = on_resource_binding;
-	on_resource_bound = on_resource_bound;
-	on_resource_unbind = on_resource_unbind;
+	before_bind = before_bind;
+	after_bind = after_bind;
+	before_unbind = before_unbind;
 	on_session_close = on_session_close;
 };

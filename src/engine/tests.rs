@@ -486,19 +486,20 @@ mod rules_b_and_c {
             sessions: &[],
         };
         let facts = facts(Important, 1);
-        let rules: [fn(&mut Engine<u64>, _, &Account<'_>, &Facts, _) -> Vec<Decision>; 4] = [
+        let rules = [
             Engine::archived,
             Engine::undelivered,
             Engine::offline,
             Engine::room,
         ];
         for rule in rules {
-            let decisions = rule(&mut Engine::default(), ms(0), &account, &facts, StanzaId(1));
+            let mut engine = Engine::<u64>::default();
+            let decisions = rule(&mut engine, ms(0), &account, &facts, StanzaId(1));
             let met: Vec<_> = decisions.iter().map(|one| one.registration).collect();
             assert_eq!(met, [0, 1]);
-            decisions.into_iter().for_each(|one| {
-                pushed(one.verdict);
-            });
+            for decision in decisions {
+                pushed(decision.verdict);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Another module of the server encrypts what notifications tell, and adds it to them by `cloud_notify/push`. It has
 //! put its settings into the record when the registration was made.
 
-use super::face::{Extension, Field, Record};
+use super::interface::{Extension, Field, Record};
 
 /// See the module.
 pub struct Encryption;

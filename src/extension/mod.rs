@@ -4,9 +4,9 @@
 //! says what the record keeps ([`Field`]), may leave stanzas out, and adds its part to notifications.
 
 mod encryption;
-mod face;
+mod interface;
 
-pub use face::{Content, Extension, Field, Part, Record};
+pub use interface::{Content, Extension, Field, Part, Record};
 
 use minidom::Element;
 
@@ -21,11 +21,11 @@ pub struct Extensions(&'static [&'static dyn Extension]);
 pub static EXTENSIONS: Extensions = Extensions(&[&encryption::Encryption]);
 
 impl Extensions {
-    /// What the record keeps of `<enable/>`, by the names of fields.
+    /// What the record keeps of `<enable/>`.
     ///
     /// # Errors
     /// What is wrong with it, for the client.
-    pub fn enable(&self, enable: &Element) -> Result<Vec<(&'static str, String)>, RequestError> {
+    pub fn enable(&self, enable: &Element) -> Result<Vec<(Field, String)>, RequestError> {
         let mut fields = Vec::new();
         for extension in self.0 {
             fields.extend(extension.enable(enable)?);
@@ -85,9 +85,9 @@ mod tests {
             record.is_set(Field::Encryption)
         }
 
-        fn enable(&self, enable: &Element) -> Result<Vec<(&'static str, String)>, RequestError> {
+        fn enable(&self, enable: &Element) -> Result<Vec<(Field, String)>, RequestError> {
             let name = enable.attr("name").ok_or(RequestError::Unreadable)?;
-            Ok(vec![("name", name.to_owned())])
+            Ok(vec![(Field::Encryption, name.to_owned())])
         }
 
         fn silence(&self, record: &dyn Record, stanza: &Facts) -> Option<Silence> {
@@ -115,7 +115,7 @@ mod tests {
         let all = Extensions(&[&encryption::Encryption, &Named]);
         let enable = |xml: &str| all.enable(&xml.parse().unwrap());
         let named = enable("<enable xmlns='urn:xmpp:push:0' name='n'/>");
-        assert_eq!(named, Ok(vec![("name", "n".to_owned())]));
+        assert_eq!(named, Ok(vec![(Field::Encryption, "n".to_owned())]));
         let unnamed = enable("<enable xmlns='urn:xmpp:push:0'/>");
         assert_eq!(unnamed, Err(RequestError::Unreadable));
         let facts =

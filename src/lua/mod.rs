@@ -13,11 +13,9 @@ mod account;
 mod clock;
 mod dom;
 mod host;
-mod meeting;
 mod methods;
 mod publisher;
 mod pushes;
-mod queue;
 mod reader;
 mod readers;
 mod recognition;
@@ -26,6 +24,8 @@ mod requests;
 mod restart;
 mod settlement;
 mod state;
+mod stored;
+mod unacked;
 #[allow(unsafe_code)]
 mod writer;
 

@@ -22,11 +22,11 @@ struct Common {
 /// Writes publishes.
 pub struct Publisher {
     /// The host that sends them.
-    pub from: String,
+    from: String,
     /// That of Prosody's stanzas.
-    pub metatable: Table,
+    metatable: Table,
     /// `st.deserialize`.
-    pub deserialize: Function,
+    deserialize: Function,
     /// What unimportant and important pushes have in common that tell nothing else.
     common: RefCell<[Option<Common>; 2]>,
 }

@@ -195,8 +195,9 @@ pub fn release(
     }
     let push = Push { id, importance };
     let account = format!("{user}@{}", host.name);
-    let notification = compose(lua, host, push, &name, &record, original.as_ref(), &account)?;
     let original = original.as_ref();
+    let received = original.map(|original| (original, &*account));
+    let notification = compose(lua, host, push, &name, &record, received)?;
     let published = notification
         .map(|one| publish(lua, host, &one, identifier, &record, original, listened))
         .transpose()?;
@@ -230,7 +231,7 @@ pub fn ping(
         id,
         importance: Importance::Unimportant,
     };
-    let notification = compose(lua, host, push, &name, &record, None, &user)?;
+    let notification = compose(lua, host, push, &name, &record, None)?;
     let published = notification
         .map(|one| publish(lua, host, &one, identifier, &record, None, listened))
         .transpose()?;
@@ -273,17 +274,19 @@ pub fn vetoed(_: &Lua, host: &Host, id: String) -> Result<Option<f64>> {
     Ok(delay)
 }
 
-/// The notification of a push to the registration in `record`, for `original` if there is one.
+/// The notification of a push to the registration in `record`; if it is for a stanza, that and the bare JID of
+/// the account that has received it.
 fn compose(
     lua: &Lua,
     host: &Host,
     push: Push,
     identifier: &str,
     record: &Table,
-    original: Option<&Table>,
-    account: &str,
+    received: Option<(&Table, &str)>,
 ) -> Result<Option<Notification>> {
     let told = &host.state()?.disclosure;
+    let (original, account) = received.unzip();
+    let account = account.unwrap_or_default();
     reader::read(lua, &host.keys, (record, original), |frame| {
         let record = frame.table(0)?;
         let target = read_target(identifier, &record)?;

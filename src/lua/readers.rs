@@ -4,10 +4,10 @@
 //! value in Lua but a boolean or a string. What is to be done otherwise stays with the host until the shim
 //! has it settled, and fetches each notification.
 
-use super::meeting::{archived, offline, undelivered};
-use super::queue::{read, unacked};
 use super::reader::{Frame, Reader, Reply};
 use super::state::with_state;
+use super::stored::{archived, offline, undelivered};
+use super::unacked::{read, unacked};
 
 /// What Lua calls: a reader that is given the state of its host.
 macro_rules! readers {

@@ -15,15 +15,15 @@ pub struct Known {
     pub is_new: bool,
 }
 
-/// How stanzas without an identity get one.
-pub struct NewId<'a> {
+/// Whose stanzas they are, and how those without an identity get one.
+pub struct Recipient<'a> {
     /// The bare JID of the account.
     pub account: String,
     /// The session, if others of its device may have clones of the stanzas in its queue.
     twins_of: Option<&'a TableRef<'a>>,
 }
 
-impl<'a> NewId<'a> {
+impl<'a> Recipient<'a> {
     pub fn new(user: &str, host: &str) -> Self {
         Self {
             account: format!("{user}@{host}"),
@@ -63,9 +63,9 @@ pub fn recognise(
     engine: &mut Engine<RegistryKey>,
     table: &TableRef<'_>,
     stanza: &Stanza<'_>,
-    new_id: &NewId<'_>,
+    recipient: &Recipient<'_>,
 ) -> Known {
-    let facts = Facts::read(stanza, &new_id.account, engine.key());
+    let facts = Facts::read(stanza, &recipient.account, engine.key());
     let mark = || {
         table
             .integer(Key::PushId)
@@ -74,7 +74,7 @@ pub fn recognise(
     let id = facts.id.or_else(mark);
     Known {
         facts,
-        id: id.unwrap_or_else(|| new_id.make(engine, stanza)),
+        id: id.unwrap_or_else(|| recipient.make(engine, stanza)),
         is_new: id.is_none(),
     }
 }

@@ -7,10 +7,10 @@ use minidom::Element;
 use mlua::{Lua, LuaString, Result, Table, Value};
 
 use super::dom::{self, Room};
-use super::reader::{self, Keys};
+use super::reader::{self, Key, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
-use crate::extension::EXTENSIONS;
+use crate::extension::{EXTENSIONS, Field};
 use crate::wire::request::{self, Address, RequestError};
 use crate::wire::{affiliation, publish};
 
@@ -40,7 +40,7 @@ pub fn disable(lua: &Lua, keys: &Keys, element: Table) -> Result<Answer> {
     answer(lua, asked)
 }
 
-type Asked = (Address, Vec<(&'static str, String)>);
+type Asked = (Address, Vec<(Field, String)>);
 
 fn answer(lua: &Lua, asked: std::result::Result<Asked, RequestError>) -> Result<Answer> {
     match asked {
@@ -53,6 +53,8 @@ fn answer(lua: &Lua, asked: std::result::Result<Asked, RequestError>) -> Result<
             table.set("jid", jid.as_str())?;
             table.set("node", node)?;
             if !fields.is_empty() {
+                let fields = fields.into_iter();
+                let fields = fields.map(|(field, value)| (Key::from(field).name(), value));
                 table.set("fields", lua.create_table_from(fields)?)?;
             }
             Ok((Some(table), None, None, None))

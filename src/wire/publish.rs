@@ -53,7 +53,7 @@ pub struct Part<'a> {
 }
 
 /// `message-count` is always one: no number means the same to any two push services.
-pub const MESSAGE_COUNT: &str = "1";
+const MESSAGE_COUNT: &str = "1";
 
 /// Whether XML may contain this text (XML 1.0 section 2.2).
 pub fn is_xml_text(text: &str) -> bool {

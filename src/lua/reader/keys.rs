@@ -57,6 +57,13 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The name.
+    pub const fn name(self) -> &'static str {
+        NAMES[self as usize]
+    }
+}
+
 impl From<Field> for Key {
     fn from(field: Field) -> Self {
         match field {

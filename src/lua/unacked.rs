@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::account::{read_registration, read_sessions, read_target};
 use super::clock::now;
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
-use super::recognition::{Known, NewId, recognise};
+use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement};
 use super::state::State;
 use crate::engine::{Account, Engine, Reason, Registration, rules};
@@ -32,13 +32,13 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     let Some(identifier) = session.str(Key::PushIdentifier) else {
         return Reply::Nothing;
     };
-    let new_id = NewId::of(user, host, identifier, &session, &sessions);
+    let recipient = Recipient::of(user, host, identifier, &session, &sessions);
     let mut settlement = Settlement::default();
     let mut served = Vec::new();
     for place in 1..=queue.len() {
         queue.with_entry(place, |table| {
             Stanza::with(table, |stanza| {
-                let known = recognise(&mut state.engine, table, stanza, &new_id);
+                let known = recognise(&mut state.engine, table, stanza, &recipient);
                 if known.is_new {
                     settlement.mark(place, known.id);
                 }
@@ -56,7 +56,7 @@ struct Queue<'a, 'f> {
     target: Target<'a>,
     account: &'a Account<'a>,
     session: usize,
-    new_id: NewId<'a>,
+    recipient: Recipient<'a>,
     now: Duration,
     settlement: Settlement,
     /// How many that wait are kept as candidates for the push.
@@ -92,7 +92,7 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             target: read_target(identifier, record)?,
             account: &account,
             session: own,
-            new_id: NewId::of(user, host, identifier, &session, &sessions),
+            recipient: Recipient::of(user, host, identifier, &session, &sessions),
             now: now(),
             settlement: Settlement::default(),
             candidates: if listened {
@@ -135,7 +135,7 @@ impl Queue<'_, '_> {
         let spoken_for =
             self.may_be_unread && state.engine.is_spoken_for(self.now, self.account, 0);
         (from..=length).find(|&place| {
-            let account = &self.new_id.account;
+            let account = &self.recipient.account;
             let matters = self.with(place, |_, stanza| {
                 if spoken_for && !may_be_call(stanza) {
                     return false;
@@ -166,7 +166,7 @@ impl Queue<'_, '_> {
                 self.unread = true;
                 return None;
             }
-            let account = &self.new_id.account;
+            let account = &self.recipient.account;
             let is_important = self.with(place, |_, stanza| {
                 stanza::importance(stanza, account) >= Importance::Important
             });
@@ -192,7 +192,7 @@ impl Queue<'_, '_> {
         };
         self.table.with_entry(index, |table| {
             Stanza::with(table, |stanza| {
-                let Known { facts, id, is_new } = recognise(engine, table, stanza, &self.new_id);
+                let Known { facts, id, is_new } = recognise(engine, table, stanza, &self.recipient);
                 if is_new {
                     self.settlement.mark(index, id);
                 }
@@ -210,7 +210,7 @@ impl Queue<'_, '_> {
                     .settlement
                     .take(index, self.target.identifier, decision)
                 {
-                    let stanza = Some((stanza, &*self.new_id.account));
+                    let stanza = Some((stanza, &*self.recipient.account));
                     self.settlement.pending.push_back(Pending {
                         place: index,
                         notification: Notification::compose(push, self.target, stanza, disclosure),

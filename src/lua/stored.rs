@@ -3,7 +3,7 @@
 use super::account::{read_registration, read_sessions, read_target};
 use super::clock::now;
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
-use super::recognition::{Known, NewId, recognise};
+use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement};
 use super::state::State;
 use crate::engine::{Account, Decision, Engine, Reason, Silence, rules};
@@ -103,8 +103,8 @@ fn all_registrations(
         if sessions_table.is_some_and(|sessions| has_unread(&sessions)) {
             return Reply::Unread;
         }
-        let new_id = NewId::new(user, host);
-        let known = recognise(&mut state.engine, &table, stanza, &new_id);
+        let recipient = Recipient::new(user, host);
+        let known = recognise(&mut state.engine, &table, stanza, &recipient);
         let mut asked = Vec::new();
         if have_extensions {
             asked.clone_from(&registrations);
@@ -132,7 +132,7 @@ fn all_registrations(
             let Some(push) = settlement.take(0, identifier, decision) else {
                 continue;
             };
-            let stanza = Some((stanza, &*new_id.account));
+            let stanza = Some((stanza, &*recipient.account));
             records.each(|key, record| {
                 if key == identifier
                     && let Some(target) = read_target(key, record)

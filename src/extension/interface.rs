@@ -56,14 +56,14 @@ pub struct Part {
 
 /// An extension. What it does not do it need not say.
 pub trait Extension: Sync {
-    /// Whether the registration has asked for it. The rest is only about such ones.
+    /// Whether the registration has asked for it. Only then it has a say in what becomes of stanzas.
     fn is_asked(&self, record: &dyn Record) -> bool;
 
-    /// What the record keeps of its elements in `<enable/>`, by the names of fields.
+    /// What the record keeps of its elements in `<enable/>`. Asked of each, whatever the client wants.
     ///
     /// # Errors
     /// What is wrong with them, for the client.
-    fn enable(&self, _enable: &Element) -> Result<Vec<(&'static str, String)>, RequestError> {
+    fn enable(&self, _enable: &Element) -> Result<Vec<(Field, String)>, RequestError> {
         Ok(Vec::new())
     }
 
@@ -77,7 +77,8 @@ pub trait Extension: Sync {
         false
     }
 
-    /// Its parts of a `<notification/>`, for a message that matters.
+    /// Its parts of a `<notification/>`, for a message that matters. Only with [`Self::carries_content`]: a push
+    /// that says something of its own speaks for no other.
     fn parts(&self, _record: &dyn Record, _content: &Content) -> Vec<Part> {
         Vec::new()
     }
