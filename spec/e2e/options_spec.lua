@@ -307,7 +307,7 @@ local function describe_all(version)
 			configure({ push_coalesce_window = 0.2 });
 			local phone = hibernated_user();
 			assert.equal(0, pushes_of(function () sender:message({ to = phone.full_jid }); end));
-			push:wait(1, 1);
+			push:wait(1);
 		end);
 
 		it("is how many pushes a flood of messages makes: push_max_per_minute", function ()

@@ -184,7 +184,7 @@ local function describe_all(version)
 		end
 
 		-- It counts in the next minute, too.
-		phone = cases[2].phone;
+		phone = cases[#cases].phone;
 		push:clear();
 		assert.equal(limit - 1, flood(phone, limit + 20, text));
 		assert.equal(important, phones.pushed(phone)[1]);
