@@ -169,21 +169,19 @@ local function new_record(username, device)
 	};
 end
 
-local function create_users()
-	for _, devices in ipairs({ 0; 1; 5 }) do
-		users[devices] = {};
-		for i = 1, pool_size do
-			local username = ("user%d-%d"):format(devices, i);
-			local records = {};
-			for device = 1, devices do
-				local record = new_record(username, device);
-				records[identifier(record.node)] = record;
-			end
-			users[devices][i] = username;
-			-- Who is nobody has no registrations
-			assert(usermanager.create_user(username, "secret", host));
-			if devices > 0 then assert(store:set(username, records)); end
+function bench.create_users(devices)
+	users[devices] = {};
+	for i = 1, pool_size do
+		local username = ("user%d-%d"):format(devices, i);
+		local records = {};
+		for device = 1, devices do
+			local record = new_record(username, device);
+			records[identifier(record.node)] = record;
 		end
+		users[devices][i] = username;
+		-- Who is nobody has no registrations
+		assert(usermanager.create_user(username, "secret", host));
+		if devices > 0 then assert(store:set(username, records)); end
 	end
 end
 
@@ -507,7 +505,6 @@ local batch; -- { cpu, bytes, pushes, clock }
 
 function bench.init(which)
 	contender = which;
-	create_users();
 end
 
 local owed_store = module:open_store("cloud_notify_owed");

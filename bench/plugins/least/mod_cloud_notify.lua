@@ -125,9 +125,8 @@ end
 
 module:hook("archive-message-added", function (event)
 	local user, stanza = event.for_user, event.stanza;
-	if not user or jid_node(stanza.attr.to) ~= user then return; end
-	local records = get_records(user);
-	if not next(records) then return; end
+	local records = user and get_records(user);
+	if not records or not next(records) or jid_node(stanza.attr.to) ~= user then return; end
 	local rings = is_call(stanza);
 	for identifier, record in pairs(records) do
 		if rings or not is_live(user, identifier) then publish(record, is_important(stanza)); end
