@@ -82,7 +82,7 @@ function servers.start_with_events(contenders)
 	fleet:each(function (server)
 		servers.log_less(server);
 		servers.call(server, "init", server.contender);
-		for _, devices in ipairs({ 0; 1; 5 }) do servers.call(server, "create_users", devices); end
+		while servers.call(server, "create_users") do end
 	end);
 	return fleet;
 end
