@@ -47,6 +47,14 @@ describe("a stream management queue", function ()
 		assert.same({ {}, {} }, { pushes, places });
 	end);
 
+	it("says when what waits is due", function ()
+		engine = native.engine({ push_coalesce_window = 10 });
+		local pushes, silent, delay = engine:unacked(user, session, { phone = session }, { message(), message() }, 1);
+		assert.same({}, pushes or {});
+		assert.equal("push.test<n1", silent[1]);
+		assert.is_true(delay > 9 and delay <= 10);
+	end);
+
 	it("is gone through in one go where an important push speaks for the rest", function ()
 		engine = native.engine();
 		local pushes, places = go_through(engine, session, { message("one"), message("two"), message() });

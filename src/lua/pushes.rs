@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mlua::{Lua, LuaString, RegistryKey, Result, Table, Value};
 
 use super::account::{read_registration, read_sessions, read_target};
+use super::clock::now;
 use super::host::Host;
 use super::reader::{self, Stanza};
 use super::requests::text;
@@ -70,7 +71,8 @@ pub fn settle(
         } else {
             None
         };
-        host.act(|state, now| state.engine.hold(now, ticket, stanza))?;
+        // The deadline is told once, with all of them.
+        host.state()?.engine.hold(now(), ticket, stanza);
     }
     let silent = (!silent.is_empty())
         .then(|| {
