@@ -58,11 +58,9 @@ local function revive(user, identifier)
 	end
 end
 
-local function on_report(report, service, condition, description)
-	local user, identifier, errors = report.user, report.identifier, report.errors;
-	local outcome = report.outcome;
+local function on_outcome(outcome, user, identifier, errors, change, service, condition, description)
 	condition = condition or "no answer";
-	on_service(report.service, condition);
+	on_service(change, condition);
 	if not user then return; end -- The registration has ended meanwhile
 	if push_errors[identifier] then push_errors[identifier] = errors; end
 	if outcome == "refused" then
@@ -80,7 +78,11 @@ local function on_report(report, service, condition, description)
 	end
 end
 
-on_report = guarded(on_report);
+on_outcome = guarded(on_outcome);
+
+local function on_report(report, service, condition)
+	on_outcome(report.outcome, report.user, report.identifier, report.errors, report.service, service, condition);
+end
 
 local give_up = guarded(function (user, identifier)
 	local description = "Nobody could reach the push service for 30 days";
@@ -92,9 +94,10 @@ end);
 -- Answers of the push services
 
 local function take_answer(id, service, is_error, error_type, condition, description)
-	local outcome, delay, report = engine:answered(id, service, is_error, error_type, condition);
+	local outcome, delay, user, identifier, errors, defined, change =
+		engine:answered(id, service, is_error, error_type, condition);
 	arm(delay);
-	if report then on_report(report, service, report.condition, description); end
+	if errors then on_outcome(outcome, user, identifier, errors, change, service, defined, description); end
 	return outcome;
 end
 

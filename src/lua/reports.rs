@@ -2,15 +2,25 @@
 
 use std::time::Duration;
 
-use minidom::Element;
 use mlua::{Lua, Result, Table};
-use xmpp_parsers::stanza_error::DefinedCondition;
 
 use super::host::Host;
 use crate::engine::{Answer, DeviceName, Outcome, Report, ServiceChange, ServiceState};
 
-/// `answered(id, from, is error, type, condition)`: nil if it is no answer to a push; else its
-/// outcome, seconds to the next deadline, and where there is more to say a report.
+/// What has become of a push, seconds to the next deadline; and where there is more to say, user, identifier,
+/// errors in a row, the condition, and what has become of the service.
+type Answered = (
+    Option<&'static str>,
+    Option<f64>,
+    Option<Box<str>>,
+    Option<Box<str>>,
+    Option<u32>,
+    Option<&'static str>,
+    Option<Table>,
+);
+
+/// `answered(id, from, is error, type, condition)`: nil and seconds to the next deadline if it is no answer to a
+/// push; else [`Answered`].
 pub fn answered(
     lua: &Lua,
     host: &Host,
@@ -21,7 +31,7 @@ pub fn answered(
         Option<String>,
         Option<String>,
     ),
-) -> Result<(Option<&'static str>, Option<f64>, Option<Table>)> {
+) -> Result<Answered> {
     let answer = if is_error {
         Answer::Error {
             kind: kind.as_deref(),
@@ -31,22 +41,35 @@ pub fn answered(
         Answer::Result
     };
     let (Some(id), Some(from)) = (id, from) else {
-        return Ok((None, None, None));
+        return Ok(Answered::default());
     };
     let (report, delay) = host.act(|state, now| state.engine.answered(now, &id, &from, answer))?;
     // Whatever the push was kept for can be collected: there may be no deadline for long.
     lua.expire_registry_values();
     let Some(report) = report else {
-        return Ok((None, delay, None));
+        return Ok((None, delay, None, None, None, None, None));
     };
     let outcome = outcome_name(report.outcome);
     if report.outcome == Outcome::Delivered && report.errors_before == 0 && report.service.is_none()
     {
-        return Ok((Some(outcome), delay, None));
+        return Ok((Some(outcome), delay, None, None, None, None, None));
     }
-    let table = report_table(lua, &report)?;
-    table.raw_set("condition", condition.as_deref().map(defined_condition))?;
-    Ok((Some(outcome), delay, Some(table)))
+    let (user, identifier) = report
+        .device
+        .map(|device| (device.user, device.identifier))
+        .unzip();
+    let condition = condition.as_deref().map(defined_condition);
+    let change = report.service.map(|change| change_table(lua, &change));
+    let (errors, change) = (Some(report.errors), change.transpose()?);
+    Ok((
+        Some(outcome),
+        delay,
+        user,
+        identifier,
+        errors,
+        condition,
+        change,
+    ))
 }
 
 /// `expire()`: seconds to the next deadline; devices with something due (`{ user, identifier }`);
@@ -117,10 +140,36 @@ pub fn suspend(
     act.map(|((), delay)| delay)
 }
 
-/// A peer may write anything; the log shall only have conditions of RFC 6120.
-fn defined_condition(name: &str) -> &str {
-    let element = Element::bare(name, xmpp_parsers::ns::XMPP_STANZAS);
-    DefinedCondition::try_from(element).map_or("undefined-condition", |_| name)
+/// The defined conditions of RFC 6120 section 8.3.3.
+const CONDITIONS: [&str; 22] = [
+    "bad-request",
+    "conflict",
+    "feature-not-implemented",
+    "forbidden",
+    "gone",
+    "internal-server-error",
+    "item-not-found",
+    "jid-malformed",
+    "not-acceptable",
+    "not-allowed",
+    "not-authorized",
+    "policy-violation",
+    "recipient-unavailable",
+    "redirect",
+    "registration-required",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "resource-constraint",
+    "service-unavailable",
+    "subscription-required",
+    "undefined-condition",
+    "unexpected-request",
+];
+
+/// A peer may write anything; the log shall only have conditions that are defined.
+fn defined_condition(name: &str) -> &'static str {
+    let found = CONDITIONS.into_iter().find(|condition| *condition == name);
+    found.unwrap_or("undefined-condition")
 }
 
 /// `{ user, identifier }`.

@@ -112,7 +112,10 @@ impl Queue<'_, '_> {
     /// passes, the second one at places below zero. Each ends at the first push.
     fn go_through(mut self, state: &mut State, place: i64) -> Reply {
         let length = i64::try_from(self.table.len()).unwrap_or(i64::MAX);
-        let next = if place > 0 {
+        let next = if (place, length) == (1, 1) {
+            self.meet(state, 1);
+            None
+        } else if place > 0 {
             self.important(state, place, length)
                 .map(|place| if place < length { place + 1 } else { -1 })
                 .or_else(|| self.unimportant(state, 1, length))
