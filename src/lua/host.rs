@@ -38,7 +38,8 @@ impl Host {
         self.state.borrow()
     }
 
-    /// What `act` does now, and seconds to the next deadline if it is an earlier one than the shim knows of.
+    /// What `act` does now, and seconds to the next deadline if it is an earlier one than the shim knows of. The shim
+    /// has to be told: it is not said again.
     pub fn act<R>(&self, act: impl FnOnce(&mut State, Duration) -> R) -> Result<(R, Option<f64>)> {
         let now = now();
         let state = &mut *self.state()?;
