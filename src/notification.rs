@@ -85,6 +85,8 @@ pub struct Notification {
     pub node: Box<str>,
     /// Whether what it is for is important.
     pub important: bool,
+    /// Whether it carries content, for an extension.
+    pub content: bool,
     /// What the push service is told of the message.
     told: Content,
     /// What extensions add.
@@ -124,6 +126,7 @@ impl Notification {
             to: normalised(target.jid).into(),
             node: xml_text(target.node).into(),
             important,
+            content: carries_content,
             told: Content {
                 body: body.map(|body| xml_text(cut(&body))),
                 sender: sender.map(|sender| xml_text(&sender)),

@@ -65,14 +65,15 @@ pub fn settle(
         rings,
     } = std::mem::take(&mut host.state()?.settlement);
     writer::mark(lua, &stanzas, &marks)?;
-    for (count, (place, ticket)) in holds.into_iter().enumerate() {
+    for (count, held) in holds.into_iter().enumerate() {
         let stanza = if count < Engine::<RegistryKey>::MAX_HELD {
-            kept(lua, host, &at(&stanzas, place)?, listened)?
+            let original = at(&stanzas, held.place)?;
+            kept(lua, host, &original, listened || held.content)?
         } else {
             None
         };
         // The deadline is told once, with all of them.
-        host.state()?.engine.hold(now(), ticket, stanza);
+        host.state()?.engine.hold(now(), held.ticket, stanza);
     }
     let silent = (!silent.is_empty())
         .then(|| {
@@ -137,7 +138,7 @@ fn publish_pending(
         )
     };
     let original = at(stanzas, *place)?;
-    if let Some(key) = kept(lua, host, &original, listened)? {
+    if let Some(key) = kept(lua, host, &original, listened || notification.content)? {
         host.state()?.engine.keep(notification.id, key);
     }
     let original = Some(&original);
@@ -328,9 +329,9 @@ fn publish(
     Ok((stanza, identifier, notification.important, details))
 }
 
-/// Keeps a stanza, where a later push would need it: to say what it says, or for listeners.
-fn kept(lua: &Lua, host: &Host, stanza: &Table, listened: bool) -> Result<Option<RegistryKey>> {
-    if !listened && !host.state()?.disclosure.tells_of_stanzas() {
+/// Keeps a stanza, where a later push would need it: to say what it says, or for others (`needed`).
+fn kept(lua: &Lua, host: &Host, stanza: &Table, needed: bool) -> Result<Option<RegistryKey>> {
+    if !needed && !host.state()?.disclosure.tells_of_stanzas() {
         return Ok(None);
     }
     let is_small = reader::read(lua, &host.keys, stanza, |frame| {

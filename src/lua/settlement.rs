@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::{Decision, Reason, Ticket, Verdict};
+use crate::engine::{Decision, Reason, Registration, Ticket, Verdict};
 use crate::notification::{Notification, Push};
 use crate::stanza::{Importance, StanzaId};
 
@@ -12,12 +12,19 @@ pub struct Pending {
     pub notification: Notification,
 }
 
+/// The place of a stanza that has to wait.
+pub struct Held {
+    pub place: usize,
+    pub ticket: Ticket,
+    /// The push will carry content.
+    pub content: bool,
+}
+
 /// What has to be settled.
 #[derive(Default)]
 pub struct Settlement {
     pub pending: VecDeque<Pending>,
-    /// Tickets, with the places of their stanzas.
-    pub holds: Vec<(usize, Ticket)>,
+    pub holds: Vec<Held>,
     /// Registrations and reasons, each pair once.
     pub silent: Vec<(String, Reason)>,
     /// Stanzas that have been given an identity, to be marked with it.
@@ -27,14 +34,28 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// Takes a decision; returns the push if it is one.
-    pub fn take(&mut self, place: usize, identifier: &str, decision: Decision) -> Option<Push> {
+    /// Takes a decision about a registration; returns the push if it is one.
+    pub fn take(
+        &mut self,
+        place: usize,
+        registration: &Registration<'_>,
+        decision: Decision,
+    ) -> Option<Push> {
+        let Registration {
+            identifier,
+            content,
+            ..
+        } = *registration;
         let importance = decision.importance;
         self.rings |= importance == Importance::Urgent;
         let reason = decision.reason();
         match decision.verdict {
             Verdict::Push(id) => return Some(Push { id, importance }),
-            Verdict::Hold(ticket) => self.holds.push((place, ticket)),
+            Verdict::Hold(ticket) => self.holds.push(Held {
+                place,
+                ticket,
+                content,
+            }),
             Verdict::Silent(_) => {}
         }
         let noted =

@@ -128,13 +128,13 @@ fn all_registrations(
             settlement.mark(0, known.id);
         }
         for decision in decisions {
-            let identifier = registrations[decision.registration].identifier;
-            let Some(push) = settlement.take(0, identifier, decision) else {
+            let registration = &registrations[decision.registration];
+            let Some(push) = settlement.take(0, registration, decision) else {
                 continue;
             };
             let stanza = Some((stanza, &*recipient.account));
             records.each(|key, record| {
-                if key == identifier
+                if key == registration.identifier
                     && let Some(target) = read_target(key, record)
                 {
                     let told = &state.disclosure;

@@ -209,10 +209,7 @@ impl Queue<'_, '_> {
                     ..*self.account
                 };
                 let decision = engine.unacked(self.now, &account, 0, self.session, &facts, id);
-                if let Some(push) = self
-                    .settlement
-                    .take(index, self.target.identifier, decision)
-                {
+                if let Some(push) = self.settlement.take(index, &registration, decision) {
                     let stanza = Some((stanza, &*self.recipient.account));
                     self.settlement.pending.push_back(Pending {
                         place: index,
