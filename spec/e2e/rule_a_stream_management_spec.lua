@@ -252,11 +252,14 @@ for _, version in ipairs(prosody.all_versions) do
 			end);
 
 			it("is silent if another session of the device is live", function ()
-				local phone = new_overdue();
-				local again = phones.login(phone);
-				devices.enable(again, { jid = "push.test"; node = phone.node });
-				write(phone);
-				assert.same({}, phones.pushed_within(phone, 2 * ack_delay));
+				-- On a busy machine the other one may be overdue, too.
+				loop.in_time(function ()
+					local phone = new_overdue();
+					local again = phones.login(phone);
+					devices.enable(again, { jid = "push.test"; node = phone.node });
+					write(phone);
+					return #phones.pushed_within(phone, 2 * ack_delay) == 0;
+				end);
 			end);
 		end);
 
