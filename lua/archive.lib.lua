@@ -55,6 +55,6 @@ local function on_archived(event)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	on_archived = on_archived;
 };

@@ -38,7 +38,7 @@ local function restore(saved)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	called = called;
 	on_call = on_call;
 	is_called = is_called;

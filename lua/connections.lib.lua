@@ -59,7 +59,7 @@ local function on_s2s_established(event)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	on_host_activated = on_host_activated;
 	meet_hosts = meet_hosts;
 	on_s2s_established = on_s2s_established;

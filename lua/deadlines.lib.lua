@@ -52,6 +52,6 @@ local serve_deadlines = guarded(function ()
 end);
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	serve = serve_deadlines;
 };

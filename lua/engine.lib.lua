@@ -11,7 +11,7 @@ local function close()
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	engine = engine;
 	archived = archived;
 	offline = offline;

@@ -47,7 +47,7 @@ local function end_extension(session)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	extend = extend_hibernation;
 	end_extension = end_extension;
 };

@@ -5,7 +5,7 @@
 --
 -- This project is MIT licensed. Please see the LICENSE file for more information.
 
-local version = "0.1.0"; -- That of all files of this module
+local version = "0.2.0"; -- That of all files of this module
 
 -- An error that is no string is logged in one line, without a traceback
 local function refuse(file, problem)

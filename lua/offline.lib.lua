@@ -32,7 +32,7 @@ local function on_room_message(event)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	on_offline = on_offline;
 	on_room_message = on_room_message;
 };

@@ -86,7 +86,7 @@ local function read_options()
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	values = options;
 	read = read_options;
 	text = text;

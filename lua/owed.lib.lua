@@ -43,7 +43,7 @@ local function restore_owed()
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	save = save_owed;
 	restore = restore_owed;
 };

@@ -142,7 +142,7 @@ local function on_server_stopping()
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	has_listeners = has_listeners;
 	carry_out = carry_out;
 	publish_now = publish_now;

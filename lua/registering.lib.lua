@@ -148,7 +148,7 @@ local function attach_all()
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	on_disco_info = on_disco_info;
 	on_enable = guarded_request(on_enable);
 	on_disable = guarded_request(on_disable);

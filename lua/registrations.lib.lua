@@ -178,7 +178,7 @@ local function on_user_deleted(event)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	push_errors = push_errors;
 	read = read_records;
 	load = load_records;

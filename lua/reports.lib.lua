@@ -118,7 +118,7 @@ local function on_answer(event)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	on_report = on_report;
 	give_up = give_up;
 	take_answer = take_answer;

@@ -79,7 +79,7 @@ local function watch_all()
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	on_service = on_service;
 	watch_all = watch_all;
 };

@@ -84,7 +84,7 @@ local function device_was_called(user, identifier)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	user_sessions = user_sessions;
 	for_all = for_all;
 	is_suspended = is_suspended;

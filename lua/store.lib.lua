@@ -52,7 +52,7 @@ local function write(user, records)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	open = open_store;
 	is_missing = missing_store ~= nil;
 	read = read;

@@ -5,6 +5,7 @@ local engine_lib = module.lib "engine";
 local engine, engine_unacked, engine_read = engine_lib.engine, engine_lib.unacked, engine_lib.read;
 local sessions = module.lib "sessions";
 local user_sessions, get_registration = sessions.user_sessions, sessions.get_registration;
+local arm = module.lib "timer".arm;
 local extend_hibernation = module.lib "hibernation".extend;
 local publishing = module.lib "publishing";
 local has_listeners, carry_out = publishing.has_listeners, publishing.carry_out;
@@ -14,7 +15,10 @@ local pairs = pairs;
 local function read_queue(session)
 	local queue, user = session.unread_queue, session.username;
 	session.unread_queue = nil;
-	if queue and engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, session, false); end
+	if queue and engine_read(user, session, user_sessions(user), queue) then
+		local _, _, delay = engine:settle(queue, session, false);
+		arm(delay);
+	end
 end
 
 local function read_queues(user)
@@ -67,7 +71,7 @@ local function on_hibernation_end(event)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	read_queues = read_queues;
 	on_ack_delayed = on_ack_delayed;
 	on_hibernation_start = on_hibernation_start;

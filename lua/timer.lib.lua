@@ -19,7 +19,7 @@ local function serve_with(handler)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	arm = arm;
 	serve_with = serve_with;
 };

@@ -8,6 +8,7 @@ local engine, engine_undelivered, engine_read = engine_lib.engine, engine_lib.un
 local sessions = module.lib "sessions";
 local user_sessions, get_registration = sessions.user_sessions, sessions.get_registration;
 local get_records = module.lib "registrations".get;
+local arm = module.lib "timer".arm;
 local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
 
@@ -76,7 +77,10 @@ local function before_unbind(event)
 		local queue = other.smacks and other.outgoing_stanza_queue;
 		if queue and queue:count_unacked() > 0 then
 			queue = queued_since(session, queue:table());
-			if engine_read(user, session, user_sessions(user), queue) then engine:settle(queue, session, false); end
+			if engine_read(user, session, user_sessions(user), queue) then
+				local _, _, delay = engine:settle(queue, session, false);
+				arm(delay);
+			end
 		end
 	end
 end
@@ -87,7 +91,7 @@ local function on_session_close(event)
 end
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	meet_all = meet_all_undelivered;
 	on_undelivered = on_undelivered;
 	before_bind = before_bind;

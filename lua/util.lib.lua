@@ -27,7 +27,7 @@ end
 local none = {}; -- In place of a table that is not there; nobody writes to it
 
 return {
-	version = "0.1.0";
+	version = "0.2.0";
 	prosody_require = prosody_require;
 	guarded = guarded;
 	copy = copy;

@@ -33,6 +33,17 @@ describe("what a device is owed", function ()
 		end
 	end);
 
+	it("is settled by a push without a stanza, which speaks for all that is unimportant", function ()
+		local engine = native.engine(options);
+		local state = st.message({ from = "rosa@home.test", to = native.account })
+			:tag("composing", { xmlns = "http://jabber.org/protocol/chatstates" });
+		fail(engine, native.archive(engine, state, record));
+		assert.equal(1, engine:waiting());
+		local ping = engine:ping(user, identifier, record);
+		assert.equal("delivered", (engine:answered(ping.id, "push.test", false)));
+		assert.equal(0, engine:waiting());
+	end);
+
 	it("is not kept when it has arrived", function ()
 		local kept = setmetatable({}, { __mode = "v" });
 		local function is_kept()

@@ -237,6 +237,9 @@ pub(super) fn hold<S>(
         cause,
     } = *ticket;
     let kept = stanza.and_then(|stanza| schedule.keeper.keep(stanza));
+    if schedule.devices.get(key).is_none() {
+        return; // Its registration has ended
+    }
     if let Some(spoken_for) = schedule.take_standing_by(key) {
         // Should that push fail, the next one is for those, too.
         if let Until::Answer(id) = spoken_for.until

@@ -39,11 +39,20 @@ impl Host {
     }
 
     /// What `act` does now, and seconds to the next deadline if it is an earlier one than the shim knows of. The shim
-    /// has to be told: it is not said again.
+    /// has to be told: it is not said again, unless [`Self::telling`] finds that what came after has failed.
     pub fn act<R>(&self, act: impl FnOnce(&mut State, Duration) -> R) -> Result<(R, Option<f64>)> {
         let now = now();
         let state = &mut *self.state()?;
         let result = act(state, now);
         Ok((result, state.next_delay(now)))
+    }
+
+    /// What has failed has told nothing: the next deadline is said again.
+    pub fn telling<R>(&self, told: Result<R>) -> Result<R> {
+        told.inspect_err(|_| {
+            if let Ok(mut state) = self.state() {
+                state.armed = None;
+            }
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{Function, Lua, Result, Table, UserData, UserDataMethods};
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Result, Table, UserData, UserDataMethods};
 
 use super::clock::now;
 use super::host::Host;
@@ -27,23 +27,23 @@ pub fn close(_: &Lua, name: String) -> Result<()> {
 
 impl UserData for Host {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("configure", configure);
         methods.add_method("readers", all_readers);
-        methods.add_method("settle", pushes::settle);
-        methods.add_method("next_push", pushes::next_push);
-        methods.add_method("release", pushes::release);
-        methods.add_method("ping", pushes::ping);
-        methods.add_method("discreet", pushes::discreet);
-        methods.add_method("vetoed", pushes::vetoed);
-        methods.add_method("answered", reports::answered);
-        methods.add_method("expire", reports::expire);
-        methods.add_method("heard", reports::heard);
-        methods.add_method("connected", reports::connected);
-        methods.add_method("disconnected", reports::disconnected);
-        methods.add_method("postpone", reports::postpone);
-        methods.add_method("suspend", reports::suspend);
-        methods.add_method("owed", restart::owed);
-        methods.add_method("restore", restart::restore);
+        add(methods, "configure", configure);
+        add(methods, "settle", pushes::settle);
+        add(methods, "next_push", pushes::next_push);
+        add(methods, "release", pushes::release);
+        add(methods, "ping", pushes::ping);
+        add(methods, "discreet", pushes::discreet);
+        add(methods, "vetoed", pushes::vetoed);
+        add(methods, "answered", reports::answered);
+        add(methods, "expire", reports::expire);
+        add(methods, "heard", reports::heard);
+        add(methods, "connected", reports::connected);
+        add(methods, "disconnected", reports::disconnected);
+        add(methods, "postpone", reports::postpone);
+        add(methods, "suspend", reports::suspend);
+        add(methods, "owed", restart::owed);
+        add(methods, "restore", restart::restore);
         methods.add_method("back", |_, host, (user, identifier): (String, String)| {
             host.state()?.engine.back(&user, &identifier);
             Ok(())
@@ -72,6 +72,18 @@ impl UserData for Host {
         });
         methods.add_method("waiting", |_, host, ()| Ok(host.state()?.engine.waiting()));
     }
+}
+
+/// Adds a method that may tell a deadline.
+fn add<M, A, R>(methods: &mut M, name: &str, ask: fn(&Lua, &Host, A) -> Result<R>)
+where
+    M: UserDataMethods<Host>,
+    A: FromLuaMulti + 'static,
+    R: IntoLuaMulti + 'static,
+{
+    methods.add_method(name, move |lua, host, arguments| {
+        host.telling(ask(lua, host, arguments))
+    });
 }
 
 type Readers = (Function, Function, Function, Function, Function);

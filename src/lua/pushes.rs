@@ -13,8 +13,8 @@ use super::requests::text;
 use super::settlement::{Pending, Settlement};
 use super::state::State;
 use super::writer;
-use crate::engine::{Account, Engine, PushId, Released};
-use crate::notification::{Notification, Protocol, Push, Target};
+use crate::engine::{Account, Engine, PushId, Reason, Released};
+use crate::notification::{Disclosure, Notification, Protocol, Push, Target};
 use crate::stanza::Importance;
 use crate::wire::publish::xml_text;
 
@@ -76,10 +76,7 @@ pub fn settle(
         host.state()?.engine.hold(now(), held.ticket, stanza);
     }
     let silent = (!silent.is_empty())
-        .then(|| {
-            let pairs = silent.into_iter();
-            lua.create_sequence_from(pairs.flat_map(|(who, why)| [who, why.phrase().to_owned()]))
-        })
+        .then(|| pairs(lua, &silent))
         .transpose()?;
     let count = pending.len();
     let first = pending.pop_front();
@@ -90,13 +87,7 @@ pub fn settle(
     })?;
     let rings = rings.then_some(Engine::<RegistryKey>::MAX_RINGING.as_secs());
     let first = first.map(|first| publish_pending(lua, host, &first, &stanzas, &source, listened));
-    let first = first.transpose().inspect_err(|_| {
-        // Whoever asks next is told the deadline again.
-        if let Ok(mut state) = host.state() {
-            state.armed = None;
-        }
-    })?;
-    Ok(match first {
+    Ok(match first.transpose()? {
         Some((stanza, identifier, important, details)) => {
             let (stanza, identifier) = (Some(stanza), Some(identifier));
             (
@@ -105,6 +96,16 @@ pub fn settle(
         }
         None => (count, silent, delay, rings, None, None, false, None),
     })
+}
+
+/// Registrations and reasons in turn.
+fn pairs(lua: &Lua, silent: &[(String, Reason)]) -> Result<Table> {
+    let table = lua.create_table_with_capacity(2 * silent.len(), 0)?;
+    for (identifier, reason) in silent {
+        table.raw_push(&**identifier)?;
+        table.raw_push(reason.phrase())?;
+    }
+    Ok(table)
 }
 
 /// `next_push(stanza or queue, source, listened)`: another push of the same.
@@ -218,7 +219,7 @@ pub fn ping(
     let (id, delay) = host.act(|state, now| {
         reader::read(lua, &host.keys, &record, |frame| {
             let record = frame.table(0)?;
-            let registrations = [read_registration(&name, &record, &state.disclosure)?];
+            let registrations = [read_registration(&name, &record, &Disclosure::default())?];
             let account = Account {
                 user: &user,
                 registrations: &registrations,

@@ -6,7 +6,7 @@ use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement};
 use super::state::State;
-use crate::engine::{Account, Decision, Engine, Reason, Silence, rules};
+use crate::engine::{Account, Decision, Engine, Reason, Registration, Silence, rules};
 use crate::extension::EXTENSIONS;
 use crate::notification::Notification;
 use crate::stanza::{self, StanzaId, may_be_call};
@@ -105,21 +105,9 @@ fn all_registrations(
         }
         let recipient = Recipient::new(user, host);
         let known = recognise(&mut state.engine, &table, stanza, &recipient);
-        let mut asked = Vec::new();
-        if have_extensions {
-            asked.clone_from(&registrations);
-            records.each(|key, record| {
-                for one in asked.iter_mut().filter(|one| one.identifier == key) {
-                    one.left_out = EXTENSIONS.silence(record, &known.facts);
-                }
-            });
-        }
+        let asked = have_extensions.then(|| with_extensions(&registrations, &records, &known));
         let account = Account {
-            registrations: if have_extensions {
-                &asked
-            } else {
-                &registrations
-            },
+            registrations: asked.as_ref().unwrap_or(&registrations),
             ..account
         };
         let decisions = ask(state, &account, &known);
@@ -129,24 +117,40 @@ fn all_registrations(
         }
         for decision in decisions {
             let registration = &registrations[decision.registration];
-            let Some(push) = settlement.take(0, registration, decision) else {
-                continue;
-            };
-            let stanza = Some((stanza, &*recipient.account));
-            records.each(|key, record| {
-                if key == registration.identifier
-                    && let Some(target) = read_target(key, record)
-                {
-                    let told = &state.disclosure;
-                    settlement.pending.push_back(Pending {
-                        place: 0,
-                        notification: Notification::compose(push, target, stanza, told),
-                    });
-                }
-            });
+            if let Some(push) = settlement.take(0, registration, decision) {
+                let stanza = Some((stanza, &*recipient.account));
+                let told = &state.disclosure;
+                records.each(|key, record| {
+                    if key == registration.identifier
+                        && let Some(target) = read_target(key, record)
+                    {
+                        settlement.pending.push_back(Pending {
+                            place: 0,
+                            notification: Notification::compose(push, target, stanza, told),
+                        });
+                    }
+                });
+            }
         }
         state.leave(settlement)
     })
+}
+
+/// The registrations for this stanza, which extensions that they have asked for may leave out.
+fn with_extensions<'f>(
+    registrations: &[Registration<'f>],
+    records: &TableRef<'_>,
+    known: &Known,
+) -> Vec<Registration<'f>> {
+    let mut registrations = registrations.to_vec();
+    records.each(|key, record| {
+        for one in &mut registrations {
+            if one.identifier == key {
+                one.left_out = EXTENSIONS.silence(record, &known.facts);
+            }
+        }
+    });
+    registrations
 }
 
 fn has_unread(sessions: &TableRef<'_>) -> bool {

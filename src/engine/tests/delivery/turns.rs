@@ -2,6 +2,21 @@
 
 use super::*;
 
+#[test]
+fn who_has_ended_joins_no_queue() {
+    let mut phone = owed(Important);
+    phone.engine.back(USER, ID);
+    let identities = &phone.engine.schedule.identities;
+    let ticket = Ticket {
+        device: identities.device("rosa", ID),
+        about: About::nothing(Important),
+        wait: Wait::SignOfLife(identities.service("push.test")),
+        cause: Cause::Debt,
+    };
+    phone.engine.hold(ms(1000), ticket, Some(2));
+    assert_eq!(phone.engine.services_watched(), [""; 0]);
+}
+
 fn without_circuits(phone: &mut Phone, options: &Options) {
     phone.engine.configure(Options {
         max_failures: 0,
