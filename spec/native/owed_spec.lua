@@ -44,6 +44,21 @@ describe("what a device is owed", function ()
 		assert.equal(0, engine:waiting());
 	end);
 
+	it("is kept for an extension that has content of its own", function ()
+		local kept = setmetatable({}, { __mode = "v" });
+		for _, encryption in ipairs({ false; true }) do
+			local engine = native.engine();
+			local archived = engine:readers();
+			local records = { [identifier] = { jid = "push.test"; node = "n1"; encryption = encryption } };
+			kept[1] = greeting();
+			assert.is_true(archived(user, records, nil, kept[1], native.archive_id()));
+			assert.truthy((select(5, engine:settle(kept[1], records, false))));
+			collectgarbage();
+			collectgarbage();
+			assert.equal(encryption, kept[1] ~= nil);
+		end
+	end);
+
 	it("is not kept when it has arrived", function ()
 		local kept = setmetatable({}, { __mode = "v" });
 		local function is_kept()

@@ -822,6 +822,18 @@ mod rules_b_and_c {
 }
 
 #[test]
+fn what_an_extension_leaves_out_is_no_reason_by_any_rule() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    phone.registration.left_out = Some(Silence::LeftOut);
+    let left_out = Verdict::Silent(Silence::LeftOut);
+    assert_eq!(phone.unacked(0, Urgent, 1), left_out);
+    assert_eq!(phone.archived_as(0, &facts(Urgent, 1), "a1"), left_out);
+    assert_eq!(phone.offline(0, Important, 1), left_out);
+    phone.registration.left_out = None;
+    pushed(phone.offline(0, Important, 1));
+}
+
+#[test]
 fn a_push_is_no_reason_for_a_push_by_any_rule() {
     let mut phone = Phone::new(vec![hibernated()]);
     for importance in [Unimportant, Important, Urgent] {
