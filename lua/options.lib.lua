@@ -50,6 +50,7 @@ local known_options = {
 	push_retry_age = { default = 24*3600, number(0), "a number of seconds" };
 	push_retry_max = { default = 30*60, number(0.1), "a number of seconds, at least 0.1" };
 	push_retry_min = { default = 5, number(0.1), "a number of seconds, at least 0.1" };
+	push_trace = { default = true, boolean, "true or false" };
 };
 
 local options = {};

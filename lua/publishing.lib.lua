@@ -82,7 +82,7 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 		stanza, vetoed, reason = ask_listeners(user, id, stanza, important, details);
 		if vetoed then
 			module:log("debug", "Push for %s to %s was vetoed: %s", user, identifier, reason or "no reason given");
-			arm(engine:vetoed(id));
+			arm(engine:vetoed(id, type(reason) == "string" and reason or nil));
 			return;
 		end
 	end

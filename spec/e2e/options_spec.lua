@@ -23,6 +23,7 @@ local defaults = {
 	push_retry_age = 24 * 3600;
 	push_retry_max = 30 * 60;
 	push_retry_min = 5;
+	push_trace = true;
 };
 
 local good_values = {
@@ -43,6 +44,7 @@ local good_values = {
 	push_retry_age = { 0; 1.5; 30 * 86400 };
 	push_retry_max = { 0.1; 60; "7200" };
 	push_retry_min = { 0.1; 1; "30" };
+	push_trace = { false; true; "false" };
 };
 
 local bad_values = {
@@ -63,6 +65,7 @@ local bad_values = {
 	push_retry_age = { -1; "a day"; true; {} };
 	push_retry_max = { 0; -1; "long"; {} };
 	push_retry_min = { 0; -5; "soon"; false; {} };
+	push_trace = { "live"; 2; {} };
 };
 
 -- A number may be written as a string.

@@ -32,6 +32,7 @@ local default_options = {
 	push_retry_age = 86400;
 	push_retry_max = 1800;
 	push_retry_min = 5;
+	push_trace = true;
 };
 
 -- One push, as the module gets it

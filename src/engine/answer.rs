@@ -1,4 +1,4 @@
-//! What a push service says.
+//! What a push service says, and what becomes of a push with that.
 
 /// What a push service said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,38 @@ pub enum Answer<'a> {
     },
 }
 
+/// What has become of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The service has taken it.
+    Delivered,
+    /// The same, and the registration was suspended: it is in force again.
+    Revived,
+    /// A transient failure, or no answer in time: the device is owed a push, unless it is back.
+    Failed,
+    /// A permanent error, which counts.
+    Refused,
+    /// The last one of `push_max_errors`, or a trial has failed: the registration is to be
+    /// suspended ([`Engine::suspend`](super::Engine::suspend)).
+    Suspended,
+    /// The same, and the service says that the node is dead: the registration has to go.
+    Removed,
+}
+
+impl Outcome {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Revived => "revived",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Suspended => "suspended",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// Whose fault it is that a push was not taken. None of them counts towards `push_max_errors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -27,7 +59,42 @@ pub(super) enum Fault {
     Device,
 }
 
+/// The defined conditions of RFC 6120 section 8.3.3.
+const CONDITIONS: [&str; 22] = [
+    "bad-request",
+    "conflict",
+    "feature-not-implemented",
+    "forbidden",
+    "gone",
+    "internal-server-error",
+    "item-not-found",
+    "jid-malformed",
+    "not-acceptable",
+    "not-allowed",
+    "not-authorized",
+    "policy-violation",
+    "recipient-unavailable",
+    "redirect",
+    "registration-required",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "resource-constraint",
+    "service-unavailable",
+    "subscription-required",
+    "undefined-condition",
+    "unexpected-request",
+];
+
 impl Answer<'_> {
+    /// The condition of an error, as RFC 6120 defines it: a peer may write anything.
+    pub fn condition(self) -> Option<&'static str> {
+        let Self::Error { condition, .. } = self else {
+            return None;
+        };
+        let known = |name| CONDITIONS.into_iter().find(|known| *known == name);
+        Some(condition.and_then(known).unwrap_or("undefined-condition"))
+    }
+
     /// Whose fault it is; none for a result and for an error that blames the registration for good.
     pub(super) fn fault(self) -> Option<Fault> {
         let Self::Error { kind, condition } = self else {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::answer::Fault;
-use super::delivery::{Outcome, Report, failed};
+use super::answer::{Fault, Outcome};
+use super::delivery::{Report, failed};
 use super::identity::DeviceName;
 use super::release::turn;
 use super::schedule::Schedule;

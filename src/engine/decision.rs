@@ -35,13 +35,10 @@ impl Decision {
     /// Why.
     pub fn reason(&self) -> Reason {
         match &self.verdict {
-            Verdict::Push(_) => Reason::Pushed(self.rule),
+            Verdict::Push(_) => Reason::Pushed,
             Verdict::Hold(ticket) => Reason::Held {
                 cause: ticket.cause,
-                until: match ticket.wait {
-                    Wait::Until(until) => Some(until),
-                    Wait::Room | Wait::SignOfLife(_) => None,
-                },
+                until: ticket.until,
             },
             Verdict::Silent(silence) => Reason::Silent(*silence),
         }
@@ -56,6 +53,8 @@ pub struct Ticket {
     pub(super) about: About,
     pub(super) wait: Wait,
     pub(super) cause: Cause,
+    /// Until when, if that is known.
+    pub(super) until: Option<Duration>,
 }
 
 /// What a stanza has to wait for.
@@ -64,4 +63,14 @@ pub(super) enum Wait {
     Until(Duration),
     Room,
     SignOfLife(ServiceKey),
+}
+
+impl Wait {
+    /// Until when, if that is known.
+    pub fn until(self) -> Option<Duration> {
+        match self {
+            Self::Until(until) => Some(until),
+            Self::Room | Self::SignOfLife(_) => None,
+        }
+    }
 }

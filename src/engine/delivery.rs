@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::answer::{Answer, Fault};
+use super::answer::{Answer, Fault, Outcome};
 use super::device::Device;
 use super::failing::Failing;
 use super::identity::{DeviceName, PushId, ServiceKey};
@@ -12,25 +12,8 @@ use super::reason::Cause;
 use super::schedule::Schedule;
 use super::sending::nobody_was_woken;
 use super::service::{Failure, ServiceChange, Sign};
+use super::trail::Event;
 use super::waiting::{Until, Waiting};
-
-/// What has become of a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The service has taken it.
-    Delivered,
-    /// The same, and the registration was suspended: it is in force again.
-    Revived,
-    /// A transient failure, or no answer in time: the device is owed a push, unless it is back.
-    Failed,
-    /// A permanent error, which counts.
-    Refused,
-    /// The last one of `push_max_errors`, or a trial has failed: the registration is to be
-    /// suspended ([`Engine::suspend`](super::Engine::suspend)).
-    Suspended,
-    /// The same, and the service says that the node is dead: the registration has to go.
-    Removed,
-}
 
 /// What an answer means for the registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +31,19 @@ pub struct Report {
     pub outcome: Outcome,
     /// What has become of the push service with this.
     pub service: Option<ServiceChange>,
+    /// How long it took.
+    pub after: Duration,
+}
+
+impl Report {
+    /// The same for the trail. `condition` is that of the error, if there was one.
+    pub(super) fn event(&self, condition: Option<&'static str>) -> Event {
+        Event::Answered {
+            outcome: self.outcome,
+            condition,
+            after: self.after,
+        }
+    }
 }
 
 /// Takes an answer to a push. `None` if it is none: not an id of ours, not awaited, or not from
@@ -89,6 +85,7 @@ pub(super) fn answered<S>(
         errors_before,
         outcome,
         service: change,
+        after: now.saturating_sub(push.sent),
     };
     let max_errors = schedule.options.max_errors;
     let Some(device) = schedule.devices.get_mut(id.device) else {
@@ -146,6 +143,7 @@ fn answered_late<S>(
             errors_before: 0,
             outcome: Outcome::Failed,
             service: Some(change),
+            after: now.saturating_sub(late.sent),
         });
     }
     // What it was for is served; what came later waits on.
@@ -195,6 +193,7 @@ fn answered_late<S>(
             Outcome::Delivered
         },
         service: change.or_else(|| schedule.services.watch(service)),
+        after: now.saturating_sub(late.sent),
     })
 }
 
@@ -236,6 +235,7 @@ pub(super) fn failed<S>(
         service_failed(schedule, now, id, fault)
     };
     let push = schedule.take_in_flight(now, id)?;
+    let after = now.saturating_sub(push.sent);
     nobody_was_woken(schedule, id);
     owe(schedule, now, id, push, fault);
     schedule.wake(service, now);
@@ -252,6 +252,7 @@ pub(super) fn failed<S>(
             Outcome::Failed
         },
         service: change.or_else(|| schedule.services.watch(service)),
+        after,
     })
 }
 

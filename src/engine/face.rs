@@ -9,22 +9,21 @@ use super::copies::Copies;
 use super::deadlines::{self, Expired};
 use super::decision::{Decision, Ticket};
 use super::delivery::{self, Report};
-use super::identity::PushId;
+use super::identity::{DeviceName, PushId};
 use super::meeting::{self, Met, add_pushed, recognised_by};
 use super::options::Options;
-use super::reason::Rule;
-use super::registration;
+use super::reason::{Reason, Rule};
 use super::release::{self, Released};
-use super::restart::{self, Owed};
 use super::schedule::Schedule;
-use super::service::{FailingService, ServiceChange, Sign};
+use super::trail::{Event, Trail};
 use super::waiting;
-use crate::stanza::{Facts, Importance, Key, StanzaId};
+use crate::stanza::{Facts, Importance, Key, StanzaId, cut};
 
 /// The rules of one host and all that they have to remember.
 pub struct Engine<S> {
     pub(super) schedule: Schedule<S>,
     pub(super) copies: Copies,
+    pub(super) trail: Trail,
 }
 
 impl<S> Default for Engine<S> {
@@ -49,6 +48,7 @@ impl<S> Engine<S> {
     /// The same with a key of one's own: equal events lead to equal decisions.
     pub fn with_key(options: Options, key: Key) -> Self {
         Self {
+            trail: Trail::new(options.trace),
             schedule: Schedule::new(options, key),
             copies: Copies::default(),
         }
@@ -56,6 +56,7 @@ impl<S> Engine<S> {
 
     /// Changes the options; what is under way keeps the deadlines that it has.
     pub fn configure(&mut self, options: Options) {
+        self.trail.turn(options.trace);
         self.schedule.options = options;
     }
 
@@ -204,26 +205,39 @@ impl<S> Engine<S> {
         let registration = &account.registrations[place];
         let importance = met.facts.importance;
         let schedule = &mut self.schedule;
-        Decision {
+        let decision = Decision {
             registration: place,
             rule,
             importance,
             verdict: meeting::meet(schedule, now, rule, account, registration, met),
-        }
+        };
+        let event = Event::Met {
+            rule,
+            stanza: Some((importance, met.facts.label)),
+            reason: decision.reason(),
+        };
+        self.trail
+            .add(now, account.user, registration.identifier, event);
+        decision
     }
 }
 
 /// Pushes, and those that have to wait.
 impl<S> Engine<S> {
-    /// A push without a stanza. If there cannot be one now, the device is owed it.
+    /// A push without a stanza. If there cannot be one now, the device is owed it, unless the registration is
+    /// suspended; the error says why.
     pub fn ping(
         &mut self,
         now: Duration,
         account: &Account<'_>,
         registration: usize,
-    ) -> Option<PushId> {
+    ) -> Result<PushId, Reason> {
         let registration = &account.registrations[registration];
-        meeting::ping(&mut self.schedule, now, account.user, registration)
+        let push = meeting::ping(&mut self.schedule, now, account.user, registration);
+        let reason = push.err().unwrap_or(Reason::Pushed);
+        let (user, identifier) = (account.user, registration.identifier);
+        self.trail.add(now, user, identifier, Event::Ping(reason));
+        push
     }
 
     /// Keeps the stanza of a push that has been decided on, as long as there is room, in case that it
@@ -256,17 +270,40 @@ impl<S> Engine<S> {
         registration: usize,
     ) -> Option<Released<S>> {
         let registration = &account.registrations[registration];
-        release::release(&mut self.schedule, now, account, registration)
+        let turned = release::release(&mut self.schedule, now, account, registration);
+        let importance = turned.as_ref().ok().map(|released| released.importance);
+        let reason = turned
+            .as_ref()
+            .map_or_else(|reason| *reason, |_| Some(Reason::Pushed));
+        if let Some(reason) = reason {
+            let event = Event::Turn { importance, reason };
+            let (user, identifier) = (account.user, registration.identifier);
+            self.trail.add(now, user, identifier, event);
+        }
+        turned.ok()
     }
 
     /// A device's turn has come, but its registration cannot be read: not yet.
     pub fn postpone(&mut self, now: Duration, user: &str, identifier: &str) {
         release::postpone(&mut self.schedule, now, user, identifier);
+        self.trail.add(now, user, identifier, Event::Unreadable);
     }
 
     /// A listener has vetoed this push: it never left, and speaks for nothing.
-    pub fn vetoed(&mut self, now: Duration, id: PushId) {
+    pub fn vetoed(&mut self, now: Duration, id: PushId, reason: &str) {
+        if let Some(device) = self.schedule.devices.get(id.device) {
+            let event = Event::Vetoed(cut(reason));
+            self.trail.add(now, &device.user, &device.identifier, event);
+        }
         release::vetoed(&mut self.schedule, now, id);
+    }
+
+    /// A listener has failed: this push leaves without text and sender.
+    pub fn was_discreet(&mut self, now: Duration, id: PushId) {
+        if let Some(device) = self.schedule.devices.get(id.device) {
+            self.trail
+                .add(now, &device.user, &device.identifier, Event::Discreet);
+        }
     }
 
     /// Takes an answer to a push. `None` if it is none: not an id of ours, not awaited, or not from
@@ -278,7 +315,9 @@ impl<S> Engine<S> {
         from: &str,
         answer: Answer<'_>,
     ) -> Option<Report> {
-        delivery::answered(&mut self.schedule, now, id, from, answer)
+        let report = delivery::answered(&mut self.schedule, now, id, from, answer)?;
+        self.note(now, &report, answer.condition());
+        Some(report)
     }
 
     /// The next moment at which [`Engine::expire`] has something to do.
@@ -288,109 +327,17 @@ impl<S> Engine<S> {
 
     /// Serves the deadlines up to `now`; if there are very many, the first of them.
     pub fn expire(&mut self, now: Duration) -> Expired {
-        deadlines::expire(&mut self.schedule, now)
-    }
-}
-
-/// Registrations and push services.
-impl<S> Engine<S> {
-    /// The device is back: its session was resumed, or a new one has been attached. What waited
-    /// for it has been received, and need not be pushed any more.
-    pub fn back(&mut self, user: &str, identifier: &str) {
-        registration::back(&mut self.schedule, user, identifier);
+        let expired = deadlines::expire(&mut self.schedule, now);
+        for report in &expired.unanswered {
+            self.note(now, report, None);
+        }
+        expired
     }
 
-    /// The registration was enabled, perhaps again: its errors are forgiven, and its device is
-    /// there. What it was pushed for stays known.
-    pub fn enabled(&mut self, user: &str, identifier: &str) {
-        registration::enabled(&mut self.schedule, user, identifier);
-    }
-
-    /// The registration is suspended: nothing is pushed to it for `wait`, then what has come meanwhile
-    /// is its trial.
-    pub fn suspend(&mut self, now: Duration, user: &str, identifier: &str, wait: Duration) {
-        registration::suspend(&mut self.schedule, now, user, identifier, wait);
-    }
-
-    /// Forgets a registration that has ended.
-    pub fn forget(&mut self, now: Duration, user: &str, identifier: &str) {
-        registration::forget(&mut self.schedule, now, user, identifier);
-    }
-
-    /// Forgets everything about a user.
-    pub fn forget_user(&mut self, now: Duration, user: &str) {
-        registration::forget_user(&mut self.schedule, now, user);
-    }
-
-    /// A sign of life: `from` is a push service that a stanza has come from. What is owed there goes out,
-    /// paced by `push_recovery_rate`.
-    pub fn heard(&mut self, now: Duration, from: &str) -> Option<ServiceChange> {
-        let service = self.schedule.identities.service(from);
-        self.schedule.alive(now, service, Sign::Heard)
-    }
-
-    /// The same: there is a connection with `host` now.
-    pub fn connected(&mut self, now: Duration, host: &str) -> Vec<ServiceChange> {
-        let there = self.schedule.services.at_host(host).into_iter();
-        there
-            .filter_map(|service| self.schedule.alive(now, service, Sign::Connected))
-            .collect()
-    }
-
-    /// The connection of a component has ended: what it has not answered will not be answered.
-    pub fn disconnected(&mut self, now: Duration, host: &str) -> Vec<Report> {
-        delivery::disconnected(&mut self.schedule, now, host)
-    }
-
-    /// What all devices are owed, and the push services that are failing, for how long. What has been
-    /// sent and is not answered is among it: nobody will be there to take the answer.
-    pub fn owed(&self, now: Duration) -> (Vec<Owed>, Vec<FailingService>) {
-        restart::owed(&self.schedule, now)
-    }
-
-    /// A device was owed this before a restart. `place` is its place among the others: not all of
-    /// them shall go out at once.
-    pub fn restore(&mut self, now: Duration, owed: &Owed, place: usize) {
-        restart::restore(&mut self.schedule, now, owed, place);
-    }
-
-    /// A push service was failing before a restart.
-    pub fn restore_service(&mut self, now: Duration, failing: &FailingService) {
-        restart::restore_service(&mut self.schedule, now, failing);
-    }
-}
-
-/// What there is.
-impl<S> Engine<S> {
-    /// How many pushes wait for an answer.
-    pub fn in_flight(&self) -> usize {
-        self.schedule.in_flight.len()
-    }
-
-    /// How many devices there are with something that waits.
-    pub fn waiting(&self) -> usize {
-        let devices = self.schedule.devices.iter();
-        devices.filter(|(_, one)| one.waiting.is_some()).count()
-    }
-
-    /// The JIDs of the push services whose signs of life are waited for, and of no others.
-    pub fn services_watched(&mut self) -> Vec<String> {
-        self.schedule.services.watched()
-    }
-
-    /// The JIDs of the push services that are left alone because they failed.
-    pub fn services_out(&self) -> Vec<String> {
-        self.schedule.services.out()
-    }
-
-    /// How many push services there is something to be known of: a push under way, a failure.
-    pub fn services(&self) -> usize {
-        self.schedule.services.len()
-    }
-
-    /// Whether this is the id of a push that waits for its answer.
-    pub fn is_in_flight(&self, id: &str) -> bool {
-        let in_flight = &self.schedule.in_flight;
-        id.parse().is_ok_and(|id| in_flight.contains(id))
+    pub(super) fn note(&mut self, now: Duration, report: &Report, condition: Option<&'static str>) {
+        if let Some(DeviceName { user, identifier }) = &report.device {
+            self.trail
+                .add(now, user, identifier, report.event(condition));
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::decision::{Ticket, Verdict, Wait};
 use super::device::Pace;
 use super::identity::{DeviceKey, PushId};
 use super::pushed::Ids;
-use super::reason::{Cause, Rule, Silence};
+use super::reason::{Cause, Reason, Rule, Silence};
 use super::rules::{self, Receiver};
 use super::schedule::Schedule;
 use super::sending::{obstacle, send, speak};
@@ -66,31 +66,31 @@ pub(super) fn meet<S>(
         call: facts.call,
         receiver: Receiver::of(rule, facts.importance),
     };
-    let hold = |(wait, cause)| {
-        Verdict::Hold(Ticket {
-            device: key,
-            about,
-            wait,
-            cause,
-        })
-    };
-    if let Some(wait) = debt(schedule, now, key, registration, about.importance) {
-        return hold(wait);
-    }
-    let is_unacked = matches!(rule, Rule::Unacked { .. });
-    if is_unacked {
-        match pace(schedule, now, key, registration, about.importance) {
-            Pace::Now => {}
-            Pace::Later(due) => return hold((Wait::Until(due), Cause::Window)),
-            Pace::SpokenFor => {
-                add_pushed(schedule, now, key, [about.ids]);
-                return Verdict::Silent(Silence::SpokenFor);
-            }
-        }
-    }
     let user = account.user;
-    if let Some(wait) = obstacle(schedule, now, key, registration, user, about.importance) {
-        return hold(wait);
+    let is_unacked = matches!(rule, Rule::Unacked { .. });
+    match hindrance(
+        schedule,
+        now,
+        key,
+        registration,
+        user,
+        about.importance,
+        is_unacked,
+    ) {
+        None => {}
+        Some(Hindrance::SpokenFor) => {
+            add_pushed(schedule, now, key, [about.ids]);
+            return Verdict::Silent(Silence::SpokenFor);
+        }
+        Some(Hindrance::Wait { wait, cause, until }) => {
+            return Verdict::Hold(Ticket {
+                device: key,
+                about,
+                wait,
+                cause,
+                until,
+            });
+        }
     }
     let id = send(schedule, now, key, registration, user, about, now);
     // By whatever rule it rings, the device is waking.
@@ -144,6 +144,74 @@ fn is_known<S>(
     is_copy
 }
 
+/// What would become of an important stanza now, by rule (a) if the device hibernates.
+pub(super) fn outlook<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    account: &Account<'_>,
+    registration: &Registration<'_>,
+) -> Reason {
+    let seen = account.of(registration);
+    if seen.is_live(registration.identifier) {
+        return Reason::Silent(Silence::Online);
+    }
+    let is_unacked = seen.is_hibernated(registration.identifier);
+    let (user, importance) = (account.user, Importance::Important);
+    let key = schedule.identities.device(user, registration.identifier);
+    match hindrance(
+        schedule,
+        now,
+        key,
+        registration,
+        user,
+        importance,
+        is_unacked,
+    ) {
+        None => Reason::Pushed,
+        Some(Hindrance::SpokenFor) => Reason::Silent(Silence::SpokenFor),
+        Some(Hindrance::Wait { cause, until, .. }) => Reason::Held { cause, until },
+    }
+}
+
+/// What prevents a push now.
+enum Hindrance {
+    Wait {
+        wait: Wait,
+        cause: Cause,
+        until: Option<Duration>,
+    },
+    SpokenFor,
+}
+
+fn hindrance<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+    registration: &Registration<'_>,
+    user: &str,
+    importance: Importance,
+    is_unacked: bool,
+) -> Option<Hindrance> {
+    let wait = |(wait, cause): (Wait, Cause)| Hindrance::Wait {
+        wait,
+        cause,
+        until: wait.until(),
+    };
+    if let Some((wait, cause)) = debt(schedule, now, key, registration, importance) {
+        let owed = schedule.waiting(key).filter(|waiting| waiting.is_owed());
+        let until = owed.map_or(wait.until(), Waiting::due);
+        return Some(Hindrance::Wait { wait, cause, until });
+    }
+    if is_unacked {
+        match pace(schedule, now, key, registration, importance) {
+            Pace::Now => {}
+            Pace::Later(due) => return Some(wait((Wait::Until(due), Cause::Window))),
+            Pace::SpokenFor => return Some(Hindrance::SpokenFor),
+        }
+    }
+    obstacle(schedule, now, key, registration, user, importance).map(wait)
+}
+
 /// What it waits for, whatever else there is: a device that is owed a push gets the next one when that is tried
 /// again, and a suspended one with its trial. A call does not wait for the next attempt.
 fn debt<S>(
@@ -194,33 +262,38 @@ fn end_call<S>(schedule: &mut Schedule<S>, key: DeviceKey, end: Call) {
     }
 }
 
-/// A push without a stanza; none if it has to wait.
+/// A push without a stanza, or why there is none now.
 pub(super) fn ping<S>(
     schedule: &mut Schedule<S>,
     now: Duration,
     user: &str,
     registration: &Registration<'_>,
-) -> Option<PushId> {
-    if registration.suspended.is_some() {
-        return None;
-    }
+) -> Result<PushId, Reason> {
     let key = schedule.identities.device(user, registration.identifier);
+    if let Some(pause) = registration.suspended {
+        return Err(Reason::Held {
+            cause: Cause::Suspension,
+            until: Some(now + pause),
+        });
+    }
     schedule.device(now, key, user, registration.identifier);
     let about = About::nothing(Importance::Unimportant);
     if let Some((wait, cause)) = obstacle(schedule, now, key, registration, user, about.importance)
     {
+        let until = wait.until();
         let ticket = Ticket {
             device: key,
             about,
             wait,
             cause,
+            until,
         };
         hold(schedule, now, &ticket, None);
-        return None;
+        return Err(Reason::Held { cause, until });
     }
     let id = send(schedule, now, key, registration, user, about, now);
     schedule.measure(now, key);
-    Some(id)
+    Ok(id)
 }
 
 /// Keeps a stanza that has to wait.
@@ -235,6 +308,7 @@ pub(super) fn hold<S>(
         about,
         wait,
         cause,
+        ..
     } = *ticket;
     let kept = stanza.and_then(|stanza| schedule.keeper.keep(stanza));
     if schedule.devices.get(key).is_none() {

@@ -59,7 +59,9 @@ mod face;
 mod failing;
 mod identity;
 mod in_flight;
+mod insight;
 mod kept;
+mod lifecycle;
 mod meeting;
 mod options;
 mod pushed;
@@ -77,13 +79,14 @@ mod service;
 mod services;
 pub mod suspension;
 mod timers;
+mod trail;
 mod waiting;
 
 pub use account::{Account, Connection, Registration, Session};
-pub use answer::Answer;
+pub use answer::{Answer, Outcome};
 pub use deadlines::Expired;
 pub use decision::{Decision, Ticket, Verdict};
-pub use delivery::{Outcome, Report};
+pub use delivery::Report;
 pub use face::Engine;
 pub use identity::{DeviceName, PushId, normalised};
 pub use options::{NotifyOn, Options};
@@ -91,6 +94,7 @@ pub use reason::{Cause, Reason, Rule, Silence};
 pub use release::Released;
 pub use restart::Owed;
 pub use service::{FailingService, ServiceChange, ServiceState};
+pub use trail::{Entry, Event};
 
 #[cfg(test)]
 mod tests;

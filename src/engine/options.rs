@@ -62,6 +62,8 @@ pub struct Options {
     pub max_in_flight: usize,
     /// `push_recovery_rate`: owed pushes per second to a push service that is back.
     pub recovery_rate: u32,
+    /// `push_trace`: the trail is kept.
+    pub trace: bool,
 }
 
 impl Options {
@@ -89,6 +91,7 @@ impl Default for Options {
             max_failures: 5,
             max_in_flight: 4096,
             recovery_rate: 50,
+            trace: true,
         }
     }
 }

@@ -20,6 +20,19 @@ pub enum Rule {
     Room,
 }
 
+impl Rule {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unacked { .. } => "unacked",
+            Self::Archived => "archived",
+            Self::Undelivered => "undelivered",
+            Self::Offline => "offline",
+            Self::Room => "room",
+        }
+    }
+}
+
 /// Why there is no push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Silence {
@@ -43,9 +56,34 @@ pub enum Silence {
     LeftOut,
     /// It is itself a push: two who name each other as push service would wake each other for ever.
     IsPush,
+    /// It has waited, and its device is back: it has received it.
+    Returned,
+    /// It has waited for longer than `push_retry_age`.
+    TooOld,
+    /// It has waited, and another push has spoken for it meanwhile.
+    Served,
 }
 
 impl Silence {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Hibernated => "hibernated",
+            Self::AlreadyPushed => "already-pushed",
+            Self::SpokenFor => "spoken-for",
+            Self::NotRecipient => "not-recipient",
+            Self::NotArchived => "not-archived",
+            Self::Unimportant => "unimportant",
+            Self::NotWanted => "not-wanted",
+            Self::LeftOut => "left-out",
+            Self::IsPush => "is-push",
+            Self::Returned => "returned",
+            Self::TooOld => "too-old",
+            Self::Served => "served",
+        }
+    }
+
     /// A phrase for the log.
     fn phrase(self) -> &'static str {
         match self {
@@ -59,6 +97,9 @@ impl Silence {
             Self::LeftOut => "left out by what the client has asked for",
             Self::IsPush => "stanza is itself a push",
             Self::NotWanted => "left out by push_notify_on",
+            Self::Returned => "device is back, it has what waited",
+            Self::TooOld => "owed for longer than push_retry_age",
+            Self::Served => "another push has spoken for what waited",
         }
     }
 }
@@ -81,8 +122,8 @@ pub enum Cause {
 /// What has become of a stanza and a registration, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A push has left, by this rule.
-    Pushed(Rule),
+    /// A push has left.
+    Pushed,
     /// It waits for this, and if that is known, until then.
     Held {
         /// What it waits for.
@@ -95,10 +136,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pushed => "pushed",
+            Self::Held { cause, .. } => cause.name(),
+            Self::Silent(silence) => silence.name(),
+        }
+    }
+
     /// A phrase for the log.
     pub fn phrase(self) -> &'static str {
         match self {
-            Self::Pushed(_) => "pushed",
+            Self::Pushed => "pushed",
             Self::Held { cause, .. } => cause.phrase(),
             Self::Silent(silence) => silence.phrase(),
         }
@@ -106,6 +156,17 @@ impl Reason {
 }
 
 impl Cause {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Rate => "rate",
+            Self::Room => "room",
+            Self::Debt => "debt",
+            Self::Suspension => "suspension",
+        }
+    }
+
     fn phrase(self) -> &'static str {
         match self {
             Self::Window => "not important, waits for the end of push_coalesce_window",

@@ -10,27 +10,31 @@ use super::schedule::Schedule;
 use super::waiting::{Until, Waiting};
 use crate::stanza::Importance;
 
-/// The device is back: what waited for it has been received, and need not be pushed any more.
-pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) {
+/// The device is back: what waited for it has been received, and need not be pushed any more. Whether anything has.
+pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) -> bool {
     let key = schedule.identities.device(user, identifier);
     let epoch = schedule.identities.next_number();
-    if let Some(device) = schedule.devices.get_mut(key) {
-        device.spoke = None;
-        device.failing = Failing::default();
-        device.epoch = epoch;
-        schedule.drop_waiting(key);
-    }
+    let Some(device) = schedule.devices.get_mut(key) else {
+        return false;
+    };
+    device.spoke = None;
+    device.failing = Failing::default();
+    device.epoch = epoch;
+    let has_waited = device.waiting.is_some();
+    schedule.drop_waiting(key);
+    has_waited
 }
 
 /// The registration was enabled, perhaps again: its errors are forgiven, and its device is there.
-pub(super) fn enabled<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) {
-    back(schedule, user, identifier);
+pub(super) fn enabled<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) -> bool {
+    let has_waited = back(schedule, user, identifier);
     let key = schedule.identities.device(user, identifier);
     let generation = schedule.identities.next_number();
     if let Some(device) = schedule.devices.get_mut(key) {
         device.errors = 0;
         device.generation = generation;
     }
+    has_waited
 }
 
 /// The registration is suspended: nothing is pushed to it for `wait`, then what has come meanwhile

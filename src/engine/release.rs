@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::account::{Account, Registration};
 use super::device::Device;
 use super::identity::{DeviceKey, DeviceName, PushId};
-use super::reason::Cause;
+use super::reason::{Cause, Reason, Silence};
 use super::registering;
 use super::schedule::Schedule;
 use super::sending::{nobody_was_woken, obstacle, send};
-use super::waiting::{Chosen, Until};
+use super::waiting::{Chosen, Until, Waiting};
 use crate::stanza::Importance;
 
 /// A device whose registration cannot be read tries again after as long as one that failed so often.
@@ -48,36 +48,41 @@ pub(super) fn turn<S>(
     schedule.devices.get(key).map(Device::name)
 }
 
-/// Publishes what waited for a device, unless it has come back meanwhile or another push has spoken for it.
+/// What has become of what waited for a device whose turn it was.
+pub(super) type Turned<S> = Result<Released<S>, Option<Reason>>;
+
+/// Publishes what waited for a device, unless it has come back meanwhile or another push has spoken for it: then
+/// the error says so.
 pub(super) fn release<S>(
     schedule: &mut Schedule<S>,
     now: Duration,
     account: &Account<'_>,
     registration: &Registration<'_>,
-) -> Option<Released<S>> {
+) -> Turned<S> {
     let identities = &schedule.identities;
     let key = identities.device(account.user, registration.identifier);
     let service = identities.service(registration.jid);
-    let released = match decide(schedule, now, account, registration, key) {
-        Some(Fate::Push) => push(schedule, now, account.user, registration, key),
+    let turned = match decide(schedule, now, account, registration, key) {
+        Some(Fate::Push) => push(schedule, now, account.user, registration, key).ok_or(None),
         Some(Fate::Wait(until, cause)) => {
             schedule.set_until(now, key, until, cause);
-            None
+            let until = schedule.waiting(key).and_then(Waiting::due);
+            Err(Some(Reason::Held { cause, until }))
         }
-        Some(Fate::Drop) => {
+        Some(Fate::Drop(silence)) => {
             schedule.drop_waiting(key);
-            None
+            Err(Some(Reason::Silent(silence)))
         }
         // It gets the stanzas by its session; should that die before, they are met again.
         Some(Fate::Forget) => {
             schedule.leave_waiting(key);
-            None
+            Err(Some(Reason::Silent(Silence::Returned)))
         }
-        None => None,
+        None => Err(None),
     };
     // It may have been this device's turn to probe the service.
     schedule.end_turn(now, service);
-    released
+    turned
 }
 
 /// What becomes of what waits for a device whose turn it is.
@@ -85,7 +90,7 @@ enum Fate {
     Push,
     Wait(Until, Cause),
     /// It need not be pushed any more.
-    Drop,
+    Drop(Silence),
     /// It need not be pushed now.
     Forget,
 }
@@ -116,8 +121,11 @@ fn decide<S>(
     let is_spoken_for = cause == Cause::Window
         && device.spoke_since(waiting.since)
         && !(registration.content && waiting.is_important());
-    if is_too_old || is_spoken_for {
-        return Some(Fate::Drop);
+    if is_too_old {
+        return Some(Fate::Drop(Silence::TooOld));
+    }
+    if is_spoken_for {
+        return Some(Fate::Drop(Silence::Served));
     }
     if let Some(wait) = registration.suspended {
         // One trial at a time.
@@ -128,7 +136,7 @@ fn decide<S>(
         }
     }
     let Some(importance) = waiting.next_importance() else {
-        return Some(Fate::Drop);
+        return Some(Fate::Drop(Silence::Served));
     };
     let Some((wait, obstacle)) =
         obstacle(schedule, now, key, registration, account.user, importance)

@@ -84,12 +84,17 @@ fn unanswered<S>(schedule: &Schedule<S>, device: &Device<S>) -> Option<(Importan
 }
 
 /// A device was owed this before a restart. `place` is its place among the others: not all of
-/// them shall go out at once.
-pub(super) fn restore<S>(schedule: &mut Schedule<S>, now: Duration, owed: &Owed, place: usize) {
+/// them shall go out at once. Whether it still is.
+pub(super) fn restore<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    owed: &Owed,
+    place: usize,
+) -> bool {
     let DeviceName { user, identifier } = &owed.device;
     let key = schedule.identities.device(user, identifier);
     if owed.age > schedule.options.retry_age && !owed.suspended {
-        return;
+        return false;
     }
     let turn = u32::try_from(place).unwrap_or(u32::MAX) / schedule.options.recovery_rate.max(1);
     let (cause, longest) = if owed.suspended {
@@ -101,7 +106,7 @@ pub(super) fn restore<S>(schedule: &mut Schedule<S>, now: Duration, owed: &Owed,
     let due = now + due_in.max(Duration::from_secs(turn.into()));
     let device = schedule.device(now, key, user, identifier);
     if device.waiting.is_some() {
-        return;
+        return false;
     }
     device.failing = Failing {
         attempts: owed.failures,
@@ -135,6 +140,7 @@ pub(super) fn restore<S>(schedule: &mut Schedule<S>, now: Duration, owed: &Owed,
         // The caller asks who is waited for once it has restored everything.
         schedule.services.watch(service);
     }
+    true
 }
 
 /// A push service was failing before a restart.

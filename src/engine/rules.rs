@@ -89,7 +89,7 @@ pub fn silent_unless_call(account: &Account<'_>) -> Option<Silence> {
 }
 
 /// Rule (b): registrations without a live or hibernated session.
-fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
+pub(super) fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
     if account.is_live(identifier) {
         Some(Silence::Online)
     } else if account.is_hibernated(identifier) {

@@ -7,7 +7,7 @@ use super::decision::Wait;
 use super::identity::DeviceKey;
 use super::in_flight::MAX_OF_USER as MAX_IN_FLIGHT_OF_USER;
 use super::*;
-use crate::stanza::{Facts, Importance, StanzaId};
+use crate::stanza::{Facts, Importance, Label, StanzaId};
 
 mod delivery;
 
@@ -81,6 +81,7 @@ fn facts(importance: Importance, id: u64) -> Facts {
         redelivered: false,
         to_account: true,
         note_to_self: false,
+        label: Label::default(),
     }
 }
 
@@ -373,7 +374,7 @@ mod rule_a {
     fn a_resume_ends_the_window_and_drops_what_waits() {
         let mut phone = Phone::new(vec![hibernated()]);
         assert!(matches!(phone.unacked(0, Unimportant, 1), Verdict::Hold(_)));
-        phone.engine.back(USER, ID);
+        phone.engine.back(ms(0), USER, ID);
         assert_eq!(phone.engine.deadline(), None);
         // It has been received with the resume.
         assert_eq!(
@@ -381,7 +382,7 @@ mod rule_a {
             Verdict::Silent(Silence::AlreadyPushed)
         );
         pushed(phone.unacked(10, Important, 2));
-        phone.engine.back(USER, ID);
+        phone.engine.back(ms(0), USER, ID);
         pushed(phone.unacked(20, Important, 3));
     }
 
@@ -394,12 +395,12 @@ mod rule_a {
             phone.unacked(5000, Important, 1),
             Verdict::Silent(Silence::AlreadyPushed)
         );
-        phone.engine.back(USER, ID);
+        phone.engine.back(ms(0), USER, ID);
         assert_eq!(
             phone.unacked(9000, Important, 1),
             Verdict::Silent(Silence::AlreadyPushed)
         );
-        phone.engine.enabled(USER, ID);
+        phone.engine.enabled(ms(0), USER, ID);
         assert_eq!(
             phone.unacked(9500, Important, 1),
             Verdict::Silent(Silence::AlreadyPushed)
@@ -892,7 +893,7 @@ mod vetoes {
     fn a_vetoed_push_speaks_for_nothing() {
         let mut phone = Phone::new(vec![hibernated()]);
         let id = pushed(phone.unacked(0, Important, 1));
-        phone.engine.vetoed(ms(0), id);
+        phone.engine.vetoed(ms(0), id, "");
         pushed(phone.unacked(1, Important, 2));
         assert_eq!(
             phone.unacked(2, Important, 1),
@@ -911,7 +912,7 @@ mod vetoes {
         }
         let (first, stanza) = phone.at(1000).unwrap();
         assert_eq!(stanza, Some(1));
-        phone.engine.vetoed(ms(1000), first);
+        phone.engine.vetoed(ms(1000), first, "");
         let (second, stanza) = phone.at(1000).unwrap();
         assert_eq!(stanza, Some(2));
         // This one leaves, so the third is spoken for.
@@ -930,7 +931,7 @@ mod vetoes {
             ));
         }
         while let Some((push, _)) = phone.at(1000) {
-            phone.engine.vetoed(ms(1000), push);
+            phone.engine.vetoed(ms(1000), push, "");
         }
         assert_eq!(phone.engine.deadline(), None);
         assert_eq!(
@@ -955,7 +956,7 @@ mod vetoes {
             assert!(matches!(phone.offline(0, Important, id), Verdict::Hold(_)));
         }
         while let Some((push, _)) = phone.at(61_000) {
-            phone.engine.vetoed(ms(61_000), push);
+            phone.engine.vetoed(ms(61_000), push, "");
         }
         pushed(phone.offline(61_000, Important, 100));
     }
@@ -969,7 +970,7 @@ mod vetoes {
         });
         for id in 0..10 {
             let push = pushed(phone.offline(0, Important, id));
-            phone.engine.vetoed(ms(0), push);
+            phone.engine.vetoed(ms(0), push, "");
         }
         assert_eq!(phone.engine.in_flight(), 0);
     }
@@ -1057,7 +1058,7 @@ mod answers {
         assert_eq!(answer(5, gone).outcome, Outcome::Refused);
         let passing = answer(6, refused("service-unavailable"));
         assert_eq!((passing.errors, passing.outcome), (2, Outcome::Failed));
-        phone.engine.back(USER, ID);
+        phone.engine.back(ms(0), USER, ID);
         let push = pushed(phone.offline(0, Important, 7));
         let report = phone.answer(push, gone).unwrap();
         assert_eq!((report.outcome, report.errors), (Outcome::Removed, 3));
@@ -1071,7 +1072,7 @@ mod answers {
         let push = pushed(phone.offline(0, Important, 1));
         phone.answer(push, refused("gone")).unwrap();
         assert_eq!(permanent_errors(&phone.engine, USER), 1);
-        phone.engine.enabled(USER, ID);
+        phone.engine.enabled(ms(0), USER, ID);
         assert_eq!(permanent_errors(&phone.engine, USER), 0);
     }
 

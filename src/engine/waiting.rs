@@ -268,13 +268,15 @@ impl<S> Waiting<S> {
     }
 
     pub fn is_due(&self, now: Duration) -> bool {
+        matches!(self.until, Until::Turn { .. }) || self.due().is_some_and(|due| due <= now)
+    }
+
+    /// When its time comes, if that is known.
+    pub fn due(&self) -> Option<Duration> {
         match self.until {
-            Until::Time(due)
-            | Until::Service {
-                retry: Some(due), ..
-            } => due <= now,
-            Until::Turn { .. } => true,
-            Until::Answer(_) | Until::Room | Until::Service { retry: None, .. } => false,
+            Until::Time(due) => Some(due),
+            Until::Service { retry, .. } => retry,
+            Until::Answer(_) | Until::Room | Until::Turn { .. } => None,
         }
     }
 

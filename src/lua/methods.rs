@@ -9,7 +9,7 @@ use super::clock::now;
 use super::host::Host;
 use super::reader;
 use super::state::Shared;
-use super::{pushes, readers, reports, restart};
+use super::{insight, pushes, readers, reports, restart};
 use crate::engine::{NotifyOn, Options};
 use crate::notification::Disclosure;
 
@@ -44,14 +44,16 @@ impl UserData for Host {
         add(methods, "suspend", reports::suspend);
         add(methods, "owed", restart::owed);
         add(methods, "restore", restart::restore);
+        methods.add_method("trail", insight::trail);
+        methods.add_method("outlook", insight::outlook);
         methods.add_method("back", |_, host, (user, identifier): (String, String)| {
-            host.state()?.engine.back(&user, &identifier);
+            host.state()?.engine.back(now(), &user, &identifier);
             Ok(())
         });
         methods.add_method(
             "enabled",
             |_, host, (user, identifier): (String, String)| {
-                host.state()?.engine.enabled(&user, &identifier);
+                host.state()?.engine.enabled(now(), &user, &identifier);
                 Ok(())
             },
         );
@@ -121,6 +123,7 @@ fn configure(_: &Lua, host: &Host, options: Table) -> Result<Option<f64>> {
         max_failures: options.get("push_max_failures")?,
         max_in_flight: options.get("push_max_in_flight")?,
         recovery_rate: options.get("push_recovery_rate")?,
+        trace: options.get("push_trace")?,
     };
     let important_body: String = options.get("push_notification_important_body")?;
     let disclosure = Disclosure {

@@ -13,6 +13,7 @@ mod account;
 mod clock;
 mod dom;
 mod host;
+mod insight;
 mod methods;
 mod publisher;
 mod pushes;

@@ -225,7 +225,7 @@ pub fn ping(
                 registrations: &registrations,
                 sessions: &[],
             };
-            state.engine.ping(now, &account, 0)
+            state.engine.ping(now, &account, 0).ok()
         })
     })?;
     let Some(id) = id? else {
@@ -261,18 +261,24 @@ pub fn discreet(
         node: &text(&record, "node").unwrap_or_default(),
         record: &(),
     };
-    let told = Arc::clone(&host.state()?.disclosure);
+    let told = {
+        let mut state = host.state()?;
+        state.engine.was_discreet(now(), id);
+        Arc::clone(&state.disclosure)
+    };
     let push = Push { id, importance };
     let notification = Notification::compose::<Stanza<'_>>(push, target, None, &told);
     let publisher = &host.publisher;
     publisher.publish(lua, &host.keys, &notification, &record, &told, false)
 }
 
-/// `vetoed(id)`: seconds to the next deadline if it is an earlier one.
-pub fn vetoed(_: &Lua, host: &Host, id: String) -> Result<Option<f64>> {
+/// `vetoed(id, reason)`: seconds to the next deadline if it is an earlier one.
+pub fn vetoed(_: &Lua, host: &Host, (id, reason): (String, Option<String>)) -> Result<Option<f64>> {
     let ((), delay) = host.act(|state, now| {
         if let Ok(id) = PushId::from_str(&id) {
-            state.engine.vetoed(now, id);
+            state
+                .engine
+                .vetoed(now, id, reason.as_deref().unwrap_or_default());
         }
     })?;
     Ok(delay)

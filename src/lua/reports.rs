@@ -49,7 +49,7 @@ pub fn answered(
     let Some(report) = report else {
         return Ok((None, delay, None, None, None, None, None));
     };
-    let outcome = outcome_name(report.outcome);
+    let outcome = report.outcome.name();
     if report.outcome == Outcome::Delivered && report.errors_before == 0 && report.service.is_none()
     {
         return Ok((Some(outcome), delay, None, None, None, None, None));
@@ -58,7 +58,7 @@ pub fn answered(
         .device
         .map(|device| (device.user, device.identifier))
         .unzip();
-    let condition = condition.as_deref().map(defined_condition);
+    let condition = answer.condition();
     let change = report.service.map(|change| change_table(lua, &change));
     let (errors, change) = (Some(report.errors), change.transpose()?);
     Ok((
@@ -140,55 +140,12 @@ pub fn suspend(
     act.map(|((), delay)| delay)
 }
 
-/// The defined conditions of RFC 6120 section 8.3.3.
-const CONDITIONS: [&str; 22] = [
-    "bad-request",
-    "conflict",
-    "feature-not-implemented",
-    "forbidden",
-    "gone",
-    "internal-server-error",
-    "item-not-found",
-    "jid-malformed",
-    "not-acceptable",
-    "not-allowed",
-    "not-authorized",
-    "policy-violation",
-    "recipient-unavailable",
-    "redirect",
-    "registration-required",
-    "remote-server-not-found",
-    "remote-server-timeout",
-    "resource-constraint",
-    "service-unavailable",
-    "subscription-required",
-    "undefined-condition",
-    "unexpected-request",
-];
-
-/// A peer may write anything; the log shall only have conditions that are defined.
-fn defined_condition(name: &str) -> &'static str {
-    let found = CONDITIONS.into_iter().find(|condition| *condition == name);
-    found.unwrap_or("undefined-condition")
-}
-
 /// `{ user, identifier }`.
 pub fn device_table(lua: &Lua, device: &DeviceName) -> Result<Table> {
     let table = lua.create_table_with_capacity(0, 4)?;
     table.raw_set("user", &*device.user)?;
     table.raw_set("identifier", &*device.identifier)?;
     Ok(table)
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered => "delivered",
-        Outcome::Revived => "revived",
-        Outcome::Failed => "failed",
-        Outcome::Refused => "refused",
-        Outcome::Suspended => "suspended",
-        Outcome::Removed => "removed",
-    }
 }
 
 /// `{ user, identifier, outcome, errors, service }`, without user and identifier if the
@@ -198,7 +155,7 @@ fn report_table(lua: &Lua, report: &Report) -> Result<Table> {
         Some(device) => device_table(lua, device)?,
         None => lua.create_table()?,
     };
-    table.raw_set("outcome", outcome_name(report.outcome))?;
+    table.raw_set("outcome", report.outcome.name())?;
     table.raw_set("errors", report.errors)?;
     if let Some(change) = &report.service {
         table.raw_set("service", change_table(lua, change)?)?;

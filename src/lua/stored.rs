@@ -6,7 +6,7 @@ use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement};
 use super::state::State;
-use crate::engine::{Account, Decision, Engine, Reason, Registration, Silence, rules};
+use crate::engine::{Account, Decision, Engine, Reason, Registration, Rule, Silence, rules};
 use crate::extension::EXTENSIONS;
 use crate::notification::Notification;
 use crate::stanza::{self, StanzaId, may_be_call};
@@ -17,7 +17,11 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         state,
         host,
         frame,
-        rules::silent_unless_call,
+        |state, account, stanza| {
+            let silence = rules::silent_unless_call(account).filter(|_| !may_be_call(stanza))?;
+            state.engine.archived_unread(now(), account);
+            Some(silence)
+        },
         |state, account, known| {
             let id = frame
                 .str(4)
@@ -32,18 +36,18 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
 /// `undelivered(user, records, sessions, stanza)`: rule (b), once a session has ended without
 /// acknowledging the stanza.
 pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
-    let (Some(user), Some(table)) = (frame.str(0), frame.table(3)) else {
-        return Reply::Nothing;
-    };
-    let account = format!("{user}@{host}");
-    if !Stanza::with(&table, |stanza| stanza::is_archived(stanza, &account)) {
-        return Reply::Text(Reason::Silent(Silence::NotArchived).phrase());
-    }
     all_registrations(
         state,
         host,
         frame,
-        |_| None,
+        |state, account, stanza| {
+            if stanza::is_archived(stanza, &format!("{}@{host}", account.user)) {
+                return None;
+            }
+            let (rule, silence) = (Rule::Undelivered, Silence::NotArchived);
+            state.engine.left_unread(now(), rule, account, silence);
+            Some(silence)
+        },
         |state, account, Known { facts, id, .. }| {
             state.engine.undelivered(now(), account, facts, *id)
         },
@@ -62,19 +66,19 @@ pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         state,
         host,
         frame,
-        |_| None,
+        |_, _, _| None,
         |state, account, Known { facts, id, .. }| {
             ask(&mut state.engine, now(), account, facts, *id)
         },
     )
 }
 
-/// `silent_unless_call` says what can be said without a look at the stanza.
+/// `left_unread` says what can be said without reading the stanza.
 fn all_registrations(
     state: &mut State,
     host: &str,
     frame: &Frame<'_>,
-    silent_unless_call: impl FnOnce(&Account<'_>) -> Option<Silence>,
+    left_unread: impl FnOnce(&mut State, &Account<'_>, &Stanza<'_>) -> Option<Silence>,
     ask: impl FnOnce(&mut State, &Account<'_>, &Known) -> Vec<Decision>,
 ) -> Reply {
     let (Some(user), Some(records), Some(table)) = (frame.str(0), frame.table(1), frame.table(3))
@@ -95,9 +99,7 @@ fn all_registrations(
         sessions: &sessions,
     };
     Stanza::with(&table, |stanza| {
-        if let Some(silence) = silent_unless_call(&account)
-            && !may_be_call(stanza)
-        {
+        if let Some(silence) = left_unread(state, &account, stanza) {
             return Reply::Text(Reason::Silent(silence).phrase());
         }
         if sessions_table.is_some_and(|sessions| has_unread(&sessions)) {

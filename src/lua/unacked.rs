@@ -8,7 +8,7 @@ use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement};
 use super::state::State;
-use crate::engine::{Account, Engine, Reason, Registration, rules};
+use crate::engine::{Account, Engine, Reason, Registration, Rule, rules};
 use crate::extension::EXTENSIONS;
 use crate::notification::{Notification, Target};
 use crate::stanza::{self, Importance, may_be_call};
@@ -84,6 +84,8 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             sessions: &sessions,
         };
         if let Some(silence) = rules::unacked(&account, own, identifier) {
+            let rule = Rule::Unacked { session: own };
+            state.engine.left_unread(now(), rule, &account, silence);
             return Some(Reply::Text(Reason::Silent(silence).phrase()));
         }
         let listened = frame.is_set(5);

@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use super::call::{self, Call, Said};
 use super::element::{Attr, Element, bare};
-use super::key::Key;
+use super::key::{Key, StanzaId};
+use super::label::Label;
 
 mod ns {
     pub const CARBONS: &str = "urn:xmpp:carbons:2";
@@ -82,19 +83,6 @@ pub enum Importance {
     Urgent,
 }
 
-/// What a stanza is recognised by, in however many clones the server handles it.
-///
-/// A keyed hash, so that nobody outside can make two stanzas look the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StanzaId(pub u64);
-
-impl StanzaId {
-    /// The identity of a stanza that the user's archive knows by `id` (XEP-0313, XEP-0359).
-    pub fn archived(id: &str, key: &Key) -> Self {
-        Self(key.hash_one(("archive", id)))
-    }
-}
-
 /// All that the rules know of a stanza.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +106,8 @@ pub struct Facts {
     pub to_account: bool,
     /// A message from the account to itself, of which the archive keeps two copies.
     pub note_to_self: bool,
+    /// What an administrator may know of it.
+    pub label: Label,
 }
 
 impl Facts {
@@ -136,6 +126,7 @@ impl Facts {
             redelivered: false,
             to_account: true,
             note_to_self: false,
+            label: Label::of(stanza),
         })
     }
 }
@@ -288,19 +279,21 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
 
     let to_account = to.is_none_or(|to| bare(to) == account);
     let content = Some(StanzaId(key.hash_one((kind, from, id, children.body_hash))));
+    let call = children
+        .said
+        .filter(|_| kind != Some("error"))
+        .and_then(|said| said.by(from, id, account, key));
     Facts {
         importance: importance_of(kind, &children, sent),
         message: true,
         push: children.push,
-        call: children
-            .said
-            .filter(|_| kind != Some("error"))
-            .and_then(|said| said.by(from, id, account, key)),
+        call,
         id: children.archive_id.or_else(|| id.and(content)),
         content,
         redelivered: children.redelivered,
         to_account,
         note_to_self: to_account && from.is_none_or(|from| bare(from) == account),
+        label: Label::of_message(kind, call, id, from),
     }
 }
 

@@ -32,3 +32,16 @@ impl BuildHasher for Key {
         SipHasher13::new_with_keys(self.words.0, self.words.1)
     }
 }
+
+/// What a stanza is recognised by, in however many clones the server handles it.
+///
+/// A keyed hash, so that nobody outside can make two stanzas look the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StanzaId(pub u64);
+
+impl StanzaId {
+    /// The identity of a stanza that the user's archive knows by `id` (XEP-0313, XEP-0359).
+    pub fn archived(id: &str, key: &Key) -> Self {
+        Self(key.hash_one(("archive", id)))
+    }
+}

@@ -8,12 +8,14 @@ mod call;
 mod element;
 mod facts;
 mod key;
+mod label;
 mod minidom;
 
 pub use call::{Call, Party};
 pub use element::{Attr, Element};
-pub use facts::{Facts, Importance, StanzaId, importance, is_archived, may_be_call, queued_id};
-pub use key::Key;
+pub use facts::{Facts, Importance, importance, is_archived, may_be_call, queued_id};
+pub use key::{Key, StanzaId};
+pub use label::{Kind, Label, cut};
 
 /// The text of `<body/>`, of the message itself or of the one that a carbon copy
 /// (XEP-0280) carries. `None` where there is none, it is empty, or it stands in for what is encrypted.

@@ -23,7 +23,7 @@ use cloud_notify::engine::{
     Account, Answer, Connection, Decision, Engine, Options, Outcome, PushId, Reason, Registration,
     Report, Session, Verdict,
 };
-use cloud_notify::stanza::{Call, Facts, Importance, Key, Party, StanzaId};
+use cloud_notify::stanza::{Call, Facts, Importance, Key, Label, Party, StanzaId};
 
 const USERS: [&str; 3] = ["anna", "rosa", "bert"];
 const SERVICES: [&str; 2] = ["push.test", "other.test"];
@@ -682,7 +682,7 @@ impl World {
             "none to a live device"
         );
         if about.is_some_and(|about| self.messages[about].muted) {
-            self.engine.vetoed(self.now, id);
+            self.engine.vetoed(self.now, id, "");
             return;
         }
         let limit = if importance == Importance::Urgent {
@@ -876,7 +876,7 @@ impl World {
         let Kind {
             user, identifier, ..
         } = KINDS[device];
-        self.engine.enabled(USERS[user], identifier);
+        self.engine.enabled(self.now, USERS[user], identifier);
         self.has_received_all(device);
         // What waited for it while it was suspended counts as received, also if a session has it in its hands.
         for client in self.clients.iter().filter(|one| one.device == device) {
@@ -968,7 +968,7 @@ impl World {
             let Kind {
                 user, identifier, ..
             } = KINDS[device];
-            self.engine.back(USERS[user], identifier);
+            self.engine.back(self.now, USERS[user], identifier);
             self.devices[device].has_failed = false;
             self.devices[device].is_wide = false;
         }
@@ -1085,6 +1085,7 @@ impl World {
             redelivered: false,
             to_account: true,
             note_to_self: false,
+            label: Label::default(),
         }
     }
 

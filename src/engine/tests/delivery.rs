@@ -152,8 +152,8 @@ fn a_call_that_is_tried_again_may_take_twice_as_many_too() {
 #[test]
 fn a_device_that_is_back_is_owed_nothing() {
     let cancels: [fn(&mut Phone); 4] = [
-        |phone| phone.engine.back(USER, ID),
-        |phone| phone.engine.enabled(USER, ID),
+        |phone| phone.engine.back(ms(0), USER, ID),
+        |phone| phone.engine.enabled(ms(0), USER, ID),
         |phone| phone.engine.forget(ms(0), USER, ID),
         |phone| phone.sessions = vec![live()],
     ];
@@ -165,7 +165,7 @@ fn a_device_that_is_back_is_owed_nothing() {
         // Nor does it get anything that fails only now.
         let mut phone = Phone::new(vec![]);
         let push = pushed(phone.offline(0, Important, 1));
-        phone.engine.back(USER, ID);
+        phone.engine.back(ms(0), USER, ID);
         phone.answer(push, WAIT);
         assert_eq!(phone.engine.waiting(), 0);
     }
@@ -586,7 +586,7 @@ fn what_a_service_has_said_of_itself_is_its_matter_once_it_says_so_to_others() {
     let mut released = 0;
     while let Some(now) = engine.deadline().filter(|due| *due < seconds(3)) {
         for due in engine.expire(now).due {
-            engine.back(&due.user, &due.identifier);
+            engine.back(ms(0), &due.user, &due.identifier);
             released += 1;
         }
     }
@@ -657,7 +657,7 @@ fn who_has_failed_again_and_again_is_not_tried_whenever_others_get_an_answer() {
             registrations: &[other],
             sessions: &[],
         };
-        if let Some(ping) = phone.engine.ping(ms(now), &account, 0) {
+        if let Ok(ping) = phone.engine.ping(ms(now), &account, 0) {
             phone.answer_at(now, ping, Answer::Result).unwrap();
         }
         for step in 0..10 {
@@ -828,7 +828,7 @@ fn what_is_under_way_is_owed_after_a_restart() {
     // The device is back meanwhile: it has received all.
     let mut phone = Phone::new(vec![]);
     pushed(phone.offline(0, Important, 1));
-    phone.engine.back(USER, ID);
+    phone.engine.back(ms(0), USER, ID);
     assert_eq!(phone.engine.owed(seconds(3)).0, []);
 }
 
@@ -873,7 +873,7 @@ fn what_was_owed_before_a_restart_goes_out_when_its_service_says_anything() {
 fn a_service_that_nobody_waits_for_any_more_is_watched_again_when_somebody_does() {
     let mut phone = owed(Important);
     assert_eq!(phone.engine.services_watched(), ["push.test"]);
-    phone.engine.back(USER, ID);
+    phone.engine.back(ms(0), USER, ID);
     assert_eq!(phone.engine.services_watched(), [""; 0]);
     let push = pushed(phone.offline(1, Important, 2));
     let report = phone.answer_at(1, push, WAIT).unwrap();
@@ -991,7 +991,7 @@ fn a_user_has_a_share_and_calls_twice_as_much() {
             sessions: &[],
         };
         assert!(
-            phone.engine.ping(ms(0), &account, 0).is_some(),
+            phone.engine.ping(ms(0), &account, 0).is_ok(),
             "{identifier}"
         );
     }
@@ -1003,7 +1003,7 @@ fn a_user_has_a_share_and_calls_twice_as_much() {
         }],
         sessions: &[],
     };
-    assert_eq!(phone.engine.ping(ms(0), &account, 0), None);
+    assert_eq!(phone.engine.ping(ms(0), &account, 0).ok(), None);
     phone.engine.expire(seconds(120));
     assert_eq!(
         (
@@ -1190,7 +1190,7 @@ fn what_is_too_old_is_not_restored_and_the_rest_not_all_at_once() {
         let due = engine.expire(now + seconds(second)).due;
         assert_eq!(due.len(), 50);
         for due in due {
-            engine.back(&due.user, &due.identifier);
+            engine.back(ms(0), &due.user, &due.identifier);
         }
     }
 }
@@ -1351,7 +1351,7 @@ fn a_trial_says_nothing_of_what_was_enabled_after_it() {
     phone.engine.suspend(ms(0), USER, ID, seconds(1000));
     phone.registration.suspended = Some(Duration::ZERO);
     let (trial, _) = phone.at(1_000_000).unwrap();
-    phone.engine.enabled(USER, ID);
+    phone.engine.enabled(ms(0), USER, ID);
     phone.registration.suspended = None;
     let report = phone.answer_at(1_000_001, trial, refused("gone")).unwrap();
     assert_eq!(report.outcome, Outcome::Delivered);
@@ -1586,7 +1586,7 @@ fn two_outages_a_month_apart_are_no_outage_of_a_month() {
     for id in 0..16 {
         let p = pushed(phone.offline(0, Important, 100 + id));
         phone.answer(p, WAIT);
-        phone.engine.back(USER, ID);
+        phone.engine.back(ms(0), USER, ID);
     }
     let p = pushed(phone.offline(31 * day, Important, 1));
     let r = phone.answer_at(31 * day, p, WAIT).unwrap();
@@ -1792,7 +1792,7 @@ fn however_many_services_there_are_at_a_host_it_recovers_at_one_rate() {
     for tenth in 0..20 {
         let now = seconds(1) + Duration::from_millis(tenth * 100);
         for due in engine.expire(now).due {
-            engine.back(&due.user, &due.identifier);
+            engine.back(ms(0), &due.user, &due.identifier);
             released += 1;
         }
     }
@@ -1817,7 +1817,7 @@ fn who_was_released_in_vain_waits_for_pauses_of_its_own_though_others_succeed() 
             registrations: &[other],
             sessions: &[],
         };
-        if let Some(ping) = fleet.engine.ping(now, &account, 0) {
+        if let Ok(ping) = fleet.engine.ping(now, &account, 0) {
             fleet.answer(now, ping, Answer::Result);
         }
         for push in fleet.serve(now) {
@@ -1944,7 +1944,7 @@ fn a_turn_to_probe_is_passed_on_though_its_device_is_back() {
         }
     };
     let (now, DeviceName { user, identifier }) = probing;
-    fleet.engine.back(&user, &identifier);
+    fleet.engine.back(ms(0), &user, &identifier);
     fleet.engine.postpone(now, &user, &identifier);
     assert_eq!(fleet.serve(now).len(), 1);
 }
@@ -2044,7 +2044,7 @@ fn who_has_had_an_answer_or_is_back_begins_with_the_shortest_pause() {
     let cases: [fn(&mut Phone, u64, PushId); 4] = [
         |phone, at, push| drop(phone.answer_at(at, push, Answer::Result)),
         |phone, at, push| drop(phone.answer_at(at, push, refused("forbidden"))),
-        |phone, _, _| phone.engine.back(USER, ID),
+        |phone, _, _| phone.engine.back(ms(0), USER, ID),
         |phone, at, push| {
             phone.engine.expire(ms(at + 120_000));
             phone.answer_at(at + 120_000, push, Answer::Result).unwrap();

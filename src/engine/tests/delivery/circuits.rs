@@ -80,7 +80,7 @@ fn a_probe_that_is_vetoed_is_that_of_the_next_one() {
     }
     let probe = fleet.serve(seconds(8));
     assert_eq!(probe.len(), 1);
-    fleet.engine.vetoed(seconds(8), probe[0]);
+    fleet.engine.vetoed(seconds(8), probe[0], "");
     let next = fleet.serve(seconds(8));
     assert_eq!(next.len(), 1);
     assert_ne!(next[0].device, probe[0].device);
@@ -154,7 +154,7 @@ fn a_stanza_of_the_service_is_a_sign_of_life_where_somebody_waits_for_one() {
         fleet.answer(Duration::ZERO, *push, WAIT);
     }
     for node in NODES {
-        fleet.engine.back(USER, node);
+        fleet.engine.back(ms(0), USER, node);
     }
     assert_eq!(fleet.engine.heard(seconds(1), "push.test"), None);
     let report = fleet.answer(seconds(2), pushes[4], WAIT);

@@ -5,13 +5,14 @@ use super::*;
 #[test]
 fn who_has_ended_joins_no_queue() {
     let mut phone = owed(Important);
-    phone.engine.back(USER, ID);
+    phone.engine.back(ms(0), USER, ID);
     let identities = &phone.engine.schedule.identities;
     let ticket = Ticket {
         device: identities.device("rosa", ID),
         about: About::nothing(Important),
         wait: Wait::SignOfLife(identities.service("push.test")),
         cause: Cause::Debt,
+        until: None,
     };
     phone.engine.hold(ms(1000), ticket, Some(2));
     assert_eq!(phone.engine.services_watched(), [""; 0]);
@@ -54,6 +55,7 @@ fn what_waits_for_the_window_is_spoken_for_also_where_pushes_have_content() {
             about,
             wait: Wait::Until(ms(1000)),
             cause: Cause::Window,
+            until: None,
         };
         phone.engine.hold(ms(0), ticket, Some(1));
         pushed(phone.unacked(500, Important, 2));
@@ -107,7 +109,7 @@ fn a_ping_that_may_not_leave_now_is_owed() {
         max_per_minute: 1,
         ..Options::default()
     });
-    let ping = |phone: &mut Phone| phone.ask(|engine, account| engine.ping(ms(0), account, 0));
+    let ping = |phone: &mut Phone| phone.ask(|engine, account| engine.ping(ms(0), account, 0).ok());
     assert!(ping(&mut phone).is_some());
     assert_eq!(ping(&mut phone), None);
     assert_eq!(phone.at(60_999), None);
@@ -338,7 +340,7 @@ fn what_was_restored_leaves_nothing_when_the_device_is_back() {
     let restored = owed_before(Duration::ZERO, false);
     phone.engine.restore(seconds(1000), &restored, 0);
     assert_eq!(phone.engine.services(), 1);
-    phone.engine.back(USER, ID);
+    phone.engine.back(ms(0), USER, ID);
     assert_eq!(
         (phone.engine.services(), phone.engine.deadline()),
         (0, None)

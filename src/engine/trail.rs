@@ -1,0 +1,378 @@
+//! The trail: what has been decided for a user's devices and what has come back, for whoever asks why a phone
+//! stayed silent. Of a stanza it holds nothing but its [`Label`] and how much it matters.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use arrayvec::ArrayString;
+use lru::LruCache;
+
+use super::answer::Outcome;
+use super::reason::{Reason, Rule, Silence};
+use crate::stanza::{Importance, Label};
+
+/// How many entries there are of a user: the last ones.
+pub(super) const MAX_ENTRIES: usize = 32;
+
+/// How much memory the trails of a host may take, in bytes: the users who were active least recently have none.
+const MAX_BYTES: usize = 32 << 20;
+
+/// What a user takes besides names and entries.
+const OVERHEAD: usize = 160;
+
+/// Something that has happened to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A stanza has met the registration.
+    Met {
+        /// By this rule.
+        rule: Rule,
+        /// How much it matters, and what may be known of it; nothing if nobody has had to look at it.
+        stanza: Option<(Importance, Label)>,
+        /// What has become of it.
+        reason: Reason,
+    },
+    /// What had waited has had its turn.
+    Turn {
+        /// How much that mattered, if it has been pushed.
+        importance: Option<Importance>,
+        /// What has become of it.
+        reason: Reason,
+    },
+    /// It had its turn, but its registration could not be read.
+    Unreadable,
+    /// A push without a stanza was asked for.
+    Ping(Reason),
+    /// A listener has vetoed a push, for this reason.
+    Vetoed(ArrayString<48>),
+    /// A listener has failed: the push has left without text and sender.
+    Discreet,
+    /// The device is owed a push from before a restart.
+    Restored,
+    /// A push is over.
+    Answered {
+        /// What has become of it.
+        outcome: Outcome,
+        /// The condition of the error; none for a result, or if there was no answer.
+        condition: Option<&'static str>,
+        /// How long it took.
+        after: Duration,
+    },
+}
+
+/// An event, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The registration's identifier.
+    pub identifier: &'a str,
+    /// When it happened first.
+    pub since: Duration,
+    /// When it happened last.
+    pub at: Duration,
+    /// How often it has happened in a row.
+    pub count: u32,
+    /// What.
+    pub event: Event,
+}
+
+/// The trails of a host's users.
+pub(super) struct Trail {
+    users: LruCache<String, Steps>,
+    bytes: usize,
+    max_bytes: usize,
+    is_on: bool,
+}
+
+impl Trail {
+    /// One that is kept, or not.
+    pub fn new(is_on: bool) -> Self {
+        Self {
+            users: LruCache::sparse(NonZeroUsize::MAX),
+            bytes: 0,
+            max_bytes: MAX_BYTES,
+            is_on,
+        }
+    }
+
+    /// Turns it on or off.
+    pub fn turn(&mut self, is_on: bool) {
+        if is_on != self.is_on {
+            *self = Self::new(is_on);
+        }
+    }
+
+    /// Something has happened to a device.
+    pub fn add(&mut self, now: Duration, user: &str, identifier: &str, event: Event) {
+        if !self.is_on {
+            return;
+        }
+        let steps = self.users.get_or_insert_mut_ref(user, Steps::default);
+        let before = steps.bytes(user);
+        steps.add(now, identifier, event);
+        self.bytes = self.bytes - before + steps.bytes(user);
+        while self.bytes > self.max_bytes
+            && let Some((user, steps)) = self.users.pop_lru()
+        {
+            self.bytes -= steps.bytes(&user);
+        }
+    }
+
+    /// Forgets a user.
+    pub fn forget(&mut self, user: &str) {
+        if let Some(steps) = self.users.pop(user) {
+            self.bytes -= steps.bytes(user);
+        }
+    }
+
+    /// What has happened to a user's devices, newest last.
+    pub fn of(&self, user: &str) -> Vec<Entry<'_>> {
+        let Some(steps) = self.users.peek(user) else {
+            return Vec::new();
+        };
+        let mut entries: Vec<_> = steps.entries().collect();
+        entries.sort_by_key(|entry| entry.at);
+        entries
+    }
+}
+
+/// The trail of a user.
+#[derive(Default)]
+struct Steps {
+    /// The registrations that there are entries of, and perhaps some more.
+    identifiers: Vec<Box<str>>,
+    /// How long their names are, in bytes.
+    names: usize,
+    steps: VecDeque<Step>,
+}
+
+struct Step {
+    /// Its place among the identifiers.
+    device: usize,
+    since: Duration,
+    at: Duration,
+    count: u32,
+    event: Event,
+}
+
+impl Steps {
+    fn add(&mut self, now: Duration, identifier: &str, event: Event) {
+        let device = self.device(identifier);
+        let last = self
+            .steps
+            .iter_mut()
+            .rev()
+            .find(|step| step.device == device);
+        if let Some(last) = last
+            && last.event.goes_on_as(&event)
+        {
+            last.at = now;
+            last.count = last.count.saturating_add(1);
+            last.event = event;
+            return;
+        }
+        if self.steps.len() == MAX_ENTRIES {
+            self.steps.pop_front();
+        }
+        self.steps.push_back(Step {
+            device,
+            since: now,
+            at: now,
+            count: 1,
+            event,
+        });
+    }
+
+    fn device(&mut self, identifier: &str) -> usize {
+        let known = self.identifiers.iter().position(|one| **one == *identifier);
+        if let Some(device) = known {
+            return device;
+        }
+        self.names += identifier.len();
+        let is_unused = |device: &usize| self.steps.iter().all(|step| step.device != *device);
+        let unused = if self.identifiers.len() > MAX_ENTRIES {
+            (0..self.identifiers.len()).find(is_unused)
+        } else {
+            None
+        };
+        let Some(device) = unused else {
+            self.identifiers.push(identifier.into());
+            return self.identifiers.len() - 1;
+        };
+        self.names -= self.identifiers[device].len();
+        self.identifiers[device] = identifier.into();
+        device
+    }
+
+    /// How much memory it takes; `user` is whose it is.
+    fn bytes(&self, user: &str) -> usize {
+        if self.steps.is_empty() {
+            return 0; // It is not there yet
+        }
+        OVERHEAD
+            + user.len()
+            + self.names
+            + self.identifiers.capacity() * size_of::<Box<str>>()
+            + self.steps.capacity() * size_of::<Step>()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.steps.iter().map(|step| Entry {
+            identifier: &self.identifiers[step.device],
+            since: step.since,
+            at: step.at,
+            count: step.count,
+            event: step.event,
+        })
+    }
+}
+
+impl Event {
+    /// The device is back before the turn of what waited for it.
+    pub(super) const RETURNED: Self = Self::Turn {
+        importance: None,
+        reason: Reason::Silent(Silence::Returned),
+    };
+
+    /// A stanza has been left out without a look at it.
+    pub(super) fn unread(rule: Rule, silence: Silence) -> Self {
+        Self::Met {
+            rule,
+            stanza: None,
+            reason: Reason::Silent(silence),
+        }
+    }
+
+    /// Whether `next` is the same silence once more.
+    fn goes_on_as(&self, next: &Self) -> bool {
+        let silent = |event: &Self| match *event {
+            Self::Met {
+                rule,
+                stanza,
+                reason: Reason::Silent(silence),
+            } => Some((rule, silence, stanza.map(|(importance, _)| importance))),
+            _ => None,
+        };
+        let before = silent(self);
+        before.is_some() && before == silent(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stanza::Importance::{Important, Unimportant};
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn silent(importance: Importance, silence: Silence) -> Event {
+        Event::Met {
+            rule: Rule::Archived,
+            stanza: Some((importance, Label::default())),
+            reason: Reason::Silent(silence),
+        }
+    }
+
+    fn trail() -> Trail {
+        Trail::new(true)
+    }
+
+    /// What the counter says is what is there.
+    fn check_bytes(trail: &Trail) {
+        let bytes = trail.users.iter().map(|(user, steps)| steps.bytes(user));
+        assert_eq!(trail.bytes, bytes.sum::<usize>());
+    }
+
+    #[test]
+    fn a_silence_that_goes_on_is_one_entry() {
+        let mut trail = trail();
+        let online = silent(Important, Silence::Online);
+        for (second, identifier, event) in [
+            (1, "one", online),
+            (2, "other", Event::Restored),
+            (3, "one", online),
+            (4, "one", silent(Unimportant, Silence::Online)),
+            (5, "one", silent(Unimportant, Silence::Hibernated)),
+            (6, "one", Event::Discreet),
+            (7, "one", Event::Discreet),
+        ] {
+            trail.add(at(second), "anna", identifier, event);
+        }
+        let entries = trail.of("anna");
+        let times = entries
+            .iter()
+            .map(|one| (one.since, one.at, one.count, one.identifier));
+        assert_eq!(
+            times.collect::<Vec<_>>(),
+            [
+                (at(2), at(2), 1, "other"),
+                (at(1), at(3), 2, "one"),
+                (at(4), at(4), 1, "one"),
+                (at(5), at(5), 1, "one"),
+                (at(6), at(6), 1, "one"),
+                (at(7), at(7), 1, "one"),
+            ]
+        );
+        check_bytes(&trail);
+    }
+
+    #[test]
+    fn the_last_ones_stay() {
+        let mut trail = trail();
+        let entries = u64::try_from(MAX_ENTRIES).unwrap();
+        for second in 0..100 + entries {
+            let identifier = format!("node {second}");
+            trail.add(at(second), "anna", &identifier, Event::Discreet);
+        }
+        let kept = trail.of("anna");
+        assert_eq!(kept.len(), MAX_ENTRIES);
+        for (entry, second) in kept.iter().zip(100..) {
+            assert_eq!(
+                (entry.at, entry.identifier),
+                (at(second), &*format!("node {second}"))
+            );
+        }
+        assert_eq!(
+            trail.users.peek("anna").unwrap().identifiers.len(),
+            MAX_ENTRIES + 1
+        );
+        check_bytes(&trail);
+    }
+
+    #[test]
+    fn the_least_active_user_has_none() {
+        let mut trail = trail();
+        trail.add(at(0), "anna", "node", Event::Discreet);
+        trail.max_bytes = 3 * trail.bytes;
+        for user in ["bert", "carl", "anna", "dora"] {
+            trail.add(at(1), user, "node", Event::Discreet);
+            assert!(trail.bytes <= trail.max_bytes);
+        }
+        check_bytes(&trail);
+        assert!(trail.of("bert").is_empty());
+        assert_eq!(trail.of("anna").len(), 2);
+        trail.forget("anna");
+        assert!(trail.of("anna").is_empty());
+        check_bytes(&trail);
+    }
+
+    #[test]
+    fn turned_off_it_forgets() {
+        let mut trail = trail();
+        trail.add(at(0), "anna", "node", Event::Discreet);
+        trail.turn(true);
+        assert_eq!(trail.of("anna").len(), 1);
+        trail.turn(false);
+        trail.add(at(0), "anna", "node", Event::Discreet);
+        trail.turn(true);
+        assert!(trail.of("anna").is_empty());
+        check_bytes(&trail);
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Step>() <= 192, "{}", size_of::<Step>());
+    }
+}

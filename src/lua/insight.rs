@@ -1,0 +1,155 @@
+//! What has happened to a user's devices and what would happen now, for administrators.
+
+use std::time::{Duration, SystemTime};
+
+use mlua::{Lua, Result, Table, Value};
+
+use super::account::{read_registration, read_sessions};
+use super::clock::now;
+use super::host::Host;
+use super::reader;
+use crate::engine::{Account, Entry, Event, Reason};
+use crate::stanza::Importance;
+
+/// `trail(user)`: what has happened to the user's devices, newest last. Of each entry `identifier`, `since` and `at`
+/// (seconds since 1970: when it happened first and last), `count`, `event`, and
+///
+/// - of a `met` stanza `rule`, and if somebody has looked at it `kind`, `importance`, `id`, `from` (a domain);
+/// - of a `met` one, of a `turn` and of a `ping` `result` (`pushed`, `held`, `silent`), `reason` and `phrase`, and
+///   `until` (seconds since 1970) if that is known;
+/// - of an `answer` `outcome`, `condition` and `after` (seconds);
+/// - of a `vetoed` push `phrase`.
+pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
+    let clock = Clock::now();
+    let state = host.state()?;
+    let entries = state.engine.trail(&user).into_iter();
+    entries
+        .map(|entry| entry_table(lua, &clock, &entry))
+        .collect()
+}
+
+/// `outlook(user, identifier, record, sessions)`: what would become of an important message now: `result`, `reason`,
+/// `phrase` and `until`, as in [`trail`]; nil if the record is of no use.
+pub fn outlook(
+    lua: &Lua,
+    host: &Host,
+    (user, identifier, record, sessions): (String, String, Table, Value),
+) -> Result<Option<Table>> {
+    let mut state = host.state()?;
+    let state = &mut *state;
+    let reason = reader::read(lua, &host.keys, (&record, sessions), |frame| {
+        let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
+        let record = frame.table(0)?;
+        let registration = read_registration(&identifier, &record, &state.disclosure)?;
+        let account = Account {
+            user: &user,
+            registrations: &[registration],
+            sessions: &sessions,
+        };
+        Some(state.engine.outlook(now(), &account, 0))
+    })?;
+    let Some(reason) = reason else {
+        return Ok(None);
+    };
+    let table = lua.create_table()?;
+    set_reason(&table, &Clock::now(), reason)?;
+    Ok(Some(table))
+}
+
+/// The time by both clocks.
+struct Clock {
+    engine: Duration,
+    since_1970: Duration,
+}
+
+impl Clock {
+    fn now() -> Self {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            engine: now(),
+            since_1970: since_1970.unwrap_or_default(),
+        }
+    }
+
+    /// Seconds since 1970.
+    fn seconds(&self, at: Duration) -> f64 {
+        (self.since_1970 + at)
+            .saturating_sub(self.engine)
+            .as_secs_f64()
+    }
+}
+
+fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("identifier", entry.identifier)?;
+    table.raw_set("since", clock.seconds(entry.since))?;
+    table.raw_set("at", clock.seconds(entry.at))?;
+    table.raw_set("count", entry.count)?;
+    let event = match entry.event {
+        Event::Met {
+            rule,
+            stanza,
+            reason,
+        } => {
+            table.raw_set("rule", rule.name())?;
+            if let Some((importance, label)) = stanza {
+                table.raw_set("kind", label.kind.name())?;
+                table.raw_set("importance", importance_name(importance))?;
+                table.raw_set("id", &*label.id)?;
+                table.raw_set("from", &*label.from)?;
+            }
+            set_reason(&table, clock, reason)?;
+            "met"
+        }
+        Event::Turn { importance, reason } => {
+            table.raw_set("importance", importance.map(importance_name))?;
+            set_reason(&table, clock, reason)?;
+            "turn"
+        }
+        Event::Ping(reason) => {
+            set_reason(&table, clock, reason)?;
+            "ping"
+        }
+        Event::Answered {
+            outcome,
+            condition,
+            after,
+        } => {
+            table.raw_set("outcome", outcome.name())?;
+            table.raw_set("condition", condition)?;
+            table.raw_set("after", after.as_secs_f64())?;
+            "answer"
+        }
+        Event::Vetoed(reason) => {
+            table.raw_set("phrase", &*reason)?;
+            "vetoed"
+        }
+        Event::Discreet => "discreet",
+        Event::Restored => "restored",
+        Event::Unreadable => "unreadable",
+    };
+    table.raw_set("event", event)?;
+    Ok(table)
+}
+
+fn set_reason(table: &Table, clock: &Clock, reason: Reason) -> Result<()> {
+    let result = match reason {
+        Reason::Pushed => "pushed",
+        Reason::Held { until, .. } => {
+            table.raw_set("until", until.map(|until| clock.seconds(until)))?;
+            "held"
+        }
+        Reason::Silent(_) => "silent",
+    };
+    table.raw_set("result", result)?;
+    table.raw_set("reason", reason.name())?;
+    table.raw_set("phrase", reason.phrase())
+}
+
+fn importance_name(importance: Importance) -> &'static str {
+    match importance {
+        Importance::Unimportant => "unimportant",
+        Importance::Important => "important",
+        Importance::Urgent => "urgent",
+    }
+}
