@@ -54,6 +54,7 @@ local options = load_lib "options";
 local hibernation = load_lib "hibernation";
 local sessions = load_lib "sessions";
 load_lib "store";
+local history = load_lib "history";
 local registrations = load_lib "registrations";
 local timer = load_lib "timer";
 local services = load_lib "services";
@@ -107,6 +108,11 @@ module:hook("pre-session-close", guarded(undelivered.on_session_close));
 module:hook("pre-resource-bind", guarded(undelivered.before_bind), 1000);
 module:hook("resource-bind", guarded(undelivered.after_bind), -1000); -- Other modules attach sessions there
 module:hook("resource-unbind", guarded(undelivered.before_unbind), 1000); -- mod_presence forgets presence there
+
+-- When registrations have been attached to a session
+for _, event in pairs({ "resource-bind"; "smacks-hibernation-end"; "resource-unbind" }) do
+	module:hook(event, guarded(history.on_session), -1);
+end
 
 -- Push services
 module:hook("iq/host", guarded(reports.on_answer), 10);

@@ -12,6 +12,8 @@ local engine = module.lib "engine".engine;
 local extend_hibernation = module.lib "hibernation".extend;
 local sessions = module.lib "sessions";
 local get_registration, attach, attach_owner = sessions.get_registration, sessions.attach, sessions.attach_owner;
+local is_suspended = sessions.is_suspended;
+local add_history = module.lib "history".add;
 local registrations = module.lib "registrations";
 local push_errors = registrations.push_errors;
 local read_records, load_records, get_records = registrations.read, registrations.load, registrations.get;
@@ -19,7 +21,8 @@ local save_records, remove_registrations = registrations.save, registrations.rem
 local forget_registration = registrations.forget;
 
 local os_time = os.time;
-local pairs = pairs;
+local ipairs, pairs = ipairs, pairs;
+local unpack = table.unpack;
 
 local xmlns_push = "urn:xmpp:push:0";
 local xmlns_pubsub = "http://jabber.org/protocol/pubsub";
@@ -40,6 +43,30 @@ end
 
 local function on_disco_info(event)
 	(event.reply or event.stanza):tag("feature", { var = xmlns_push }):up();
+end
+
+local function is_of(record, session)
+	if record.client_id then return record.client_id == session.client_id; end
+	return record.resource == session.resource;
+end
+
+-- What a registration means for its user's others, and whether it is more than the same once more
+local function what_happened(session, records, displaced, identifier, record)
+	local happened = {};
+	for _, key in ipairs(displaced) do
+		if key ~= identifier then
+			local is_own = is_of(records[key], session);
+			happened[#happened + 1] = {
+				what = is_own and "replaced" or "evicted"; identifier = key; record = records[key];
+				by = is_own and "client" or "server"; why = not is_own and "push_max_devices is reached" or nil;
+			};
+		end
+	end
+	local before = records[identifier];
+	if not before or is_suspended(before) or before.client_id ~= record.client_id then
+		happened[#happened + 1] = { what = "enabled"; identifier = identifier; record = record; by = "client" };
+	end
+	return unpack(happened);
 end
 
 local function on_enable(event)
@@ -86,6 +113,7 @@ local function on_enable(event)
 	engine:enabled(user, identifier);
 	push_errors[identifier] = nil;
 	attach(origin, identifier, record);
+	add_history(user, what_happened(origin, records, displaced, identifier, record));
 	origin.log("info", "Push notifications enabled at %s", address.jid);
 	origin.send(st.reply(stanza));
 	return true;
@@ -101,7 +129,7 @@ local function on_disable(event)
 	local user = origin.username;
 	local records = read_records(user);
 	local identifiers = records and native.matching(records, address.jid, address.node);
-	if not records or identifiers[1] and not remove_registrations(user, identifiers) then
+	if not records or identifiers[1] and not remove_registrations(user, identifiers, "disabled", "client") then
 		origin.send(st.error_reply(stanza, "wait", "internal-server-error", "The registration could not be removed"));
 		return true;
 	end
@@ -120,7 +148,7 @@ local function on_farewell(event)
 	local records = node and get_records(user); -- Anybody may send anything to anybody: first of all, what it says
 	local identifiers = records and native.matching(records, stanza.attr.from, node);
 	if not identifiers or not identifiers[1] then return; end
-	if remove_registrations(user, identifiers) then
+	if remove_registrations(user, identifiers, "removed", "service", "ended by its push service") then
 		module:log("info", "%s ended a push registration of %s", stanza.attr.from, user);
 	end
 	return true;

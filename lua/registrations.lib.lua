@@ -3,18 +3,20 @@
 local native = module.lib "native";
 local util = module.lib "util";
 local cache = util.prosody_require "util.cache";
-local usermanager = util.prosody_require "core.usermanager";
 local copy, none = util.copy, util.none;
 local options_lib = module.lib "options";
 local options, text = options_lib.values, options_lib.text;
 local engine = module.lib "engine".engine;
 local store = module.lib "store";
-local read_store, write_store = store.read, store.write;
+local is_account, read_store, write_store = store.is_account, store.read, store.write;
+local history = module.lib "history";
+local add_history, forget_seen = history.add, history.forget;
 local sessions = module.lib "sessions";
 local user_sessions, is_suspended = sessions.user_sessions, sessions.is_suspended;
 local detach, detach_all, attach_owners = sessions.detach, sessions.detach_all, sessions.attach_owners;
 
-local next, pairs, pcall, type = next, pairs, pcall, type;
+local ipairs, next, pairs, type = ipairs, next, pairs, type;
+local unpack = table.unpack;
 
 local host = module.host;
 
@@ -80,11 +82,6 @@ local function remember(user, records)
 		local record = records[session.push_identifier or false];
 		if record then session.push_settings = record; end
 	end
-end
-
-local function is_account(user)
-	local ok, exists, err = pcall(usermanager.user_exists, user, host);
-	return not ok or exists or err == "method not implemented";
 end
 
 local function forget_registration(user, identifier)
@@ -159,13 +156,19 @@ local function save_records(user, records)
 	return true;
 end
 
-local function remove_registrations(user, identifiers)
+-- What happens to them is "removed" or the like
+local function remove_registrations(user, identifiers, what, by, why)
 	local records = read_records(user);
 	if not records then return false; end
 	local remaining = copy(records);
 	for _, identifier in pairs(identifiers) do remaining[identifier] = nil; end
 	if not save_records(user, remaining) then return false; end
-	for _, identifier in pairs(identifiers) do forget_registration(user, identifier); end
+	local happened = {};
+	for i, identifier in ipairs(identifiers) do
+		forget_registration(user, identifier);
+		happened[i] = { what = what; identifier = identifier; record = records[identifier]; by = by; why = why };
+	end
+	add_history(user, unpack(happened));
 	return true;
 end
 
@@ -174,6 +177,7 @@ local function on_user_deleted(event)
 	local user = event.username;
 	for _, session in pairs(user_sessions(user) or none) do detach(session); end
 	engine:forget_user(user);
+	forget_seen(user);
 	remember(user, none); -- The store itself is purged after this event
 end
 

@@ -8,6 +8,7 @@ local engine = module.lib "engine".engine;
 local arm = module.lib "timer".arm;
 local sessions = module.lib "sessions";
 local detach_all, attach_owners = sessions.detach_all, sessions.attach_owners;
+local add_history = module.lib "history".add;
 local registrations = module.lib "registrations";
 local push_errors = registrations.push_errors;
 local read_records, save_records = registrations.read, registrations.save;
@@ -17,16 +18,20 @@ local on_service = module.lib "services".on_service;
 local os_date, os_time = os.date, os.time;
 
 local max_logged_text = 200; -- of a peer
+local no_answer = "no answer";
 
 -- Returns whether the registration has been suspended, or had to go
 local function suspend(user, identifier, condition, description, errors)
+	local by = errors > 0 and condition ~= no_answer and "service" or "server";
+	local why = description and condition .. ": " .. description or condition;
 	local records = read_records(user);
 	local record = records and records[identifier];
 	if not record then return false; end
 	local suspended, wait_or_since = native.suspend(record, condition, description, os_time());
 	local service = record.jid;
 	if not suspended then
-		if not remove_registrations(user, { identifier }) then return false; end
+		why = "the last trial failed with " .. why;
+		if not remove_registrations(user, { identifier }, "removed", by, why) then return false; end
 		module:log("warn", "Removed a push registration of %s at %s, suspended since %s: the last trial failed with %s. "
 			.. "That device gets no more pushes until its app registers again",
 			user, service, os_date("!%Y-%m-%d", wait_or_since), condition);
@@ -38,6 +43,7 @@ local function suspend(user, identifier, condition, description, errors)
 	if not save_records(user, changed) then return false; end
 	detach_all(user, identifier);
 	arm(engine:suspend(user, identifier, wait_or_since));
+	add_history(user, { what = "suspended"; identifier = identifier; record = record; by = by; why = why });
 	module:log("warn", "Suspended a push registration of %s at %s after %d errors in a row, the last one: %s -- "
 		.. "trial %d is in %d hours, or its app registers again", user, service, errors, condition,
 		suspended.trials + 1, wait_or_since / 3600);
@@ -54,12 +60,13 @@ local function revive(user, identifier)
 	changed[identifier].suspended = nil;
 	if save_records(user, changed) then
 		attach_owners(user, changed, identifier);
+		add_history(user, { what = "revived"; identifier = identifier; record = record; by = "service" });
 		module:log("info", "%s takes pushes for %s again: the registration is in force", record.jid, user);
 	end
 end
 
 local function on_outcome(outcome, user, identifier, errors, change, service, condition, description)
-	condition = condition or "no answer";
+	condition = condition or no_answer;
 	on_service(change, condition);
 	if not user then return; end -- The registration has ended meanwhile
 	if push_errors[identifier] then push_errors[identifier] = errors; end
@@ -72,7 +79,7 @@ local function on_outcome(outcome, user, identifier, errors, change, service, co
 		suspend(user, identifier, condition, description, errors);
 	elseif outcome == "revived" then
 		revive(user, identifier);
-	elseif outcome == "removed" and remove_registrations(user, { identifier }) then
+	elseif outcome == "removed" and remove_registrations(user, { identifier }, "removed", "service", condition) then
 		module:log("warn", "Removed a push registration of %s at %s after %d errors in a row, the last one %s: "
 			.. "that device gets no more pushes until its app registers again", user, service, errors, condition);
 	end

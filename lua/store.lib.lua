@@ -1,6 +1,10 @@
 -- Where registrations are, and what is owed over a restart
 
+local usermanager = module.lib "util".prosody_require "core.usermanager";
+
 local next, pcall, tostring = next, pcall, tostring;
+
+local host = module.host;
 
 local store_fails = {}; -- "read" or "written" -> the user with whom it was noticed
 
@@ -34,6 +38,11 @@ if missing_store then
 		.. "check the option 'storage' and restart", missing_store);
 end
 
+local function is_account(user)
+	local ok, exists, err = pcall(usermanager.user_exists, user, host);
+	return not ok or exists or err == "method not implemented";
+end
+
 -- What is in the store of a user, or nil and an error
 local function read(user)
 	local ok, data, err = pcall(store.get, store, user);
@@ -55,6 +64,7 @@ return {
 	version = "0.2.0";
 	open = open_store;
 	is_missing = missing_store ~= nil;
+	is_account = is_account;
 	read = read;
 	write = write;
 };

@@ -1,0 +1,164 @@
+-- What has happened to registrations, by whom and why. It outlives them, and no node is in it: nodes are tokens.
+
+local native = module.lib "native";
+local util = module.lib "util";
+local sha256 = util.prosody_require "util.hashes".sha256;
+local none = util.none;
+local get_registration = module.lib "sessions".get_registration;
+local store = module.lib "store";
+local is_account = store.is_account;
+
+local math_floor, math_max, math_min = math.floor, math.max, math.min;
+local os_time = os.time;
+local ipairs, next, pairs, pcall, tostring, type = ipairs, next, pairs, pcall, tostring, type;
+
+local max_entries = 50; -- of a user; then the oldest go
+local max_names = 100; -- whose last session is known, of a user
+local max_text = 256; -- bytes of a field
+local max_seen = 10000; -- registrations that are known to have been seen today
+local day = 24*3600;
+
+local history_store = store.open("cloud_notify_history");
+
+local store_fails = false;
+
+-- One line until it works again
+local function log_store(doing, user, err)
+	if not err and not store_fails then return; end
+	if err then
+		module:log(store_fails and "debug" or "error", "What happens to push registrations of %s cannot be %s: %s -- "
+			.. "pushes go on, but their history has gaps; check the storage of this host", user, doing, tostring(err));
+	else
+		module:log("info", "What happens to push registrations can be written again");
+	end
+	store_fails = err ~= nil;
+end
+
+-- The name of a registration wherever somebody may read it: the beginning of its node, too short to be of use, and
+-- a hash that tells it from others.
+local function name_of(identifier)
+	local node = identifier:match("<(.*)$") or "";
+	local beginning = node:sub(1, math_min(4, math_floor(#node / 4))):gsub("[^%w]", "");
+	return (beginning ~= "" and beginning .. "-" or "") .. sha256(identifier, true):sub(1, 8);
+end
+
+-- What a push service says may have the node in it
+local function without_node(value, identifier)
+	local node = identifier:match("<(.*)$") or "";
+	if not value or #node < 8 then return value; end
+	return (value:gsub(node:gsub("%p", "%%%0"), (name_of(identifier))));
+end
+
+local function shorten(value)
+	if not native.is_xml_text(value) then return; end
+	if #value <= max_text then return value; end
+	return (value:sub(1, max_text):gsub("[\192-\255][\128-\191]*$", ""));
+end
+
+-- Others write to the store, too
+local function read_entry(entry)
+	if type(entry) ~= "table" or type(entry.at) ~= "number" or entry.at ~= math_floor(entry.at) then return; end
+	local what, name = shorten(entry.what), shorten(entry.name);
+	if not what or not name then return; end
+	return {
+		at = entry.at; what = what; name = name; jid = shorten(entry.jid); client = shorten(entry.client);
+		by = shorten(entry.by); why = shorten(entry.why);
+	};
+end
+
+-- What has happened, oldest first, and when registrations were last attached to a session, by their names
+local function read(user)
+	local ok, data, err = pcall(history_store.get, history_store, user);
+	if not ok then err = data or "unknown error"; end
+	if err then
+		log_store("read", user, err);
+		return nil, tostring(err);
+	end
+	local entries, last_seen = {}, {};
+	if type(data) ~= "table" then data = none; end
+	local stored = type(data.entries) == "table" and data.entries or none;
+	for i = math_max(1, #stored - max_entries + 1), #stored do
+		entries[#entries + 1] = read_entry(stored[i]);
+	end
+	for name, at in pairs(type(data.last_seen) == "table" and data.last_seen or none) do
+		if type(name) == "string" and #name <= max_text and type(at) == "number" then last_seen[name] = at; end
+	end
+	return entries, last_seen;
+end
+
+local function drop_oldest(last_seen)
+	local count, oldest = 0, nil;
+	for name, at in pairs(last_seen) do
+		count = count + 1;
+		if not oldest or at < last_seen[oldest] then oldest = name; end
+	end
+	if count <= max_names then return; end
+	last_seen[oldest] = nil;
+	return drop_oldest(last_seen);
+end
+
+local function write(user, entries, last_seen)
+	drop_oldest(last_seen);
+	local ok, written, err = pcall(history_store.set, history_store, user, {
+		entries = entries; last_seen = next(last_seen) and last_seen or nil;
+	});
+	if not ok then written, err = false, written; end
+	log_store("written", user, not written and (err or "unknown error") or nil);
+end
+
+local ends = { replaced = true; evicted = true; disabled = true; removed = true; pruned = true };
+
+-- Each of what has happened is { what, identifier, record, by, why }
+local function add(user, ...)
+	if not (...) or not is_account(user) then return; end -- Nothing is kept of nobody
+	local entries, last_seen = read(user);
+	if not entries then return; end
+	for _, one in ipairs({ ... }) do
+		local record = one.record or none;
+		local name = name_of(one.identifier);
+		entries[#entries + 1] = {
+			at = os_time(); what = one.what; name = name;
+			jid = shorten(record.jid); client = shorten(record.client_id) or shorten(record.resource);
+			by = one.by; why = shorten(without_node(one.why, one.identifier));
+		};
+		if #entries > max_entries then table.remove(entries, 1); end
+		if ends[one.what] then last_seen[name] = nil; end
+	end
+	write(user, entries, last_seen);
+end
+
+-- Sessions: what is known of a registration's last one is written once a day
+
+local seen, seen_left, seen_on = {}, max_seen, nil; -- user -> name -> true
+
+local function on_session(event)
+	local session = event.resumed or event.session;
+	local identifier = session and get_registration(session);
+	local user = session and session.username;
+	if not identifier or not user then return; end
+	local now = os_time();
+	local today = now - now % day;
+	if today ~= seen_on or seen_left == 0 then seen, seen_left, seen_on = {}, max_seen, today; end
+	local name, names = name_of(identifier), seen[user] or {};
+	if names[name] then return; end
+	seen[user], names[name], seen_left = names, true, seen_left - 1;
+	local entries, last_seen = read(user);
+	if not entries or (last_seen[name] or 0) >= today or not is_account(user) then return; end
+	last_seen[name] = now;
+	write(user, entries, last_seen);
+end
+
+-- The store itself is purged with the account
+local function forget(user)
+	seen[user] = nil;
+end
+
+return {
+	version = "0.2.0";
+	name_of = name_of;
+	without_node = without_node;
+	read = read;
+	add = add;
+	forget = forget;
+	on_session = on_session;
+};
