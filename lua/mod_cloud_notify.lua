@@ -69,6 +69,7 @@ local undelivered = load_lib "undelivered";
 local offline = load_lib "offline";
 local registering = load_lib "registering";
 local owed = load_lib "owed";
+local administration = load_lib "administration";
 
 local configure = guarded(function ()
 	options.read();
@@ -134,6 +135,7 @@ module.save, module.restore = calls.save, calls.restore;
 
 function module.unload()
 	undelivered.meet_all();
+	administration.end_tests();
 	-- After a reload the next instance goes on with what the engine knows
 	if module.reloading then return; end
 	owed.save();

@@ -12,7 +12,7 @@ local push_errors, get_records = registrations.push_errors, registrations.get;
 local take_answer = module.lib "reports".take_answer;
 local on_call = module.lib "calls".on_call;
 
-local pairs, pcall, type = pairs, pcall, type;
+local pairs, pcall, tostring, type = pairs, pcall, tostring, type;
 
 local hosts = prosody.hosts;
 local host_events = hosts[module.host].events;
@@ -70,12 +70,12 @@ end
 local is_stopping = false;
 local sending_failed = false;
 
--- Details are for listeners, where there are any
+-- Details are for listeners, where there are any. Returns true if it has left, else false and why not.
 local publish = guarded(function (user, stanza, identifier, important, details)
 	local id = stanza.attr.id;
 	if is_stopping then
 		module:log("debug", "No push for %s to %s until the server runs again (%s)", user, identifier, id);
-		return; -- Without an answer it is owed
+		return false, "the server stops"; -- Without an answer it is owed
 	end
 	if details and has_listeners() then
 		local vetoed, reason;
@@ -83,7 +83,7 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 		if vetoed then
 			module:log("debug", "Push for %s to %s was vetoed: %s", user, identifier, reason or "no reason given");
 			arm(engine:vetoed(id, type(reason) == "string" and reason or nil));
-			return;
+			return false, "another module does not want it: " .. tostring(reason or "no reason given");
 		end
 	end
 	module:log("debug", "Sending %s push for %s to %s (%s)",
@@ -99,6 +99,7 @@ local publish = guarded(function (user, stanza, identifier, important, details)
 		sending_failed = true;
 		take_answer(id, service, true, "wait", "internal-server-error");
 	end
+	return true;
 end);
 
 -- The reply of a reader is the reason why nobody is pushed, or true if there is more to be done.
@@ -123,7 +124,7 @@ end
 
 local function publish_now(user, delay, stanza, identifier, important, details)
 	arm(delay);
-	if stanza then publish(user, stanza, identifier, important, details); end
+	if stanza then return publish(user, stanza, identifier, important, details); end
 end
 
 -- Anybody may ask for a push without a stanza

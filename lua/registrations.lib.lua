@@ -118,26 +118,35 @@ local function follow_store(user, records)
 	end
 end
 
--- As the store has them now; nil if it cannot be read
-local function read_records(user)
-	local exists = is_account(user);
-	local data, err = read_store(user);
-	if err then return; end -- Nor are accounts known to be gone then
+-- What can be read of what is in a store
+local function parse_records(data)
 	local records = {};
-	if not exists then -- Nothing is kept of nobody
-		follow_store(user, records);
-		forget_records(user);
-		return records;
-	end
 	for identifier, record in pairs(type(data) == "table" and data or none) do
 		if type(identifier) == "string" and type(record) == "table" then records[identifier] = record; end
 	end
 	for _, identifier in pairs(native.surplus(records, options.push_max_devices)) do
 		records[identifier] = nil;
 	end
-	follow_store(user, records);
-	remember(user, records);
 	return records;
+end
+
+-- As the store has them now; nil if it cannot be read
+local function read_records(user)
+	local exists = is_account(user);
+	local data, err = read_store(user);
+	if err then return; end -- Nor are accounts known to be gone then
+	local records = exists and parse_records(data) or {}; -- Nothing is kept of nobody
+	follow_store(user, records);
+	if exists then remember(user, records); else forget_records(user); end
+	return records;
+end
+
+-- The same for one of many: nothing of it stays in memory
+local function peek_records(user)
+	if fresh[user] then return fresh[user]; end
+	local data, err = read_store(user);
+	if err then return; end
+	return is_account(user) and parse_records(data) or {};
 end
 
 local function load_records(user)
@@ -185,6 +194,7 @@ return {
 	version = "0.2.0";
 	push_errors = push_errors;
 	read = read_records;
+	peek = peek_records;
 	load = load_records;
 	get = get_records;
 	save = save_records;

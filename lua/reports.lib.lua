@@ -20,6 +20,8 @@ local os_date, os_time = os.date, os.time;
 local max_logged_text = 200; -- of a peer
 local no_answer = "no answer";
 
+local awaited = {}; -- id of a push -> who wants to know what becomes of it
+
 -- Returns whether the registration has been suspended, or had to go
 local function suspend(user, identifier, condition, description, errors)
 	local by = errors > 0 and condition ~= no_answer and "service" or "server";
@@ -88,6 +90,8 @@ end
 on_outcome = guarded(on_outcome);
 
 local function on_report(report, service, condition)
+	local tell = awaited[report.id];
+	if tell then guarded(tell)(report.outcome, condition or no_answer); end
 	on_outcome(report.outcome, report.user, report.identifier, report.errors, report.service, service, condition);
 end
 
@@ -105,6 +109,8 @@ local function take_answer(id, service, is_error, error_type, condition, descrip
 		engine:answered(id, service, is_error, error_type, condition);
 	arm(delay);
 	if errors then on_outcome(outcome, user, identifier, errors, change, service, defined, description); end
+	local tell = outcome and awaited[id];
+	if tell then guarded(tell)(outcome, defined, description); end
 	return outcome;
 end
 
@@ -126,6 +132,7 @@ end
 
 return {
 	version = "0.2.0";
+	awaited = awaited;
 	on_report = on_report;
 	give_up = give_up;
 	take_answer = take_answer;

@@ -28,7 +28,7 @@ local function open_store(name)
 	if ok and opened then return opened; end
 	err = tostring(err or opened or "it cannot be opened");
 	local function fail() return nil, err; end
-	return { get = fail; set = fail }, err;
+	return { get = fail; set = fail; users = fail }, err;
 end
 
 local store, missing_store = open_store();
@@ -60,11 +60,26 @@ local function write(user, records)
 	return written;
 end
 
+-- The names of all who have registrations, in an array; or nil and why they are not known
+local function users()
+	if not store.users then return nil, "The storage of this host cannot list users"; end
+	local names = {};
+	local ok, err = pcall(function ()
+		local next_user, state, first = store:users();
+		if not next_user then return state or "unknown error"; end
+		for name in next_user, state, first do names[#names + 1] = name; end
+	end);
+	if err then return nil, ("The storage of this host cannot list users: %s"):format(tostring(err)); end
+	table.sort(names);
+	return ok and names;
+end
+
 return {
 	version = "0.2.0";
 	open = open_store;
 	is_missing = missing_store ~= nil;
 	is_account = is_account;
 	read = read;
+	users = users;
 	write = write;
 };

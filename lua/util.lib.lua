@@ -11,8 +11,8 @@ end
 -- A Lua error or a Rust panic must not stop the event: the message itself has to arrive
 local function guarded(handler)
 	return function (...)
-		local ok, result = xpcall(handler, traceback, ...);
-		if ok then return result; end
+		local ok, result, more = xpcall(handler, traceback, ...);
+		if ok then return result, more; end
 		module:log("error", "This is a bug, please report it: %s", result);
 	end
 end

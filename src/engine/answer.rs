@@ -1,5 +1,31 @@
 //! What a push service says, and what becomes of a push with that.
 
+/// The defined conditions of RFC 6120 section 8.3.3.
+const CONDITIONS: [&str; 22] = [
+    "bad-request",
+    "conflict",
+    "feature-not-implemented",
+    "forbidden",
+    "gone",
+    "internal-server-error",
+    "item-not-found",
+    "jid-malformed",
+    "not-acceptable",
+    "not-allowed",
+    "not-authorized",
+    "policy-violation",
+    "recipient-unavailable",
+    "redirect",
+    "registration-required",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "resource-constraint",
+    "service-unavailable",
+    "subscription-required",
+    "undefined-condition",
+    "unexpected-request",
+];
+
 /// What a push service said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'a> {
@@ -59,42 +85,7 @@ pub(super) enum Fault {
     Device,
 }
 
-/// The defined conditions of RFC 6120 section 8.3.3.
-const CONDITIONS: [&str; 22] = [
-    "bad-request",
-    "conflict",
-    "feature-not-implemented",
-    "forbidden",
-    "gone",
-    "internal-server-error",
-    "item-not-found",
-    "jid-malformed",
-    "not-acceptable",
-    "not-allowed",
-    "not-authorized",
-    "policy-violation",
-    "recipient-unavailable",
-    "redirect",
-    "registration-required",
-    "remote-server-not-found",
-    "remote-server-timeout",
-    "resource-constraint",
-    "service-unavailable",
-    "subscription-required",
-    "undefined-condition",
-    "unexpected-request",
-];
-
 impl Answer<'_> {
-    /// The condition of an error, as RFC 6120 defines it: a peer may write anything.
-    pub fn condition(self) -> Option<&'static str> {
-        let Self::Error { condition, .. } = self else {
-            return None;
-        };
-        let known = |name| CONDITIONS.into_iter().find(|known| *known == name);
-        Some(condition.and_then(known).unwrap_or("undefined-condition"))
-    }
-
     /// Whose fault it is; none for a result and for an error that blames the registration for good.
     pub(super) fn fault(self) -> Option<Fault> {
         let Self::Error { kind, condition } = self else {
@@ -109,6 +100,16 @@ impl Answer<'_> {
                 _ => Some(Fault::Device),
             },
         }
+    }
+
+    /// The condition of an error. A peer may write anything; only those that are defined are passed on.
+    pub fn condition(self) -> Option<&'static str> {
+        let Self::Error { condition, .. } = self else {
+            return None;
+        };
+        let mut defined = CONDITIONS.into_iter();
+        let found = defined.find(|defined| condition == Some(*defined));
+        Some(found.unwrap_or("undefined-condition"))
     }
 
     /// Whether the service says that the node is dead for good.

@@ -63,7 +63,12 @@ pub(super) fn answered<S>(
     if push.service != service {
         return None;
     }
-    if let Some(fault) = answer.fault() {
+    let fault = answer.fault();
+    // Our own server says so at once.
+    let latency = (fault != Some(Fault::Route)).then(|| now.saturating_sub(push.sent));
+    let services = &mut schedule.services;
+    services.answered(service, now, latency, answer.condition());
+    if let Some(fault) = fault {
         return failed(schedule, now, id, fault);
     }
     let change = schedule
@@ -229,6 +234,10 @@ pub(super) fn failed<S>(
     fault: Fault,
 ) -> Option<Report> {
     let service = schedule.in_flight.get(id)?.service;
+    if fault == Fault::Silence {
+        let services = &mut schedule.services;
+        services.answered(service, now, None, Some("no answer"));
+    }
     let change = if fault == Fault::Device {
         schedule.alive(now, service, Sign::Heard)
     } else {
@@ -275,7 +284,12 @@ pub(super) fn disconnected<S>(
         .collect();
     lost.sort_unstable();
     lost.into_iter()
-        .filter_map(|(_, id)| failed(schedule, now, id, Fault::Route))
+        .filter_map(|(_, id)| {
+            let service = schedule.in_flight.get(id)?.service;
+            let condition = Some("remote-server-timeout");
+            schedule.services.answered(service, now, None, condition);
+            failed(schedule, now, id, Fault::Route)
+        })
         .collect()
 }
 

@@ -88,4 +88,9 @@ impl<S> Engine<S> {
     pub fn restore_service(&mut self, now: Duration, failing: &FailingService) {
         restart::restore_service(&mut self.schedule, now, failing);
     }
+
+    /// The JIDs of the push services whose signs of life are waited for, and of no others.
+    pub fn services_watched(&mut self) -> Vec<String> {
+        self.schedule.services.watched()
+    }
 }

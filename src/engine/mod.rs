@@ -57,13 +57,14 @@ mod device;
 mod devices;
 mod face;
 mod failing;
+mod health;
 mod identity;
 mod in_flight;
-mod insight;
 mod kept;
 mod lifecycle;
 mod meeting;
 mod options;
+mod overview;
 mod pushed;
 mod queue;
 mod rate;
@@ -80,6 +81,7 @@ mod services;
 pub mod suspension;
 mod timers;
 mod trail;
+mod unread;
 mod waiting;
 
 pub use account::{Account, Connection, Registration, Session};
@@ -90,10 +92,11 @@ pub use delivery::Report;
 pub use face::Engine;
 pub use identity::{DeviceName, PushId, normalised};
 pub use options::{NotifyOn, Options};
+pub use overview::DeviceStatus;
 pub use reason::{Cause, Reason, Rule, Silence};
 pub use release::Released;
 pub use restart::Owed;
-pub use service::{FailingService, ServiceChange, ServiceState};
+pub use service::{CircuitState, FailingService, ServiceChange, ServiceState, ServiceStatus};
 pub use trail::{Entry, Event};
 
 #[cfg(test)]

@@ -167,7 +167,8 @@ impl Cause {
         }
     }
 
-    fn phrase(self) -> &'static str {
+    /// A phrase for people.
+    pub fn phrase(self) -> &'static str {
         match self {
             Self::Window => "not important, waits for the end of push_coalesce_window",
             Self::Rate => "more than push_max_per_minute, waits for its turn",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::answer::Fault;
 use super::circuit::Circuit;
 use super::failing::Failing;
+use super::health::Health;
 use super::identity::{DeviceKey, PushId};
 use super::options::Options;
 use super::queue::Queue;
@@ -42,6 +43,36 @@ pub struct ServiceChange {
     pub failures: u32,
     /// How many devices wait for it.
     pub owed: usize,
+}
+
+/// Whether a push service takes pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CircuitState {
+    /// It does.
+    Closed,
+    /// It is left alone.
+    Open,
+    /// It does, and what it is owed is on its way.
+    Recovering,
+}
+
+/// How a push service does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// Its JID.
+    pub jid: Box<str>,
+    /// Whether it takes pushes.
+    pub circuit: CircuitState,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Pushes that wait for its answer.
+    pub in_flight: usize,
+    /// How many devices wait for it.
+    pub owed: usize,
+    /// The median of its last latencies and the longest of them.
+    pub latency: Option<(Duration, Duration)>,
+    /// The condition of the last push that it has not taken, and for how long that is past.
+    pub complaint: Option<(&'static str, Duration)>,
 }
 
 /// A push service that fails, to outlive the process.
@@ -117,6 +148,7 @@ pub(super) struct Service {
     pub failing: Failing,
     /// What speaks against it, in a row.
     pub failures: u32,
+    pub health: Health,
     witnesses: Witnesses,
     circuit: Option<Circuit>,
     /// When it has answered last.
@@ -320,6 +352,22 @@ impl Service {
 
     pub fn is_out(&self) -> bool {
         self.circuit.is_some()
+    }
+
+    pub fn status(&self, now: Duration) -> ServiceStatus {
+        ServiceStatus {
+            jid: self.jid.clone(),
+            circuit: match (&self.circuit, self.helping_at) {
+                (Some(_), _) => CircuitState::Open,
+                (None, Some(_)) => CircuitState::Recovering,
+                (None, None) => CircuitState::Closed,
+            },
+            failures: self.failures,
+            in_flight: self.in_flight,
+            owed: self.queue.len(),
+            latency: self.health.latency(),
+            complaint: self.health.complaint(now),
+        }
     }
 
     pub fn is_idle(&self) -> bool {

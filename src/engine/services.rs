@@ -11,7 +11,7 @@ use super::failing::Failing;
 use super::identity::{DeviceKey, PushId, ServiceKey, normalised};
 use super::options::Options;
 use super::queue::Place;
-use super::service::{FailingService, Failure, Next, Service, ServiceChange, Sign};
+use super::service::{FailingService, Failure, Next, Service, ServiceChange, ServiceStatus, Sign};
 use crate::stanza::Key;
 
 /// How many services are remembered where there is no reason to: nobody waits for them.
@@ -69,6 +69,24 @@ impl Services {
     pub fn settled(&mut self, key: ServiceKey, id: PushId) {
         if let Some(service) = self.known.peek_mut(&key) {
             service.settled(id);
+        }
+    }
+
+    /// It has answered a push after `latency`, if that is known; the condition is that of an error.
+    pub fn answered(
+        &mut self,
+        key: ServiceKey,
+        now: Duration,
+        latency: Option<Duration>,
+        condition: Option<&'static str>,
+    ) {
+        if let Some(service) = self.known.peek_mut(&key) {
+            if let Some(latency) = latency {
+                service.health.answered(latency);
+            }
+            if let Some(condition) = condition {
+                service.health.complained(now, condition);
+            }
         }
     }
 
@@ -254,6 +272,11 @@ impl Services {
                 age: now.saturating_sub(service.failing.since),
             })
             .collect()
+    }
+
+    /// How all of them do.
+    pub fn statuses(&self, now: Duration) -> Vec<ServiceStatus> {
+        self.known.iter().map(|(_, one)| one.status(now)).collect()
     }
 
     /// The services that are left alone.

@@ -9,7 +9,7 @@ use super::clock::now;
 use super::host::Host;
 use super::reader;
 use super::state::Shared;
-use super::{insight, pushes, readers, reports, restart};
+use super::{overview, pushes, readers, reports, restart, trail};
 use crate::engine::{NotifyOn, Options};
 use crate::notification::Disclosure;
 
@@ -44,8 +44,10 @@ impl UserData for Host {
         add(methods, "suspend", reports::suspend);
         add(methods, "owed", restart::owed);
         add(methods, "restore", restart::restore);
-        methods.add_method("trail", insight::trail);
-        methods.add_method("outlook", insight::outlook);
+        methods.add_method("trail", trail::trail);
+        methods.add_method("outlook", trail::outlook);
+        methods.add_method("device", overview::device);
+        methods.add_method("services", overview::services);
         methods.add_method("back", |_, host, (user, identifier): (String, String)| {
             host.state()?.engine.back(now(), &user, &identifier);
             Ok(())

@@ -13,8 +13,8 @@ mod account;
 mod clock;
 mod dom;
 mod host;
-mod insight;
 mod methods;
+mod overview;
 mod publisher;
 mod pushes;
 mod reader;
@@ -26,6 +26,7 @@ mod restart;
 mod settlement;
 mod state;
 mod stored;
+mod trail;
 mod unacked;
 #[allow(unsafe_code)]
 mod writer;

@@ -148,13 +148,14 @@ pub fn device_table(lua: &Lua, device: &DeviceName) -> Result<Table> {
     Ok(table)
 }
 
-/// `{ user, identifier, outcome, errors, service }`, without user and identifier if the
+/// `{ id, user, identifier, outcome, errors, service }`, without user and identifier if the
 /// registration has ended meanwhile.
 fn report_table(lua: &Lua, report: &Report) -> Result<Table> {
     let table = match &report.device {
         Some(device) => device_table(lua, device)?,
         None => lua.create_table()?,
     };
+    table.raw_set("id", report.push.to_string())?;
     table.raw_set("outcome", report.outcome.name())?;
     table.raw_set("errors", report.errors)?;
     if let Some(change) = &report.service {

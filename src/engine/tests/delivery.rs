@@ -1040,7 +1040,10 @@ fn what_is_owed_goes_out_at_a_bounded_rate() {
         }
     }
     assert_eq!(counts, [2, 2, 2, 2, 2, 1, 0]);
-    assert_eq!((fleet.engine.waiting(), fleet.engine.services()), (0, 0));
+    assert_eq!(
+        (fleet.engine.waiting(), fleet.engine.services_busy()),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -1499,7 +1502,7 @@ fn a_service_that_owes_nothing_more_is_forgotten() {
         (
             fleet.engine.waiting(),
             fleet.engine.in_flight(),
-            fleet.engine.services()
+            fleet.engine.services_busy()
         ),
         (0, 0, 0)
     );
@@ -1757,7 +1760,7 @@ fn registrations_that_end_leave_no_services_behind_without_end() {
         offline_for(&mut engine, seconds(0), &user, &node, number).unwrap();
         engine.forget(seconds(0), &user, &node);
     }
-    assert_eq!((engine.in_flight(), engine.services()), (4095, 4095));
+    assert_eq!((engine.in_flight(), engine.services_busy()), (4095, 4095));
 }
 
 #[test]

@@ -339,10 +339,10 @@ fn what_was_restored_leaves_nothing_when_the_device_is_back() {
     let mut phone = Phone::new(vec![]);
     let restored = owed_before(Duration::ZERO, false);
     phone.engine.restore(seconds(1000), &restored, 0);
-    assert_eq!(phone.engine.services(), 1);
+    assert_eq!(phone.engine.services_busy(), 1);
     phone.engine.back(ms(0), USER, ID);
     assert_eq!(
-        (phone.engine.services(), phone.engine.deadline()),
+        (phone.engine.services_busy(), phone.engine.deadline()),
         (0, None)
     );
 }
