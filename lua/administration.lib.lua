@@ -102,6 +102,14 @@ local function list(user)
 	return list_of(user, records);
 end
 
+-- What has happened to a user's registrations, the oldest first
+local function read_history(user)
+	if not is_account(user) then return no_account(user); end
+	local entries, problem = history.read(user);
+	if not entries then return nil, ("The history of %s@%s cannot be read: %s"):format(user, host, problem); end
+	return entries;
+end
+
 -- The names of all users with registrations, in an array
 local function users()
 	return store.users();
@@ -247,6 +255,7 @@ return {
 	version = "0.2.0";
 	list = list;
 	list_one_of_many = list_one_of_many;
+	history = read_history;
 	users = users;
 	find = find;
 	remove = remove;

@@ -70,6 +70,8 @@ local offline = load_lib "offline";
 local registering = load_lib "registering";
 local owed = load_lib "owed";
 local administration = load_lib "administration";
+load_lib "terminal";
+local shell = load_lib "shell";
 
 local configure = guarded(function ()
 	options.read();
@@ -122,6 +124,10 @@ module:hook("s2sin-established", guarded(connections.on_s2s_established));
 module:hook("s2sout-established", guarded(connections.on_s2s_established));
 module:hook_global("host-activated", guarded(connections.on_host_activated), -1); -- Its modules are loaded there
 
+-- Administrators
+shell.load();
+module:hook_global("module-loaded", guarded(shell.on_module_loaded));
+
 module:hook_global("config-reloaded", configure);
 module:hook_global("server-stopping", publishing.on_server_stopping, 1000); -- Before sessions are ended
 module:hook_global("server-stopped", guarded(function ()
@@ -136,6 +142,7 @@ module.save, module.restore = calls.save, calls.restore;
 function module.unload()
 	undelivered.meet_all();
 	administration.end_tests();
+	shell.unload();
 	-- After a reload the next instance goes on with what the engine knows
 	if module.reloading then return; end
 	owed.save();

@@ -417,6 +417,10 @@ function methods:delete_user(user, host)
 	self:eval([[assert(require "core.usermanager".delete_user(...))]], user, host);
 end
 
+function methods:command_of(name, ...)
+	return command_of(self, name, ...);
+end
+
 -- What an administrator does in a shell, in a process of its own. Input is what is typed.
 function methods:prosodyctl(input, ...)
 	local quoted = {};

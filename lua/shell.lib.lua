@@ -1,0 +1,447 @@
+-- Commands of the administrator's shell: prosodyctl shell push list, and push:list() in it
+
+local util = module.lib "util";
+local async = util.prosody_require "util.async";
+local jid = util.prosody_require "util.jid";
+local guarded, none = util.guarded, util.none;
+local administration = module.lib "administration";
+local terminal = module.lib "terminal";
+local printable, echo, row, shorten = terminal.printable, terminal.echo, terminal.row, terminal.shorten;
+local indented, print_json = terminal.indented, terminal.print_json;
+local age, count, date, duration = terminal.age, terminal.count, terminal.date, terminal.duration;
+
+local ipairs, next, pairs, rawset, select = ipairs, next, pairs, rawset, select;
+local tonumber, tostring, type = tonumber, tostring, type;
+
+local hosts = prosody.hosts;
+
+-- All hosts with this module share the commands; the last one to be loaded has registered them
+local shared = module:shared("/*/cloud_notify/shell");
+shared.instances = shared.instances or {}; -- host -> { administration, take_over }
+
+-- Arguments
+
+local function is_flag(argument)
+	return argument:sub(1, 2) == "--";
+end
+
+-- The user and host that an argument names, and what can be done there; or nil and a sentence
+local function find_account(argument)
+	local user, host = jid.prepped_split(argument);
+	if not host then return nil, ("%s is neither a JID nor a host"):format(echo(argument)); end
+	local instance = shared.instances[host];
+	if not instance then
+		return nil, hosts[host] and ("mod_cloud_notify is not loaded on %s"):format(echo(host))
+			or ("There is no host %s here"):format(echo(host));
+	end
+	return instance.administration, user, host;
+end
+
+local function find_user(argument)
+	local admin, user, host = find_account(argument);
+	if not admin then return nil, user; end
+	if not user then return nil, ("%s is no JID of an account"):format(echo(argument)); end
+	return admin, user, host;
+end
+
+-- The hosts that an argument means, or all: an array of { name, administration }
+local function find_hosts(argument)
+	local found = {};
+	if argument then
+		local admin, user, host = find_account(argument);
+		if not admin then return nil, user; end
+		if user then return nil, ("%s is no host"):format(echo(argument)); end
+		found[1] = { name = host; administration = admin };
+		return found;
+	end
+	for name, instance in pairs(shared.instances) do
+		found[#found + 1] = { name = name; administration = instance.administration };
+	end
+	table.sort(found, function (a, b) return a.name < b.name; end);
+	return found;
+end
+
+-- Others have their turn while much is read
+local function pause()
+	if async.ready() then async.sleep(0); end
+end
+
+-- Registrations
+
+local registration_columns = { 13; 20; 11; 7; 7; 10 };
+local registration_titles = { "Name"; "Push service"; "Client"; "Enabled"; "Seen"; "State" };
+
+local function print_registration(print, one)
+	local seen = one.state ~= "away" and "now" or age(one.last_seen);
+	print(row(registration_columns, { one.name; one.jid; one.client; age(one.enabled); seen; one.state }));
+	if one.suspended then
+		local since = age(one.suspended.since);
+		local text = one.suspended.text;
+		indented(print, ("suspended%s: %s%s"):format(since and " for " .. since or "",
+			one.suspended.condition or "no reason", text and " (" .. text .. ")" or ""), "    ");
+	elseif one.errors > 0 then
+		indented(print, count(one.errors, "error") .. " in a row", "    ");
+	end
+	if one.owed_since then
+		indented(print, ("owed a push for %s: %s"):format(age(one.owed_since), one.waits_for), "    ");
+	end
+end
+
+-- The identifier has the node in it, which is a token
+local function public(one, host)
+	return {
+		account = one.user .. "@" .. host; name = one.name; service = one.jid; client = one.client;
+		enabled = one.enabled; last_seen = one.last_seen; state = one.state; errors = one.errors;
+		owed_since = one.owed_since; waits_for = one.waits_for; suspended = one.suspended;
+	};
+end
+
+-- Prints registrations of several accounts, those of each under its name
+local function print_registrations(print, all)
+	local account;
+	for _, found in ipairs(all) do
+		local of = found.one.user .. "@" .. found.host;
+		if of ~= account then
+			if account then print(""); else print(row(registration_columns, registration_titles)); end
+			account = of;
+			print(shorten(account));
+		end
+		print_registration(print, found.one);
+	end
+end
+
+local function show(print, arguments, all)
+	if not arguments.json then return print_registrations(print, all); end
+	local elements = {};
+	for i, found in ipairs(all) do elements[i] = public(found.one, found.host); end
+	print_json(print, elements);
+end
+
+local function add_all(all, listed, host)
+	for _, one in ipairs(listed) do all[#all + 1] = { one = one; host = host }; end
+end
+
+local commands = {};
+
+commands.list = {
+	arguments = "[JID or HOST]"; most = 1;
+	desc = "List push registrations: of an account, of a host, or all";
+	run = function (print, arguments)
+		local all, unreadable = {}, 0;
+		local admin, user, host;
+		if arguments[1] then
+			admin, user, host = find_account(arguments[1]);
+			if not admin then return nil, user; end
+		end
+		if user then
+			local listed, problem = admin.list(user);
+			if not listed then return nil, problem; end
+			add_all(all, listed, host);
+		else
+			for _, one_host in ipairs(find_hosts(host)) do
+				local users, problem = one_host.administration.users();
+				if not users then return nil, ("%s: %s"):format(one_host.name, problem); end
+				for i, name in ipairs(users) do
+					if i % 100 == 0 then pause(); end
+					local listed = one_host.administration.list_one_of_many(name);
+					if not listed then unreadable = unreadable + 1; end
+					add_all(all, listed or none, one_host.name);
+				end
+			end
+		end
+		show(print, arguments, all);
+		if unreadable > 0 then
+			return nil, ("%s; those of %s cannot be read"):format(count(#all, "registration"), count(unreadable, "account"));
+		end
+		return true, count(#all, "registration");
+	end;
+};
+
+local ways = {
+	server = "another server";
+	host = "a host of this server";
+	component = "a component of this server";
+	["component that is not connected"] = "a component of this server that is not connected";
+};
+
+local outcomes = {
+	delivered = "taken";
+	revived = "taken; the registration is in force again";
+	failed = "it is tried again";
+	suspended = "the registration is suspended now";
+	removed = "the registration is removed now";
+};
+
+local function print_answer(print, result)
+	local parts = {};
+	parts[#parts + 1] = result.condition;
+	parts[#parts + 1] = result.text and "(" .. result.text .. ")";
+	local said, means = table.concat(parts, " "), outcomes[result.outcome];
+	indented(print, ("to %s, %s, as %s"):format(result.jid, ways[result.way], result.id), "    ");
+	indented(print, ("after %s: %s%s"):format(duration(result.seconds), said,
+		means and (said == "" and means or "; " .. means) or ""), "    ");
+end
+
+-- Sends one and waits for the answer
+local function test_one(admin, user, name)
+	local wait, done = async.waiter();
+	local result;
+	local sent, problem = admin.test(user, name, function (answer)
+		result = answer;
+		done();
+	end);
+	if not sent then return nil, problem; end
+	wait();
+	return result;
+end
+
+commands.test = {
+	arguments = "JID [NAME]"; least = 1; most = 2;
+	desc = "Send a push without a message, and wait for the answer";
+	run = function (print, arguments)
+		local admin, user, host = find_user(arguments[1]);
+		if not admin then return nil, user; end
+		local names = { arguments[2] };
+		if not names[1] then
+			local listed, problem = admin.list(user);
+			if not listed then return nil, problem; end
+			for i, one in ipairs(listed) do names[i] = one.name; end
+			if not names[1] then return nil, ("%s@%s has no registrations"):format(user, host); end
+		end
+		local elements, taken = {}, 0;
+		for i, name in ipairs(names) do
+			local result, problem = test_one(admin, user, name);
+			if not result and arguments[2] then return nil, problem; end
+			result = result or { name = name; outcome = "not sent"; text = problem };
+			if result.outcome == "delivered" or result.outcome == "revived" then taken = taken + 1; end
+			elements[i] = {
+				account = user .. "@" .. host; name = result.name; service = result.jid; way = result.way; id = result.id;
+				outcome = result.outcome; condition = result.condition; text = result.text; seconds = result.seconds;
+			};
+			if not arguments.json then
+				indented(print, result.way and result.name .. ": a push without a message" or result.text, "");
+				if result.way then print_answer(print, result); end
+			end
+		end
+		if arguments.json then print_json(print, elements); end
+		local summary = ("%d of %s taken"):format(taken, count(#names, "push", "pushes"));
+		if taken == #names then return true, summary; end
+		return nil, summary;
+	end;
+};
+
+commands.remove = {
+	arguments = "JID NAME"; least = 2; most = 2;
+	desc = "Remove a push registration; the app may register again";
+	run = function (print, arguments)
+		local admin, user, host = find_user(arguments[1]);
+		if not admin then return nil, user; end
+		local removed, problem = admin.remove(user, arguments[2]);
+		if not removed then return nil, problem; end
+		show(print, arguments, { { one = removed; host = host } });
+		return true, ("%s of %s@%s is removed"):format(removed.name, user, host);
+	end;
+};
+
+commands.prune = {
+	arguments = "DAYS [HOST] [--yes]"; least = 1; most = 2; flags = { yes = true };
+	desc = "Show registrations neither enabled nor in use for so long; --yes removes them";
+	run = function (print, arguments)
+		local days = tonumber(arguments[1]);
+		if not days or days < 1 or days > 36500 or days % 1 ~= 0 then
+			return nil, ("%s is no number of days, at least 1"):format(echo(arguments[1]));
+		end
+		local found, problem = find_hosts(arguments[2]);
+		if not found then return nil, problem; end
+		local all, failed = {}, 0;
+		for _, host in ipairs(found) do
+			local pruned, failed_here = host.administration.prune(days, arguments.yes, pause);
+			if not pruned then return nil, ("%s: %s"):format(host.name, failed_here); end
+			add_all(all, pruned, host.name);
+			failed = failed + #failed_here;
+		end
+		show(print, arguments, all);
+		local summary = count(#all, "registration") .. (arguments.yes and " removed" or " to be removed with --yes");
+		if failed > 0 then
+			return nil, ("%s; those of %s cannot be read or written"):format(summary, count(failed, "account"));
+		end
+		return true, summary;
+	end;
+};
+
+local history_columns = { 16; 13; 20; 9; 7 };
+local history_titles = { "When (UTC)"; "Name"; "Push service"; "What"; "By" };
+
+commands.history = {
+	arguments = "JID"; least = 1; most = 1;
+	desc = "Show what has happened to an account's registrations, the last at the end";
+	run = function (print, arguments)
+		local admin, user, host = find_user(arguments[1]);
+		if not admin then return nil, user; end
+		local entries, problem = admin.history(user);
+		if not entries then return nil, problem; end
+		for i, entry in ipairs(entries) do
+			if not arguments.json then
+				if i == 1 then print(row(history_columns, history_titles)); end
+				print(row(history_columns, { date(entry.at); entry.name; entry.jid; entry.what; entry.by }));
+				if entry.why then indented(print, entry.why, "    "); end
+			end
+			entry.account, entry.service, entry.jid = user .. "@" .. host, entry.jid, nil;
+		end
+		if arguments.json then print_json(print, entries); end
+		return true, count(#entries, "entry", "entries");
+	end;
+};
+
+local service_columns = { 26; 10; 5; 6; 5; 7; 7 };
+local service_titles = { "Push service"; "Circuit"; "Fails"; "Flying"; "Owed"; "Median"; "Worst" };
+
+commands.services = {
+	arguments = "[HOST]"; most = 1;
+	desc = "Show how push services do: failures, pushes under way and owed, answer times";
+	run = function (print, arguments)
+		local found, problem = find_hosts(arguments[1]);
+		if not found then return nil, problem; end
+		local elements = {};
+		for _, host in ipairs(found) do
+			for i, one in ipairs(host.administration.services()) do
+				if not arguments.json then
+					if #elements == 0 then print(row(service_columns, service_titles)); end
+					if i == 1 and not arguments[1] then print(shorten(host.name)); end
+					print(row(service_columns, {
+						one.jid; one.circuit; one.failures; one.in_flight; one.owed;
+						one.median and duration(one.median); one.worst and duration(one.worst);
+					}));
+					if one.condition then
+						indented(print, ("last not taken %s ago: %s"):format(duration(one.condition_age), one.condition), "    ");
+					end
+				end
+				one.host, one.service, one.jid = host.name, one.jid, nil;
+				elements[#elements + 1] = one;
+			end
+		end
+		if arguments.json then print_json(print, elements); end
+		return true, count(#elements, "push service");
+	end;
+};
+
+commands.help = {
+	arguments = ""; most = 0;
+	desc = "Show these commands";
+	run = function (print)
+		local names = {};
+		for name in pairs(commands) do names[#names + 1] = name; end
+		table.sort(names);
+		for _, name in ipairs(names) do
+			print(("push %s %s"):format(name, commands[name].arguments));
+			indented(print, commands[name].desc, "    ");
+		end
+		return true, "--json at the end of each: for machines";
+	end;
+};
+
+-- Running them
+
+local function usage(name, command)
+	return ("Usage: push %s %s [--json]"):format(name, command.arguments);
+end
+
+-- Positional arguments, with those that are flags by name; or nil and a sentence
+local function read_arguments(name, command, ...)
+	local arguments = {};
+	for i = 1, select("#", ...) do
+		local argument = select(i, ...);
+		if type(argument) == "number" then argument = tostring(argument); end
+		if type(argument) == "string" and is_flag(argument) then
+			local flag = argument:sub(3);
+			if flag ~= "json" and not (command.flags or none)[flag] then
+				return nil, ("There is no option %s. %s"):format(echo(argument), usage(name, command));
+			end
+			arguments[flag] = true;
+		elseif type(argument) == "string" then
+			arguments[#arguments + 1] = argument;
+		elseif argument ~= nil then
+			return nil, usage(name, command);
+		end
+	end
+	if #arguments < (command.least or 0) or #arguments > command.most then return nil, usage(name, command); end
+	return arguments;
+end
+
+-- What the shell calls. run(print, arguments, session) returns true and a message, or nil and what is wrong.
+local function handler_of(name, command)
+	local run = guarded(function (session, arguments)
+		return { command.run(session.print, arguments, session) };
+	end);
+	return function (self, ...)
+		local session = self and self.session;
+		if not session then return nil, "This shell was there before mod_cloud_notify: open another one"; end
+		local arguments, problem = read_arguments(name, command, ...);
+		if not arguments then return nil, problem; end
+		local result = run(session, arguments);
+		if not result then return nil, "That failed: the log says why"; end
+		return result[1], printable(result[2]);
+	end
+end
+
+-- The shell of Prosody 13 takes items of global modules; for 0.12, commands are put where it finds them.
+local function register()
+	local env = module:shared("/*/admin_shell/env");
+	local global = module:context("*");
+	rawset(global, "items", {}); -- Not those of this host
+	local items = {};
+	for name, command in pairs(commands) do
+		local item = {
+			section = "push"; section_desc = "Push notifications (XEP-0357)";
+			name = name; desc = command.desc; args = {};
+			handler = handler_of(name, command);
+		};
+		for argument in command.arguments:lower():gsub(" or ", "_or_"):gmatch("%f[%w%-]%w[%w_]*") do
+			item.args[#item.args + 1] = { name = argument; type = "string" };
+		end
+		items[name] = item;
+		global:add_item("shell-command", item);
+		if not env.push or env.push[name] ~= item.handler then
+			env.push = env.push or {};
+			env.push[name] = item.handler;
+		end
+	end
+	return function ()
+		for name, item in pairs(items) do
+			global:remove_item("shell-command", item);
+			if env.push and env.push[name] == item.handler then env.push[name] = nil; end
+		end
+		if env.push and not next(env.push) then env.push = nil; end
+	end
+end
+
+local function take_over()
+	if shared.unregister then shared.unregister(); end
+	shared.owner, shared.unregister = module.host, register();
+end
+
+local function load()
+	shared.instances[module.host] = { administration = administration; take_over = take_over };
+	take_over();
+end
+
+local function unload()
+	shared.instances[module.host] = nil;
+	if shared.owner ~= module.host then return; end
+	shared.unregister();
+	shared.owner, shared.unregister = nil, nil;
+	local _, other = next(shared.instances);
+	if other then other.take_over(); end
+end
+
+local function on_module_loaded(event)
+	if event.module == "admin_shell" and shared.owner == module.host then take_over(); end
+end
+
+return {
+	version = "0.2.0";
+	commands = commands;
+	load = load;
+	unload = unload;
+	on_module_loaded = on_module_loaded;
+};
