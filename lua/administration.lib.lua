@@ -11,6 +11,7 @@ local sessions = module.lib "sessions";
 local user_sessions, is_suspended = sessions.user_sessions, sessions.is_suspended;
 local store = module.lib "store";
 local is_account = store.is_account;
+local explain = module.lib "explain";
 local history = module.lib "history";
 local name_of = history.name_of;
 local registrations = module.lib "registrations";
@@ -108,6 +109,28 @@ local function read_history(user)
 	local entries, problem = history.read(user);
 	if not entries then return nil, ("The history of %s@%s cannot be read: %s"):format(user, host, problem); end
 	return entries;
+end
+
+-- What has happened to an account's registrations and what has been decided for them, oldest first, and the
+-- registrations with what would become of a message now: { entries, devices, problems }. What cannot be read is one
+-- of the problems.
+local function explain_account(user)
+	if not is_account(user) then return no_account(user); end
+	local entries, history_problem = explain.look_back(user);
+	local devices, problem = list(user);
+	local records = devices and read_records(user);
+	for _, one in ipairs(devices or none) do
+		one.outlook = explain.outlook(user, one.identifier, records[one.identifier], one.state);
+	end
+	local problems = {};
+	if problem then problems[#problems + 1] = problem; end
+	if history_problem then
+		problems[#problems + 1] = ("The history of %s@%s cannot be read: %s"):format(user, host, history_problem);
+	end
+	if not options.push_trace then
+		problems[#problems + 1] = "push_trace is off: what is decided is not remembered";
+	end
+	return { entries = entries; devices = devices; problems = problems };
 end
 
 -- The names of all users with registrations, in an array
@@ -256,6 +279,8 @@ return {
 	list = list;
 	list_one_of_many = list_one_of_many;
 	history = read_history;
+	explain = explain_account;
+	decisions = explain.decisions;
 	users = users;
 	find = find;
 	remove = remove;

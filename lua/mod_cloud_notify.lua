@@ -69,8 +69,9 @@ local undelivered = load_lib "undelivered";
 local offline = load_lib "offline";
 local registering = load_lib "registering";
 local owed = load_lib "owed";
-local administration = load_lib "administration";
 load_lib "terminal";
+load_lib "explain";
+local administration = load_lib "administration";
 local shell = load_lib "shell";
 
 local configure = guarded(function ()

@@ -18,6 +18,7 @@ local hosts = prosody.hosts;
 -- All hosts with this module share the commands; the last one to be loaded has registered them
 local shared = module:shared("/*/cloud_notify/shell");
 shared.instances = shared.instances or {}; -- host -> { administration, take_over }
+shared.followed = shared.followed or {}; -- account -> { count }, of shells that follow it
 
 -- Arguments
 
@@ -290,6 +291,103 @@ commands.history = {
 		end
 		if arguments.json then print_json(print, entries); end
 		return true, count(#entries, "entry", "entries");
+	end;
+};
+
+local function print_entry(print, entry)
+	indented(print, entry.text, (" "):rep(10), ("%s  %s  "):format(date(entry.at, "%H:%M:%S"), printable(entry.name)));
+end
+
+-- By day, the last at the end
+local function print_entries(print, entries)
+	local day;
+	for _, entry in ipairs(entries) do
+		local of = date(entry.at, "%a %d %b %Y");
+		if of ~= day then print(of); end
+		day = of;
+		print_entry(print, entry);
+	end
+end
+
+local function print_outlook(print, one)
+	indented(print, ("%sat %s, %s%s"):format(one.client and one.client .. " " or "", one.jid or "?", one.state,
+		one.suspended and ", suspended" or ""), "    ", printable(one.name) .. "  ");
+	indented(print, "a message now: " .. one.outlook, "    ");
+end
+
+commands.explain = {
+	arguments = "JID"; least = 1; most = 1;
+	desc = "Show why an account's phones were woken or not, and what a message would do now";
+	run = function (print, arguments)
+		local admin, user, host = find_user(arguments[1]);
+		if not admin then return nil, user; end
+		local explained, problem = admin.explain(user);
+		if not explained then return nil, problem; end
+		local devices = explained.devices;
+		if arguments.json then
+			local elements = explained.entries; -- Each has an event, and each registration an outlook
+			for _, one in ipairs(devices or none) do
+				elements[#elements + 1] = public(one, host);
+				elements[#elements].outlook = one.outlook;
+			end
+			print_json(print, elements);
+		else
+			print_entries(print, explained.entries);
+			for i, one in ipairs(devices or none) do
+				if i == 1 and explained.entries[1] then print(""); end
+				print_outlook(print, one);
+			end
+		end
+		local summary = {};
+		if devices then
+			summary[1] = devices[1] and count(#devices, "registration") or ("%s@%s has no registrations: %s"):format(user,
+				host, explained.entries[1] and "the app has to register again" or "no app has registered, as far as is known");
+		end
+		for _, one in ipairs(explained.problems) do summary[#summary + 1] = one; end
+		return not explained.problems[1] or nil, table.concat(summary, ". ");
+	end;
+};
+
+local poll_interval = 0.25; -- seconds
+
+local function follow(print, session, admin, user, account)
+	if not session.is_connected then
+		return nil, "The shell of this Prosody does not say when it is left, so that it cannot follow: use push explain";
+	end
+	local _, problem = admin.list(user);
+	if problem then return nil, problem; end
+	local entries = admin.decisions(user);
+	local since = entries[1] and entries[#entries].tick or 0;
+	local following = shared.followed[account] or { count = 0 };
+	shared.followed[account], following.count = following, following.count + 1;
+	while session.is_connected() and shared.followed[account] == following do
+		for _, entry in ipairs(admin.decisions(user, since)) do
+			print_entry(print, entry);
+			since = entry.tick;
+		end
+		async.sleep(poll_interval);
+	end
+	following.count = following.count - 1;
+	if following.count == 0 and shared.followed[account] == following then shared.followed[account] = nil; end
+	return true, ("%s is not followed any more"):format(account);
+end
+
+commands.trace = {
+	arguments = "JID [on or off]"; least = 1; most = 2;
+	desc = "Follow what is decided for an account until Ctrl-C; off ends that in all shells";
+	run = function (print, arguments, session)
+		local admin, user, host = find_user(arguments[1]);
+		if not admin then return nil, user; end
+		local what = arguments[2] or "on";
+		local account = user .. "@" .. host;
+		if what == "off" then
+			local following = shared.followed[account];
+			shared.followed[account] = nil;
+			return true, ("%s was followed in %s"):format(account, count(following and following.count or 0, "shell"));
+		elseif what ~= "on" then
+			return nil, ("%s is neither on nor off"):format(echo(what));
+		end
+		return follow(print, session, admin, user, account);
 	end;
 };
 

@@ -45,15 +45,16 @@ local function shorten(text)
 	return human_io.ellipsis(printable(text), width);
 end
 
--- A text in lines, each of them as far to the right
-local function indented(print, text, indent)
-	local line = indent;
+-- A text in lines, each of them as far to the right; the first one may begin with something else
+local function indented(print, text, indent, first)
+	local line = first or indent;
+	local begin = line;
 	for word in printable(text):gmatch("%S+") do
 		word = human_io.ellipsis(word, width - #indent - 1);
-		local longer = line == indent and line .. word or line .. " " .. word;
+		local longer = line == begin and line .. word or line .. " " .. word;
 		if human_io.ellipsis(longer, width) ~= longer then
 			print(line);
-			longer = indent .. word;
+			longer, begin = indent .. word, nil;
 		end
 		line = longer;
 	end
@@ -75,9 +76,10 @@ local function age(time)
 	return seconds < 1 and "0 s" or duration(seconds);
 end
 
-local function date(time)
+-- In UTC
+local function date(time, format)
 	if time ~= time or time < 0 or time > 1e11 then return; end
-	return os_date("!%Y-%m-%d %H:%M", time);
+	return os_date("!" .. (format or "%Y-%m-%d %H:%M"), math_floor(time));
 end
 
 local function count(number, one, many)

@@ -12,11 +12,12 @@ use crate::engine::{Account, Entry, Event, Reason};
 use crate::stanza::Importance;
 
 /// `trail(user)`: what has happened to the user's devices, newest last. Of each entry `identifier`, `since` and `at`
-/// (seconds since 1970: when it happened first and last), `count`, `event`, and
+/// (seconds since 1970: when it happened first and last), `tick` (the same as `at`, by a clock that never goes back, in
+/// microseconds), `count`, `event`, and
 ///
 /// - of a `met` stanza `rule`, and if somebody has looked at it `kind`, `importance`, `id`, `from` (a domain);
 /// - of a `met` one, of a `turn` and of a `ping` `result` (`pushed`, `held`, `silent`), `reason` and `phrase`, and
-///   `until` (seconds since 1970) if that is known;
+///   `due` (seconds since 1970) if that is known;
 /// - of an `answer` `outcome`, `condition` and `after` (seconds);
 /// - of a `vetoed` push `phrase`.
 pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
@@ -29,7 +30,7 @@ pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
 }
 
 /// `outlook(user, identifier, record, sessions)`: what would become of an important message now: `result`, `reason`,
-/// `phrase` and `until`, as in [`trail`]; nil if the record is of no use.
+/// `phrase` and `due`, as in [`trail`]; nil if the record is of no use.
 pub fn outlook(
     lua: &Lua,
     host: &Host,
@@ -84,6 +85,7 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
     table.raw_set("identifier", entry.identifier)?;
     table.raw_set("since", clock.seconds(entry.since))?;
     table.raw_set("at", clock.seconds(entry.at))?;
+    table.raw_set("tick", i64::try_from(entry.at.as_micros()).ok())?;
     table.raw_set("count", entry.count)?;
     let event = match entry.event {
         Event::Met {
@@ -136,7 +138,7 @@ fn set_reason(table: &Table, clock: &Clock, reason: Reason) -> Result<()> {
     let result = match reason {
         Reason::Pushed => "pushed",
         Reason::Held { until, .. } => {
-            table.raw_set("until", until.map(|until| clock.seconds(until)))?;
+            table.raw_set("due", until.map(|until| clock.seconds(until)))?;
             "held"
         }
         Reason::Silent(_) => "silent",
