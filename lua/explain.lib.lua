@@ -96,7 +96,9 @@ local function decisions(user, since)
 	return found;
 end
 
-local actors = { client = "its client"; service = "its push service"; admin = "an administrator"; server = "this server" };
+local actors = {
+	client = "its client"; service = "its push service"; admin = "an administrator"; server = "this server";
+};
 
 local function happenings(user)
 	local entries, problem = history.read(user);

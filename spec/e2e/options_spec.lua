@@ -44,7 +44,7 @@ local good_values = {
 	push_retry_age = { 0; 1.5; 30 * 86400 };
 	push_retry_max = { 0.1; 60; "7200" };
 	push_retry_min = { 0.1; 1; "30" };
-	push_trace = { false; true; "false" };
+	push_trace = { false; true };
 };
 
 local bad_values = {
@@ -241,6 +241,21 @@ local function describe_all(version)
 				["message-count"] = "1"; ["last-message-body"] = "New Message!"; FORM_TYPE = "urn:xmpp:push:summary";
 				["last-message-sender"] = sender.full_jid;
 			}, push.received[1].form);
+		end);
+
+		it("is whether decisions are remembered: push_trace", function ()
+			local function trail_of(jid)
+				sender:message({ to = jid, body = "Wake up" });
+				sender:ping();
+				return inspect.eval(server, [[return #upvalue("engine"):trail(...)]], jid:match("^[^@]+"));
+			end
+			configure({});
+			local jid = absent_user();
+			assert.is_true(trail_of(jid) > 0);
+			configure({ push_trace = false });
+			assert.equal(0, trail_of(jid));
+			configure({});
+			assert.is_true(trail_of(jid) > 0);
 		end);
 
 		it("is how many errors end a registration: push_max_errors", function ()
