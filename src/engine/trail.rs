@@ -18,8 +18,9 @@ pub(super) const MAX_ENTRIES: usize = 32;
 /// How much memory the trails of a host may take, in bytes: the users who were active least recently have none.
 const MAX_BYTES: usize = 32 << 20;
 
-/// What a user takes besides names and entries.
-const OVERHEAD: usize = 160;
+/// What a user takes besides names and entries, and what an identifier does, as measured.
+const OVERHEAD: usize = 288;
+const OVERHEAD_OF_IDENTIFIER: usize = 48;
 
 /// Something that has happened to a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,8 +172,11 @@ impl Steps {
             last.event = event;
             return;
         }
-        if self.steps.len() == MAX_ENTRIES {
+        let length = self.steps.len();
+        if length == MAX_ENTRIES {
             self.steps.pop_front();
+        } else if length == self.steps.capacity() {
+            self.steps.reserve_exact(length.max(1)); // Most users are seldom active
         }
         self.steps.push_back(Step {
             device,
@@ -196,6 +200,7 @@ impl Steps {
             None
         };
         let Some(device) = unused else {
+            self.identifiers.reserve_exact(1);
             self.identifiers.push(identifier.into());
             return self.identifiers.len() - 1;
         };
@@ -212,7 +217,7 @@ impl Steps {
         OVERHEAD
             + user.len()
             + self.names
-            + self.identifiers.capacity() * size_of::<Box<str>>()
+            + self.identifiers.len() * (size_of::<Box<str>>() + OVERHEAD_OF_IDENTIFIER)
             + self.steps.capacity() * size_of::<Step>()
     }
 
@@ -245,16 +250,26 @@ impl Event {
 
     /// Whether `next` is the same silence once more.
     fn goes_on_as(&self, next: &Self) -> bool {
-        let silent = |event: &Self| match *event {
-            Self::Met {
-                rule,
-                stanza,
-                reason: Reason::Silent(silence),
-            } => Some((rule, silence, stanza.map(|(importance, _)| importance))),
-            _ => None,
-        };
-        let before = silent(self);
-        before.is_some() && before == silent(next)
+        let importance = |stanza: &Option<(Importance, Label)>| stanza.as_ref().map(|one| one.0);
+        match (self, next) {
+            (
+                Self::Met {
+                    rule,
+                    stanza,
+                    reason: Reason::Silent(silence),
+                },
+                Self::Met {
+                    rule: next_rule,
+                    stanza: next_stanza,
+                    reason: Reason::Silent(next_silence),
+                },
+            ) => {
+                silence == next_silence
+                    && rule == next_rule
+                    && importance(stanza) == importance(next_stanza)
+            }
+            _ => false,
+        }
     }
 }
 
