@@ -67,7 +67,7 @@ local function duration(seconds)
 	if seconds < 99.5 then return ("%.3g s"):format(seconds); end
 	if seconds < 99.5 * 60 then return ("%.0f min"):format(seconds / 60); end
 	if seconds < 48 * 3600 then return ("%.0f h"):format(seconds / 3600); end
-	return ("%d d"):format(seconds / 86400);
+	return ("%.0f d"):format(seconds / 86400);
 end
 
 local function age(time)
