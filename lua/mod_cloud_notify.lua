@@ -73,6 +73,7 @@ load_lib "terminal";
 load_lib "explain";
 local administration = load_lib "administration";
 local shell = load_lib "shell";
+local adhoc_commands = load_lib "adhoc_commands";
 
 local configure = guarded(function ()
 	options.read();
@@ -125,9 +126,10 @@ module:hook("s2sin-established", guarded(connections.on_s2s_established));
 module:hook("s2sout-established", guarded(connections.on_s2s_established));
 module:hook_global("host-activated", guarded(connections.on_host_activated), -1); -- Its modules are loaded there
 
--- Administrators
+-- Administrators, and users for themselves
 shell.load();
 module:hook_global("module-loaded", guarded(shell.on_module_loaded));
+for _, command in pairs(adhoc_commands.commands) do module:provides("adhoc", command); end
 
 module:hook_global("config-reloaded", configure);
 module:hook_global("server-stopping", publishing.on_server_stopping, 1000); -- Before sessions are ended

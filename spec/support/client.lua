@@ -87,8 +87,9 @@ local function log_in(self)
 	end);
 	self:expect({ name = "features" });
 
-	local credentials = base64("\0" .. self.username .. "\0" .. self.password);
-	self:send(st.stanza("auth", { xmlns = xmlns_sasl; mechanism = "PLAIN" }):text(credentials));
+	local auth = st.stanza("auth", { xmlns = xmlns_sasl; mechanism = self.username and "PLAIN" or "ANONYMOUS" });
+	if self.username then auth:text(base64("\0" .. self.username .. "\0" .. self.password)); end
+	self:send(auth);
 	local outcome = self:expect({ xmlns = xmlns_sasl });
 	assert(outcome.name == "success", tostring(outcome));
 
@@ -98,6 +99,7 @@ end
 
 -- options: password = the password ("secret"), resource = a name or nil,
 -- presence = true (the default) | false | a priority, sm = nil | "resume" | "noresume".
+-- Where the JID is a host, the client is anonymous.
 function client.connect(server, jid, options)
 	options = options or {};
 	local username, host = jid_split(jid);
