@@ -8,9 +8,9 @@ local st = require "util.stanza";
 local everything = {};
 
 local methods = {
-	"answered"; "back"; "configure"; "connected"; "device"; "disconnected"; "discreet"; "enabled"; "expire"; "forget"; "forget_user";
-	"heard"; "in_flight"; "next_push"; "out"; "owed"; "ping"; "postpone"; "readers"; "release"; "restore";
-	"services"; "settle"; "suspend"; "vetoed"; "waiting"; "watched";
+	"answered"; "back"; "configure"; "connected"; "device"; "disconnected"; "discreet"; "enabled"; "expire"; "forget";
+	"forget_user"; "heard"; "in_flight"; "next_push"; "out"; "owed"; "ping"; "postpone"; "readers"; "release";
+	"restore"; "services"; "settle"; "suspend"; "vetoed"; "waiting"; "watched";
 };
 
 local user, identifier = "anna", "push.test<n1";
