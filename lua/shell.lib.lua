@@ -6,8 +6,8 @@ local jid = util.prosody_require "util.jid";
 local guarded, none = util.guarded, util.none;
 local administration = module.lib "administration";
 local terminal = module.lib "terminal";
-local printable, echo, row, shorten = terminal.printable, terminal.echo, terminal.row, terminal.shorten;
-local indented, print_json = terminal.indented, terminal.print_json;
+local echo, message, row, shorten = terminal.echo, terminal.message, terminal.row, terminal.shorten;
+local indented, labelled, print_json = terminal.indented, terminal.labelled, terminal.print_json;
 local age, count, date, duration = terminal.age, terminal.count, terminal.date, terminal.duration;
 
 local ipairs, next, pairs, rawset, select = ipairs, next, pairs, rawset, select;
@@ -294,8 +294,10 @@ commands.history = {
 	end;
 };
 
+local name_width = 13;
+
 local function print_entry(print, entry)
-	indented(print, entry.text, (" "):rep(10), ("%s  %s  "):format(date(entry.at, "%H:%M:%S"), printable(entry.name)));
+	labelled(print, ("%s  %s  "):format(date(entry.at, "%H:%M:%S"), shorten(entry.name, name_width)), entry.text);
 end
 
 -- By day, the last at the end
@@ -310,9 +312,10 @@ local function print_entries(print, entries)
 end
 
 local function print_outlook(print, one)
-	indented(print, ("%sat %s, %s%s"):format(one.client and one.client .. " " or "", one.jid or "?", one.state,
-		one.suspended and ", suspended" or ""), "    ", printable(one.name) .. "  ");
-	indented(print, "a message now: " .. one.outlook, "    ");
+	local label = shorten(one.name, name_width) .. "  ";
+	labelled(print, label, ("%sat %s, %s%s"):format(one.client and one.client .. " " or "", one.jid or "?", one.state,
+		one.suspended and ", suspended" or ""));
+	labelled(print, (" "):rep(#label), "a message now: " .. one.outlook);
 end
 
 commands.explain = {
@@ -431,7 +434,7 @@ commands.help = {
 		for name in pairs(commands) do names[#names + 1] = name; end
 		table.sort(names);
 		for _, name in ipairs(names) do
-			print(("push %s %s"):format(name, commands[name].arguments));
+			print((("push %s %s"):format(name, commands[name].arguments):gsub(" $", "")));
 			indented(print, commands[name].desc, "    ");
 		end
 		return true, "--json at the end of each: for machines";
@@ -475,10 +478,10 @@ local function handler_of(name, command)
 		local session = self and self.session;
 		if not session then return nil, "This shell was there before mod_cloud_notify: open another one"; end
 		local arguments, problem = read_arguments(name, command, ...);
-		if not arguments then return nil, problem; end
+		if not arguments then return nil, message(problem); end
 		local result = run(session, arguments);
 		if not result then return nil, "That failed: the log says why"; end
-		return result[1], printable(result[2]);
+		return result[1], message(result[2]);
 	end
 end
 

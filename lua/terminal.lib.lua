@@ -41,24 +41,40 @@ local function row(columns, values)
 	return (table.concat(cells, "  "):gsub(" +$", ""));
 end
 
-local function shorten(text)
-	return human_io.ellipsis(printable(text), width);
+local function shorten(text, columns)
+	return human_io.ellipsis(printable(text), columns or width);
 end
 
--- A text in lines, each of them as far to the right; the first one may begin with something else
-local function indented(print, text, indent, first)
-	local line = first or indent;
-	local begin = line;
+-- A text in lines, none of them wider than that; all but the first are as far to the right as that says
+local function wrapped(text, columns, indent)
+	local lines, line = {}, nil;
 	for word in printable(text):gmatch("%S+") do
-		word = human_io.ellipsis(word, width - #indent - 1);
-		local longer = line == begin and line .. word or line .. " " .. word;
-		if human_io.ellipsis(longer, width) ~= longer then
-			print(line);
-			longer, begin = indent .. word, nil;
+		word = human_io.ellipsis(word, columns - #indent);
+		local longer = line and line .. " " .. word or word;
+		if line and human_io.ellipsis(longer, columns) ~= longer then
+			lines[#lines + 1] = line;
+			longer = indent .. word;
 		end
 		line = longer;
 	end
-	print(line);
+	lines[#lines + 1] = line;
+	return lines;
+end
+
+-- The same, with all lines there
+local function indented(print, text, indent)
+	for _, line in ipairs(wrapped(text, width - #indent, "")) do print(indent .. line); end
+end
+
+-- A text beside its label, in lines that are all as far to the right
+local function labelled(print, label, text)
+	local indent = (" "):rep(#label);
+	for i, line in ipairs(wrapped(text, width - #label, "")) do print((i == 1 and label or indent) .. line); end
+end
+
+-- What a command has to say in the end: the shell begins the first line
+local function message(text)
+	return table.concat(wrapped(text, width - #"Error: ", "    "), "\n");
 end
 
 local function duration(seconds)
@@ -67,7 +83,7 @@ local function duration(seconds)
 	if seconds < 99.5 then return ("%.3g s"):format(seconds); end
 	if seconds < 99.5 * 60 then return ("%.0f min"):format(seconds / 60); end
 	if seconds < 48 * 3600 then return ("%.0f h"):format(seconds / 3600); end
-	return ("%.0f d"):format(seconds / 86400);
+	return ("%d d"):format(math_floor(seconds / 86400));
 end
 
 local function age(time)
@@ -112,6 +128,8 @@ return {
 	row = row;
 	shorten = shorten;
 	indented = indented;
+	labelled = labelled;
+	message = message;
 	duration = duration;
 	age = age;
 	date = date;

@@ -417,10 +417,6 @@ function methods:delete_user(user, host)
 	self:eval([[assert(require "core.usermanager".delete_user(...))]], user, host);
 end
 
-function methods:command_of(name, ...)
-	return command_of(self, name, ...);
-end
-
 -- What an administrator does in a shell, in a process of its own. Input is what is typed.
 function methods:prosodyctl(input, ...)
 	local quoted = {};
@@ -429,6 +425,16 @@ function methods:prosodyctl(input, ...)
 	local output = pipe:read("*a");
 	assert(pipe:close(), output);
 	return output;
+end
+
+-- What `prosodyctl shell` prints, and its exit status. Meanwhile push services answer.
+function methods:shell(...)
+	local output = self.directory .. "/shell";
+	os.remove(output);
+	local shell = process.spawn(command_of(self, "prosodyctl", "shell", ...), output);
+	loop.wait_for(function () return not shell:running(); end, nil, "the shell to end");
+	local _, status = shell:kill();
+	return read_file(output), status;
 end
 
 -- Deletes an account, or makes it, in another process.
