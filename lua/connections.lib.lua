@@ -10,6 +10,8 @@ local pairs = pairs;
 
 local hosts = prosody.hosts;
 
+local connected_components = {}; -- Domain -> true, since this module was loaded
+
 local function on_connected(connected_host)
 	local delay, services = engine:connected(connected_host);
 	arm(delay);
@@ -19,6 +21,7 @@ end
 -- External components (XEP-0114)
 
 local function on_component_authenticated(event)
+	connected_components[event.session.host] = true;
 	on_connected(event.session.host);
 end
 
@@ -46,6 +49,12 @@ local function on_host_activated(activated)
 	if not component or component.connected then on_connected(activated); end
 end
 
+-- Of an external component
+local function has_never_connected(name)
+	local component = hosts[name] and hosts[name].modules and hosts[name].modules.component;
+	return component and not component.connected and not connected_components[name];
+end
+
 -- Those that are there already
 local function meet_hosts()
 	local meet = guarded(on_host_activated);
@@ -60,6 +69,7 @@ end
 
 return {
 	version = "0.2.0";
+	has_never_connected = has_never_connected;
 	on_host_activated = on_host_activated;
 	meet_hosts = meet_hosts;
 	on_s2s_established = on_s2s_established;

@@ -60,6 +60,7 @@ local timer = load_lib "timer";
 local services = load_lib "services";
 local reports = load_lib "reports";
 local connections = load_lib "connections";
+local self_test = load_lib "self_test";
 local calls = load_lib "calls";
 local publishing = load_lib "publishing";
 local deadlines = load_lib "deadlines";
@@ -83,6 +84,7 @@ end);
 timer.serve_with(deadlines.serve);
 configure();
 guarded(owed.restore)();
+services.report_failing_to(guarded(self_test.meet_service));
 services.watch_all();
 connections.meet_hosts();
 
@@ -131,6 +133,14 @@ shell.load();
 module:hook_global("module-loaded", guarded(shell.on_module_loaded));
 for _, command in pairs(adhoc_commands.commands) do module:provides("adhoc", command); end
 
+-- What push needs here
+module:hook("module-loaded", self_test.schedule);
+module:hook("module-unloaded", self_test.schedule);
+module:hook_global("module-loaded", self_test.schedule);
+module:hook_global("module-unloaded", self_test.schedule);
+module:hook_global("config-reloaded", self_test.schedule);
+module:hook("cloud_notify/registration", guarded(self_test.on_registration), -1);
+
 module:hook_global("config-reloaded", configure);
 module:hook_global("server-stopping", publishing.on_server_stopping, 1000); -- Before sessions are ended
 module:hook_global("server-stopped", guarded(function ()
@@ -139,6 +149,7 @@ module:hook_global("server-stopped", guarded(function ()
 end));
 
 if not module.reloading then registering.attach_all(); end
+self_test.schedule();
 
 module.save, module.restore = calls.save, calls.restore;
 

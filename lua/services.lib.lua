@@ -20,6 +20,7 @@ local max_watched = min_watched; -- then the forgotten ones are looked for
 local watched, watched_count = {}, 0; -- JIDs of the push services whose signs of life are waited for
 
 local on_service;
+local meet_failing; -- Is told of each push service that begins to fail
 
 local function on_sign_of_life(event)
 	local attr = event.stanza.attr;
@@ -56,6 +57,7 @@ local function watch(service)
 		for _, event in pairs(signs_of_life) do module:hook(event, on_sign_of_life, 1000); end
 	end
 	watched[service], watched_count = true, watched_count + 1;
+	meet_failing(service);
 end
 
 function on_service(service, condition)
@@ -73,6 +75,10 @@ function on_service(service, condition)
 	end
 end
 
+local function report_failing_to(handler)
+	meet_failing = handler;
+end
+
 -- After a reload
 local function watch_all()
 	for _, service in pairs(engine:watched()) do watch(service); end
@@ -81,5 +87,6 @@ end
 return {
 	version = "0.2.0";
 	on_service = on_service;
+	report_failing_to = report_failing_to;
 	watch_all = watch_all;
 };

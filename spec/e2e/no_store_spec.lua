@@ -92,7 +92,9 @@ local function describe_all(version)
 			server = prosody.start({ version = version; options = { storage = storage } });
 			server:stop({ keep = true });
 			assert.same({}, inspect.logged(server, "error"));
-			assert.same({}, inspect.logged(server, "warn"));
+			local warnings = inspect.logged(server, "warn");
+			assert.equal(1, #warnings, table.concat(warnings, "\n"));
+			assert.truthy(warnings[1]:find("keeps nothing", 1, true));
 		end
 	end);
 
