@@ -44,8 +44,8 @@ local function ask_listeners(user, id, stanza, important, details)
 	-- to encrypt it, so it must not tell anything.
 	if details.original and not listener_failed then
 		listener_failed = true;
-		module:log("error", "A module that adds to push notifications failed for %s; such pushes go out "
-			.. "without text and sender. What failed is in the log at level debug, from now on for each push", user);
+		module:log("error", "A module that adds to push notifications failed for %s; such pushes go out without text and "
+			.. "sender -- the log at level debug says for each of them which module, and why", user);
 	end
 	module:log("debug", "Error in a listener of cloud_notify/push: %s", vetoed);
 	return engine:discreet(id, details.record, important);

@@ -108,13 +108,18 @@ local function on_enable(event)
 		return true;
 	end
 	for _, key in pairs(displaced) do
-		if key ~= identifier then forget_registration(user, key); end
+		if key ~= identifier then
+			forget_registration(user, key);
+			origin.log("info", "The push registration at %s takes the place of an older one", address.jid);
+		end
 	end
 	engine:enabled(user, identifier);
 	push_errors[identifier] = nil;
 	attach(origin, identifier, record);
 	add_history(user, what_happened(origin, records, displaced, identifier, record));
-	origin.log("info", "Push notifications enabled at %s", address.jid);
+	local before = records[identifier];
+	local is_in_force = before and not is_suspended(before); -- Most clients ask for it whenever they connect
+	origin.log(is_in_force and "debug" or "info", "Push notifications enabled at %s", address.jid);
 	origin.send(st.reply(stanza));
 	return true;
 end
@@ -133,7 +138,7 @@ local function on_disable(event)
 		origin.send(st.error_reply(stanza, "wait", "internal-server-error", "The registration could not be removed"));
 		return true;
 	end
-	origin.log("info", "Push notifications disabled at %s", address.jid);
+	origin.log(identifiers[1] and "info" or "debug", "Push notifications disabled at %s", address.jid);
 	origin.send(st.reply(stanza));
 	return true;
 end
@@ -149,7 +154,8 @@ local function on_farewell(event)
 	local identifiers = records and native.matching(records, stanza.attr.from, node);
 	if not identifiers or not identifiers[1] then return; end
 	if remove_registrations(user, identifiers, "removed", "service", "ended by its push service") then
-		module:log("info", "%s ended a push registration of %s", stanza.attr.from, user);
+		module:log("info", "%s ended a push registration of %s -- that device gets no more pushes until its app "
+			.. "registers again", stanza.attr.from, user);
 	end
 	return true;
 end

@@ -15,6 +15,7 @@ local read_records, save_records = registrations.read, registrations.save;
 local remove_registrations = registrations.remove;
 local on_service = module.lib "services".on_service;
 
+local math_floor = math.floor;
 local os_date, os_time = os.date, os.time;
 
 local max_logged_text = 200; -- of a peer
@@ -34,8 +35,8 @@ local function suspend(user, identifier, condition, description, errors)
 	if not suspended then
 		why = "the last trial failed with " .. why;
 		if not remove_registrations(user, { identifier }, "removed", by, why) then return false; end
-		module:log("warn", "Removed a push registration of %s at %s, suspended since %s: the last trial failed with %s. "
-			.. "That device gets no more pushes until its app registers again",
+		module:log("warn", "Removed a push registration of %s at %s, suspended since %s: the last trial failed with %s -- "
+			.. "that device gets no more pushes until its app registers again",
 			user, service, os_date("!%Y-%m-%d", wait_or_since), condition);
 		return true;
 	end
@@ -45,10 +46,17 @@ local function suspend(user, identifier, condition, description, errors)
 	if not save_records(user, changed) then return false; end
 	detach_all(user, identifier);
 	arm(engine:suspend(user, identifier, wait_or_since));
+	local trials, hours = suspended.trials, math_floor(wait_or_since / 3600);
+	if trials > 0 then why = ("trial %d failed with %s"):format(trials, why); end
 	add_history(user, { what = "suspended"; identifier = identifier; record = record; by = by; why = why });
-	module:log("warn", "Suspended a push registration of %s at %s after %d errors in a row, the last one: %s -- "
-		.. "trial %d is in %d hours, or its app registers again", user, service, errors, condition,
-		suspended.trials + 1, wait_or_since / 3600);
+	if trials > 0 then
+		module:log("info", "Trial %d of a suspended push registration of %s at %s failed with %s -- the next one is in "
+			.. "%d hours, or its app registers again", trials, user, service, condition, hours);
+		return true;
+	end
+	local reason = errors < options.push_max_errors and "30 days of failures" or ("%d errors in a row"):format(errors);
+	module:log("warn", "Suspended a push registration of %s at %s after %s, the last one: %s -- the first trial is in "
+		.. "%d hours, or its app registers again", user, service, reason, condition, hours);
 	return true;
 end
 
@@ -73,7 +81,8 @@ local function on_outcome(outcome, user, identifier, errors, change, service, co
 	if not user then return; end -- The registration has ended meanwhile
 	if push_errors[identifier] then push_errors[identifier] = errors; end
 	if outcome == "refused" then
-		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s, error %d of %d",
+		module:log(errors == 1 and "info" or "debug", "%s refused a push for %s: %s, error %d of %d -- the registration is "
+			.. "suspended after the last one; until then more are logged at level debug, unless a push succeeds",
 			service, user, condition, errors, options.push_max_errors);
 	elseif outcome == "failed" then
 		module:log("debug", "A push for %s to %s failed: %s; it is tried again", user, identifier, condition);
@@ -82,7 +91,7 @@ local function on_outcome(outcome, user, identifier, errors, change, service, co
 	elseif outcome == "revived" then
 		revive(user, identifier);
 	elseif outcome == "removed" and remove_registrations(user, { identifier }, "removed", "service", condition) then
-		module:log("warn", "Removed a push registration of %s at %s after %d errors in a row, the last one %s: "
+		module:log("warn", "Removed a push registration of %s at %s after %d errors in a row, the last one %s -- "
 			.. "that device gets no more pushes until its app registers again", user, service, errors, condition);
 	end
 end

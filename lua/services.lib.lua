@@ -70,8 +70,8 @@ function on_service(service, condition)
 		watch(service.jid);
 	end
 	if service.state == "out" then
-		module:log("warn", "%s failed to take %d pushes in a row, the last one: %s -- what it should get is kept until it "
-			.. "is back; it is tried again now and then", service.jid, service.failures, condition);
+		module:log("warn", "%s failed to take %d pushes in a row, the last one: %s -- see whether it runs and can be "
+			.. "reached; what it should get is kept, and tried again now and then", service.jid, service.failures, condition);
 	end
 end
 

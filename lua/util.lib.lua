@@ -8,12 +8,23 @@ local function prosody_require(name)
 	return ok and lib or require(name);
 end
 
+-- What each stanza meets is said once
+local max_known_bugs = 100;
+local known_bugs, known_bugs_left = {}, max_known_bugs;
+
+local function report_bug(result)
+	module:log(known_bugs[result] and "debug" or "error", "This is a bug, please report it: %s", result);
+	if known_bugs[result] then return; end
+	if known_bugs_left == 0 then known_bugs, known_bugs_left = {}, max_known_bugs; end
+	known_bugs[result], known_bugs_left = true, known_bugs_left - 1;
+end
+
 -- A Lua error or a Rust panic must not stop the event: the message itself has to arrive
 local function guarded(handler)
 	return function (...)
 		local ok, result, more = xpcall(handler, traceback, ...);
 		if ok then return result, more; end
-		module:log("error", "This is a bug, please report it: %s", result);
+		report_bug(result);
 	end
 end
 

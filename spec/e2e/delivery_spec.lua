@@ -1011,9 +1011,15 @@ local function describe_all(version)
 			local since = record_of(phone).suspended.since;
 			for trials, days in ipairs({ 2; 4; 8 }) do
 				local before = os.time();
+				local mark = server:log_mark();
 				try_and_fail(phone);
 				local suspension = record_of(phone).suspended;
 				assert.equal(trials, suspension.trials);
+				assert.same({}, inspect.logged(server, "warn", mark));
+				local infos = inspect.logged(server, "info", mark);
+				assert.equal(1, #infos);
+				assert.truthy(infos[1]:find(("Trial %d of a suspended push registration of %s at push.test failed with forbidden "
+					.. "-- the next one is in %d hours"):format(trials, phone.username, 24 * days), 1, true), infos[1]);
 				assert.equal(since, suspension.since);
 				local pause = suspension["until"] - before;
 				assert.is_true(pause >= days * day and pause < days * day + 60);

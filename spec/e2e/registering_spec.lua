@@ -147,6 +147,27 @@ for _, version in ipairs(prosody.versions) do
 				assert.is_nil(push.received[1].stanza.tags[1]:get_child("publish-options"));
 			end);
 
+			it("has a line in the log where it changes anything, and so has disable", function ()
+				local anna = new_client();
+				local function told(act, push_jid, node)
+					local mark = server:log_mark();
+					act(anna, { jid = push_jid or "push.test"; node = node or "n1" });
+					local lines = {};
+					for line in server:log_since(mark):gmatch("\tinfo\t([^\n]*)") do
+						if line:find("[Pp]ush ") then lines[#lines + 1] = line; end
+					end
+					return lines;
+				end
+				assert.same({ "Push notifications enabled at push.test" }, told(devices.enable));
+				assert.same({}, told(devices.enable));
+				for i = 2, 5 do assert.equal(1, #told(devices.enable, nil, "n" .. i)); end
+				assert.same({ "The push registration at other.test takes the place of an older one";
+					"Push notifications enabled at other.test" }, told(devices.enable, "other.test"));
+				assert.same({}, told(devices.disable));
+				assert.same({ "Push notifications disabled at other.test" }, told(devices.disable, "other.test"));
+				assert.same({}, told(devices.disable, "other.test"));
+			end);
+
 			it("from another client moves nothing away from the session that enabled before", function ()
 				local phone = new_client();
 				local tablet = client.connect(server, phone.jid);

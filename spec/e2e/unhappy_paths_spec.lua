@@ -466,6 +466,18 @@ local function describe_all(version)
 			assert.equal("n1", push.received[1].node);
 		end);
 
+		it("is logged once, and at level debug from then on", function ()
+			local jid = absent_user();
+			break_engine();
+			message(jid, "Hello");
+			local mark = server:log_mark();
+			message(jid, "Are you there?");
+			message(jid, "Are you there, really?");
+			mend_engine();
+			assert.same({}, inspect.logged(server, "error", mark));
+			assert.truthy(table.concat(inspect.logged(server, "debug", mark)):find("This is a bug", 1, true));
+		end);
+
 		it("is an answer to a request, and not silence", function ()
 			local phone = phone_of(server, devices.new_user(server));
 			break_engine();
