@@ -140,6 +140,7 @@ module:hook_global("module-loaded", self_test.schedule);
 module:hook_global("module-unloaded", self_test.schedule);
 module:hook_global("config-reloaded", self_test.schedule);
 module:hook("cloud_notify/registration", guarded(self_test.on_registration), -1);
+module:hook("route/remote", guarded(self_test.on_unrouted), -1000);
 
 module:hook_global("config-reloaded", configure);
 module:hook_global("server-stopping", publishing.on_server_stopping, 1000); -- Before sessions are ended

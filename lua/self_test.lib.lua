@@ -145,8 +145,6 @@ local function look_at_services()
 	met = {};
 end
 
-local on_remote_stanza;
-
 -- Each line once, until it is true no more
 local run = guarded(function ()
 	is_due = false;
@@ -157,8 +155,6 @@ local run = guarded(function ()
 	for _, line in pairs(problems) do saying[say("warn", line)] = true; end
 	said = saying;
 	module:set_status(problems[1] and "warn" or "info", problems[1] and table_concat(problems, "; ") or found);
-	module:unhook("route/remote", on_remote_stanza);
-	if not foreign_service and not can_reach_others() then module:hook("route/remote", on_remote_stanza); end
 end);
 
 -- Modules of a host are loaded in any order, and what the configuration has changed is read by others, too:
@@ -172,6 +168,7 @@ end
 -- Of a registration, at the moment when it is made or used: what is in the store is not gone through
 local function meet_service(service)
 	local name = jid.host(service);
+	if not name then return; end -- Others write to the store
 	if hosts[name] and has_never_connected(name) or not hosts[name] and not foreign_service then
 		met[name] = true;
 		schedule();
@@ -182,17 +179,16 @@ local function on_registration(event)
 	meet_service(event.push_info.jid);
 end
 
--- Only where nobody takes such stanzas
-function on_remote_stanza(event)
+-- A stanza that nobody has taken to another server
+local function on_unrouted(event)
 	local stanza = event.stanza;
 	if stanza.attr.from == host and stanza:get_child("pubsub", xmlns_pubsub) then meet_service(stanza.attr.to); end
 end
-
-on_remote_stanza = guarded(on_remote_stanza);
 
 return {
 	version = "0.2.0";
 	schedule = schedule;
 	meet_service = meet_service;
 	on_registration = on_registration;
+	on_unrouted = on_unrouted;
 };
