@@ -1,7 +1,7 @@
 //! What a push service says, and what becomes of a push with that.
 
 /// The defined conditions of RFC 6120 section 8.3.3.
-const CONDITIONS: [&str; 22] = [
+pub(super) const CONDITIONS: [&str; 22] = [
     "bad-request",
     "conflict",
     "feature-not-implemented",
@@ -59,6 +59,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in their order.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Delivered,
+        Self::Revived,
+        Self::Failed,
+        Self::Refused,
+        Self::Suspended,
+        Self::Removed,
+    ];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

@@ -36,7 +36,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The same for the trail. `condition` is that of the error, if there was one.
+    /// The same for the witness. `condition` is that of the error, if there was one.
     pub(super) fn event(&self, condition: Option<&'static str>) -> Event {
         Event::Answered {
             outcome: self.outcome,

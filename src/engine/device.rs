@@ -87,6 +87,12 @@ impl<S> Device<S> {
         waiting.is_some_and(|one| one.cause == Cause::Suspension && !one.is_standing_by())
     }
 
+    /// What waits for a push, and not only stands by for one that is under way.
+    pub fn held(&self) -> Option<&Waiting<S>> {
+        let waiting = self.waiting.as_ref();
+        waiting.filter(|one| !one.is_standing_by() && !one.is_empty())
+    }
+
     /// Whether the device has been pushed for this stanza, or will be.
     pub fn knows(&self, id: StanzaId) -> bool {
         self.pushed.contains(id)

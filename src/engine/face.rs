@@ -9,21 +9,22 @@ use super::copies::Copies;
 use super::deadlines::{self, Expired};
 use super::decision::{Decision, Ticket};
 use super::delivery::{self, Report};
-use super::identity::{DeviceName, PushId};
+use super::identity::PushId;
 use super::meeting::{self, Met, add_pushed, recognised_by};
 use super::options::Options;
 use super::reason::{Reason, Rule};
 use super::release::{self, Released};
 use super::schedule::Schedule;
-use super::trail::{Event, Trail};
+use super::trail::Event;
 use super::waiting;
+use super::witness::Witness;
 use crate::stanza::{Facts, Importance, Key, StanzaId, cut};
 
 /// The rules of one host and all that they have to remember.
 pub struct Engine<S> {
     pub(super) schedule: Schedule<S>,
     pub(super) copies: Copies,
-    pub(super) trail: Trail,
+    pub(super) witness: Witness,
 }
 
 impl<S> Default for Engine<S> {
@@ -48,7 +49,7 @@ impl<S> Engine<S> {
     /// The same with a key of one's own: equal events lead to equal decisions.
     pub fn with_key(options: Options, key: Key) -> Self {
         Self {
-            trail: Trail::new(options.trace),
+            witness: Witness::new(options.trace),
             schedule: Schedule::new(options, key),
             copies: Copies::default(),
         }
@@ -56,7 +57,7 @@ impl<S> Engine<S> {
 
     /// Changes the options; what is under way keeps the deadlines that it has.
     pub fn configure(&mut self, options: Options) {
-        self.trail.turn(options.trace);
+        self.witness.turn_trail(options.trace);
         self.schedule.options = options;
     }
 
@@ -216,7 +217,7 @@ impl<S> Engine<S> {
             stanza: Some((importance, met.facts.label)),
             reason: decision.reason(),
         };
-        self.trail
+        self.witness
             .add(now, account.user, registration.identifier, event);
         decision
     }
@@ -236,7 +237,7 @@ impl<S> Engine<S> {
         let push = meeting::ping(&mut self.schedule, now, account.user, registration);
         let reason = push.err().unwrap_or(Reason::Pushed);
         let (user, identifier) = (account.user, registration.identifier);
-        self.trail.add(now, user, identifier, Event::Ping(reason));
+        self.witness.add(now, user, identifier, Event::Ping(reason));
         push
     }
 
@@ -278,7 +279,7 @@ impl<S> Engine<S> {
         if let Some(reason) = reason {
             let event = Event::Turn { importance, reason };
             let (user, identifier) = (account.user, registration.identifier);
-            self.trail.add(now, user, identifier, event);
+            self.witness.add(now, user, identifier, event);
         }
         turned.ok()
     }
@@ -286,14 +287,15 @@ impl<S> Engine<S> {
     /// A device's turn has come, but its registration cannot be read: not yet.
     pub fn postpone(&mut self, now: Duration, user: &str, identifier: &str) {
         release::postpone(&mut self.schedule, now, user, identifier);
-        self.trail.add(now, user, identifier, Event::Unreadable);
+        self.witness.add(now, user, identifier, Event::Unreadable);
     }
 
     /// A listener has vetoed this push: it never left, and speaks for nothing.
     pub fn vetoed(&mut self, now: Duration, id: PushId, reason: &str) {
         if let Some(device) = self.schedule.devices.get(id.device) {
             let event = Event::Vetoed(cut(reason));
-            self.trail.add(now, &device.user, &device.identifier, event);
+            self.witness
+                .add(now, &device.user, &device.identifier, event);
         }
         release::vetoed(&mut self.schedule, now, id);
     }
@@ -301,7 +303,7 @@ impl<S> Engine<S> {
     /// A listener has failed: this push leaves without text and sender.
     pub fn was_discreet(&mut self, now: Duration, id: PushId) {
         if let Some(device) = self.schedule.devices.get(id.device) {
-            self.trail
+            self.witness
                 .add(now, &device.user, &device.identifier, Event::Discreet);
         }
     }
@@ -316,7 +318,7 @@ impl<S> Engine<S> {
         answer: Answer<'_>,
     ) -> Option<Report> {
         let report = delivery::answered(&mut self.schedule, now, id, from, answer)?;
-        self.note(now, &report, answer.condition());
+        self.witness.report(now, &report, answer.condition());
         Some(report)
     }
 
@@ -329,15 +331,8 @@ impl<S> Engine<S> {
     pub fn expire(&mut self, now: Duration) -> Expired {
         let expired = deadlines::expire(&mut self.schedule, now);
         for report in &expired.unanswered {
-            self.note(now, report, None);
+            self.witness.report(now, report, None);
         }
         expired
-    }
-
-    pub(super) fn note(&mut self, now: Duration, report: &Report, condition: Option<&'static str>) {
-        if let Some(DeviceName { user, identifier }) = &report.device {
-            self.trail
-                .add(now, user, identifier, report.event(condition));
-        }
     }
 }

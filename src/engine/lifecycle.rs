@@ -16,7 +16,7 @@ impl<S> Engine<S> {
     /// for it has been received, and need not be pushed any more.
     pub fn back(&mut self, now: Duration, user: &str, identifier: &str) {
         if registration::back(&mut self.schedule, user, identifier) {
-            self.trail.add(now, user, identifier, Event::RETURNED);
+            self.witness.add(now, user, identifier, Event::RETURNED);
         }
     }
 
@@ -24,7 +24,7 @@ impl<S> Engine<S> {
     /// there. What it was pushed for stays known.
     pub fn enabled(&mut self, now: Duration, user: &str, identifier: &str) {
         if registration::enabled(&mut self.schedule, user, identifier) {
-            self.trail.add(now, user, identifier, Event::RETURNED);
+            self.witness.add(now, user, identifier, Event::RETURNED);
         }
     }
 
@@ -42,7 +42,7 @@ impl<S> Engine<S> {
     /// Forgets everything about a user.
     pub fn forget_user(&mut self, now: Duration, user: &str) {
         registration::forget_user(&mut self.schedule, now, user);
-        self.trail.forget(user);
+        self.witness.forget(user);
     }
 
     /// A sign of life: `from` is a push service that a stanza has come from. What is owed there goes out,
@@ -64,7 +64,8 @@ impl<S> Engine<S> {
     pub fn disconnected(&mut self, now: Duration, host: &str) -> Vec<Report> {
         let reports = delivery::disconnected(&mut self.schedule, now, host);
         for report in &reports {
-            self.note(now, report, Some("remote-server-timeout"));
+            self.witness
+                .report(now, report, Some("remote-server-timeout"));
         }
         reports
     }
@@ -80,7 +81,7 @@ impl<S> Engine<S> {
     pub fn restore(&mut self, now: Duration, owed: &Owed, place: usize) {
         if restart::restore(&mut self.schedule, now, owed, place) {
             let DeviceName { user, identifier } = &owed.device;
-            self.trail.add(now, user, identifier, Event::Restored);
+            self.witness.add(now, user, identifier, Event::Restored);
         }
     }
 

@@ -27,13 +27,13 @@ impl<S> Engine<S> {
     pub fn device(&self, now: Duration, user: &str, identifier: &str) -> Option<DeviceStatus> {
         let key = self.schedule.identities.device(user, identifier);
         let device = self.schedule.devices.get(key)?;
-        let waiting = device.waiting.as_ref();
-        let waiting = waiting.filter(|one| !one.is_standing_by() && !one.is_empty());
         Some(DeviceStatus {
             errors: device.errors,
             failures: device.failing.attempts,
             in_flight: device.in_flight.len(),
-            waiting: waiting.map(|one| (now.saturating_sub(one.since), one.cause)),
+            waiting: device
+                .held()
+                .map(|one| (now.saturating_sub(one.since), one.cause)),
         })
     }
 
@@ -44,7 +44,7 @@ impl<S> Engine<S> {
 
     /// What has happened to a user's devices, newest last, as far as it is remembered.
     pub fn trail(&self, user: &str) -> Vec<Entry<'_>> {
-        self.trail.of(user)
+        self.witness.trail().of(user)
     }
 
     /// What would become of an important message for a registration now.

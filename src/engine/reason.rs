@@ -65,6 +65,23 @@ pub enum Silence {
 }
 
 impl Silence {
+    /// All of them, in their order.
+    pub(super) const ALL: [Self; 13] = [
+        Self::Online,
+        Self::Hibernated,
+        Self::AlreadyPushed,
+        Self::SpokenFor,
+        Self::NotRecipient,
+        Self::NotArchived,
+        Self::Unimportant,
+        Self::NotWanted,
+        Self::LeftOut,
+        Self::IsPush,
+        Self::Returned,
+        Self::TooOld,
+        Self::Served,
+    ];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -156,6 +173,15 @@ impl Reason {
 }
 
 impl Cause {
+    /// All of them, in their order.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Window,
+        Self::Rate,
+        Self::Room,
+        Self::Debt,
+        Self::Suspension,
+    ];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

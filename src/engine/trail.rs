@@ -119,6 +119,11 @@ impl Trail {
         }
     }
 
+    /// How much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Forgets a user.
     pub fn forget(&mut self, user: &str) {
         if let Some(steps) = self.users.pop(user) {

@@ -1,4 +1,4 @@
-//! Stanzas that nobody has had to look at: the trail is told of them all the same.
+//! Stanzas that nobody has had to look at: they are witnessed all the same.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl<S> Engine<S> {
             let identifier = registration.identifier;
             if let Some(silence) = rules::archived(&account.of(registration), identifier) {
                 let event = Event::unread(Rule::Archived, silence);
-                self.trail.add(now, account.user, identifier, event);
+                self.witness.add(now, account.user, identifier, event);
             }
         }
     }
@@ -30,7 +30,7 @@ impl<S> Engine<S> {
     ) {
         for registration in account.registrations {
             let event = Event::unread(rule, silence);
-            self.trail
+            self.witness
                 .add(now, account.user, registration.identifier, event);
         }
     }

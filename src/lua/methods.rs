@@ -9,7 +9,7 @@ use super::clock::now;
 use super::host::Host;
 use super::reader;
 use super::state::Shared;
-use super::{overview, pushes, readers, reports, restart, trail};
+use super::{metrics, overview, pushes, readers, reports, restart, trail};
 use crate::engine::{NotifyOn, Options};
 use crate::notification::Disclosure;
 
@@ -48,6 +48,9 @@ impl UserData for Host {
         methods.add_method("outlook", trail::outlook);
         methods.add_method("device", overview::device);
         methods.add_method("services", overview::services);
+        methods.add_method("counts", metrics::counts);
+        methods.add_method("gauges", metrics::gauges);
+        methods.add_method("latencies", metrics::latencies);
         methods.add_method("back", |_, host, (user, identifier): (String, String)| {
             host.state()?.engine.back(now(), &user, &identifier);
             Ok(())

@@ -14,6 +14,7 @@ mod clock;
 mod dom;
 mod host;
 mod methods;
+mod metrics;
 mod overview;
 mod publisher;
 mod pushes;
@@ -61,6 +62,7 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
     exports.set("lua", LUA)?;
     exports.set("open", lua.create_function(methods::open)?)?;
     exports.set("close", lua.create_function(methods::close)?)?;
+    exports.set("latency_bounds", metrics::latency_bounds().to_vec())?;
     exports.set("enable", with_keys(lua, &keys, requests::enable)?)?;
     exports.set("disable", with_keys(lua, &keys, requests::disable)?)?;
     exports.set(
