@@ -75,6 +75,7 @@ load_lib "explain";
 local administration = load_lib "administration";
 local shell = load_lib "shell";
 local adhoc_commands = load_lib "adhoc_commands";
+local metrics = load_lib "metrics";
 
 local configure = guarded(function ()
 	options.read();
@@ -142,6 +143,9 @@ module:hook_global("config-reloaded", self_test.schedule);
 module:hook("cloud_notify/registration", guarded(self_test.on_registration), -1);
 module:hook("route/remote", guarded(self_test.on_unrouted), -1000);
 
+-- Statistics
+module:hook_global("stats-update", guarded(metrics.update));
+
 module:hook_global("config-reloaded", configure);
 module:hook_global("server-stopping", publishing.on_server_stopping, 1000); -- Before sessions are ended
 module:hook_global("server-stopped", guarded(function ()
@@ -162,5 +166,6 @@ function module.unload()
 	if module.reloading then return; end
 	owed.save();
 	sessions.for_all(hibernation.end_extension);
+	metrics.flush();
 	engine_lib.close();
 end

@@ -159,6 +159,18 @@ local function get_records(user)
 	return records and next(records) and records;
 end
 
+-- How many are in memory
+local function count()
+	local counts = { ["in-force"] = 0; suspended = 0 };
+	for _, records in accounts:items() do
+		for _, record in pairs(records) do
+			local state = is_suspended(record) and "suspended" or "in-force";
+			counts[state] = counts[state] + 1;
+		end
+	end
+	return counts;
+end
+
 local function save_records(user, records)
 	if not write_store(user, records) then return false; end
 	remember(user, records);
@@ -197,6 +209,7 @@ return {
 	peek = peek_records;
 	load = load_records;
 	get = get_records;
+	count = count;
 	save = save_records;
 	remove = remove_registrations;
 	forget = forget_registration;

@@ -8,9 +8,10 @@ local st = require "util.stanza";
 local everything = {};
 
 local methods = {
-	"answered"; "back"; "configure"; "connected"; "device"; "disconnected"; "discreet"; "enabled"; "expire"; "forget";
-	"forget_user"; "heard"; "in_flight"; "next_push"; "out"; "owed"; "ping"; "postpone"; "readers"; "release";
-	"restore"; "services"; "settle"; "suspend"; "vetoed"; "waiting"; "watched";
+	"answered"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet"; "enabled"; "expire";
+	"forget"; "forget_user"; "gauges"; "heard"; "in_flight"; "latencies"; "next_push"; "out"; "outlook"; "owed"; "ping";
+	"postpone"; "readers"; "release"; "restore"; "services"; "settle"; "suspend"; "trail"; "vetoed"; "waiting";
+	"watched";
 };
 
 local user, identifier = "anna", "push.test<n1";
@@ -32,8 +33,10 @@ local function arguments_of(engine)
 		connected = { engine; "push.test" };
 		disconnected = { engine; "push.test" };
 		configure = { engine; {} };
+		counts = { engine; true };
 		discreet = { engine; "push-00000000000000000000000000000000"; record; true };
 		heard = { engine; "push.test" };
+		latencies = { engine; 1000 };
 		next_push = { engine; greeting(); records; true };
 		ping = { engine; user; identifier; record; true };
 		release = { engine; user; identifier; record; sessions; true };

@@ -28,6 +28,10 @@ pub struct Latency {
     pub count: u32,
 }
 
+/// How many of a bucket wait to be taken; more are left out. If nobody asks for long, it shall not be a burden once
+/// somebody does.
+const MAX: u32 = 1_000_000;
+
 #[derive(Default, Clone, Copy)]
 struct Bucket {
     count: u32,
@@ -41,8 +45,10 @@ pub(super) struct Latencies([Bucket; BOUNDS.len() + 1]);
 impl Latencies {
     pub fn add(&mut self, latency: Duration) {
         let bucket = &mut self.0[BOUNDS.partition_point(|bound| *bound < latency)];
-        bucket.count = bucket.count.saturating_add(1);
-        bucket.sum = bucket.sum.saturating_add(latency);
+        if bucket.count < MAX {
+            bucket.count += 1;
+            bucket.sum += latency;
+        }
     }
 
     /// Takes at most so many; the others stay for the next time.
