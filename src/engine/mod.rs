@@ -16,7 +16,9 @@
 //!    returns: [`Engine::release`] for each device whose turn it is ([`Engine::postpone`] if its
 //!    registration cannot be read), and what each [`Report`] says;
 //! 5. takes what is owed ([`Engine::owed`]) before it ends, and gives it to the next engine
-//!    ([`Engine::restore`], [`Engine::restore_service`]).
+//!    ([`Engine::restore`], [`Engine::restore_service`]);
+//! 6. may ask why ([`Engine::trail`], [`Engine::outlook`]) and how much ([`Engine::take_counts`],
+//!    [`Engine::take_latencies`], [`Engine::gauges`]).
 //!
 //! Time is a [`Duration`](std::time::Duration) since any fixed moment, at least a hundred days ago, and never goes back. `S`
 //! is whatever the caller needs to get hold of a stanza again that has to wait.
