@@ -357,9 +357,14 @@ local function describe_all(version)
 			count = count + 1;
 		end
 		assert.is_true(count < 2 * 400, count);
-		local own = {};
+		local own, series = {}, {};
 		for line in text:gmatch("[^\n]+") do
-			if line:find(prefix, 1, true) and line:sub(1, 1) ~= "#" then own[#own + 1] = line; end
+			if line:find(prefix, 1, true) and line:sub(1, 1) ~= "#" then
+				own[#own + 1] = line;
+				local one = line:match("^(.*) ");
+				assert.is_nil(series[one], one);
+				series[one] = true;
+			end
 		end
 		own = table.concat(own, "\n");
 		for _, pattern in ipairs({ "user%d"; "phone%d"; "push%.test"; "rooms%.test"; "@"; "[Rr]osa" }) do
