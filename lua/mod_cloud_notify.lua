@@ -107,7 +107,7 @@ module:hook("smacks-hibernation-end", guarded(stream_management.on_hibernation_e
 module:hook("archive-message-added", archive.on_archived);
 
 -- Rule (c): offline storage, and groupchat messages to the bare JID
-module:wrap_event("message/offline/handle", offline.on_offline);
+module:hook("message/offline/handle", offline.on_offline, math.huge);
 module:hook("message/bare/groupchat", offline.on_room_message, 1);
 
 -- Sessions that end

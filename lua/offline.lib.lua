@@ -9,6 +9,10 @@ local get_records = module.lib "registrations".get;
 local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
 
+local ipairs = ipairs;
+
+local get_handlers = prosody.hosts[module.host].events.get_handlers;
+
 local meet_offline = guarded(function (event, is_room)
 	local stanza = event.stanza;
 	local user = event.username or jid.node(stanza.attr.to) or event.origin.username;
@@ -19,9 +23,17 @@ local meet_offline = guarded(function (event, is_room)
 	if reply then carry_out(user, reply, stanza, records); end
 end);
 
--- Only what has been taken: the sender gets the rest back
-local function on_offline(handlers, name, event)
-	local taken = handlers(name, event);
+-- Only what has been taken: the sender gets the rest back. So the first handler asks those after it (to wrap the
+-- event would take a closure each time).
+local function on_offline(event)
+	local taken, is_next = false, false;
+	for _, handler in ipairs(get_handlers("message/offline/handle")) do
+		if is_next then
+			local result = handler(event);
+			if result ~= nil then taken = result; break; end
+		end
+		is_next = is_next or handler == on_offline;
+	end
 	if taken then meet_offline(event, false); end
 	return taken;
 end

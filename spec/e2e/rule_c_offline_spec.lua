@@ -280,15 +280,16 @@ for _, version in ipairs(prosody.all_versions) do
 			end
 
 			-- Another module's handler, until the test is over.
-			local function hook(code, priority)
+			local function hook(code, priority, host)
+				host = host or "home.test";
 				server:eval([[
-					local code, priority = ...;
+					local code, priority, host = ...;
 					local handler = assert(load("return function (event) " .. code .. " end"))();
-					hosts["home.test"].events.add_handler("message/offline/handle", handler, priority);
+					hosts[host].events.add_handler("message/offline/handle", handler, priority);
 					prosody.spec_handler = handler;
-				]], code, priority);
+				]], code, priority, host);
 				finally(function ()
-					server:eval([[hosts["home.test"].events.remove_handler("message/offline/handle", prosody.spec_handler);]]);
+					server:eval([[hosts[...].events.remove_handler("message/offline/handle", prosody.spec_handler);]], host);
 				end);
 			end
 
@@ -328,6 +329,13 @@ for _, version in ipairs(prosody.all_versions) do
 				rosa:message({ to = phone.jid; body = "Hello" });
 				assert.same({ important }, pushed(phone));
 				assert.same({}, phones.stored_messages(phone));
+			end);
+
+			it("asks other modules once, whatever they say", function ()
+				hook([[prosody.spec_asked = (prosody.spec_asked or 0) + 1;]], 100, "nothing.test");
+				local phone = phones.away(push, { host = "nothing.test" });
+				expect_bounced(rosa:message({ to = phone.jid; body = "Hello" }).attr.id);
+				assert.equal(1, server:eval([[return prosody.spec_asked;]]));
 			end);
 
 			it("leaves errors to whom they belong", function ()
