@@ -34,7 +34,7 @@ impl<'f> Frame<'f> {
         }
     }
 
-    const fn at(&self, place: c_int) -> Value<'f> {
+    fn at(&self, place: c_int) -> Value<'f> {
         // SAFETY: `new` has been promised that; an index beyond the top is acceptable, too.
         unsafe { Value::new(self.state, self.keys, self.arguments + 1 + place) }
     }

@@ -29,18 +29,18 @@ impl<'f> TableRef<'f> {
 
     /// The same table, for somebody who is lent it no longer than `self`.
     pub(super) const fn again(&self) -> Self {
-        Self(self.at(self.0.index))
+        Self(self.at(self.0.index, ffi::LUA_TTABLE))
     }
 
-    const fn at(&self, index: c_int) -> Value<'f> {
+    const fn at(&self, index: c_int, kind: c_int) -> Value<'f> {
         // SAFETY: as for the value that it has come from. All that is pushed here is lent, and taken
         // away only afterwards.
-        unsafe { Value::new(self.0.state, self.0.keys, index) }
+        unsafe { Value::of_kind(self.0.state, self.0.keys, index, kind) }
     }
 
-    /// Has `look` see the value on top, then takes it away.
-    fn look_at_top<R>(&self, look: impl FnOnce(&Value<'f>) -> R) -> R {
-        let result = look(&self.at(TOP));
+    /// Has `look` see the value on top, which is of the type `kind`, then takes it away.
+    fn look_at_top<R>(&self, kind: c_int, look: impl FnOnce(&Value<'f>) -> R) -> R {
+        let result = look(&self.at(TOP, kind));
         // SAFETY: only called after something was pushed.
         unsafe { ffi::lua_settop(self.0.state, -2) };
         result
@@ -53,7 +53,8 @@ impl<'f> TableRef<'f> {
         is_readable.then(|| {
             // SAFETY: the top is an absolute index.
             f(&Self(unsafe {
-                Value::new(top.state, top.keys, ffi::lua_gettop(top.state))
+                let index = ffi::lua_gettop(top.state);
+                Value::of_kind(top.state, top.keys, index, ffi::LUA_TTABLE)
             }))
         })
     }
@@ -67,11 +68,11 @@ impl<'f> TableRef<'f> {
         let Value { state, keys, .. } = self.0;
         // SAFETY: `keys` and `index` hold tables; `SLOTS`, and `lend` for what lies deeper, leave room
         // for two values.
-        unsafe {
+        let kind = unsafe {
             ffi::lua_rawgeti(state, keys, key.place());
-            ffi::lua_rawget(state, index);
-        }
-        self.look_at_top(look)
+            ffi::lua_rawget(state, index)
+        };
+        self.look_at_top(kind, look)
     }
 
     /// A field that is a string.
@@ -134,8 +135,8 @@ impl<'f> TableRef<'f> {
     fn entry<R>(&self, place: usize, look: impl FnOnce(&Value<'f>) -> R) -> Option<R> {
         let place = lua_Integer::try_from(place).ok()?;
         // SAFETY: as in `field`.
-        unsafe { ffi::lua_rawgeti(self.0.state, self.0.index, place) };
-        Some(self.look_at_top(look))
+        let kind = unsafe { ffi::lua_rawgeti(self.0.state, self.0.index, place) };
+        Some(self.look_at_top(kind, look))
     }
 
     /// Calls `f` with the entry at `place` (from 1), if it is a table.
@@ -173,7 +174,8 @@ impl<'f> TableRef<'f> {
         unsafe {
             ffi::lua_pushnil(state);
             while ffi::lua_next(state, index) != 0 {
-                if !self.look_at_top(|value| look(&self.at(-2), value)) {
+                let (key, value) = (ffi::lua_type(state, -2), ffi::lua_type(state, TOP));
+                if !self.look_at_top(value, |value| look(&self.at(-2, key), value)) {
                     ffi::lua_settop(state, -2);
                     return false;
                 }

@@ -22,37 +22,53 @@ pub struct Value<'f> {
     /// Where the keys lie.
     pub(super) keys: c_int,
     pub(super) index: c_int,
+    /// Its type.
+    kind: c_int,
     lifetime: PhantomData<&'f ()>,
 }
 
 impl<'f> Value<'f> {
-    /// The value at `index`.
+    /// The value at `index`, which is of the type `kind`, as Lua has said.
     ///
     /// # Safety
     /// `state` is the running one and has `SLOTS` free, the table of [`Keys`](super::Keys) lies at
     /// `keys`, `index` is acceptable, and whoever owns what is made keeps the value in its place. For
     /// all of `'f` nothing is done with Lua but reading.
-    pub const unsafe fn new(state: *mut lua_State, keys: c_int, index: c_int) -> Self {
+    pub const unsafe fn of_kind(
+        state: *mut lua_State,
+        keys: c_int,
+        index: c_int,
+        kind: c_int,
+    ) -> Self {
         Self {
             state,
             keys,
             index,
+            kind,
             lifetime: PhantomData,
         }
     }
 
-    fn is_a(&self, kind: c_int) -> bool {
-        // SAFETY: any index is valid for a type check.
-        unsafe { ffi::lua_type(self.state, self.index) == kind }
+    /// The value at `index`.
+    ///
+    /// # Safety
+    /// As for [`Self::of_kind`].
+    pub unsafe fn new(state: *mut lua_State, keys: c_int, index: c_int) -> Self {
+        // SAFETY: any acceptable index is valid for a type check; and the caller promises the rest.
+        unsafe { Self::of_kind(state, keys, index, ffi::lua_type(state, index)) }
+    }
+
+    const fn is_a(&self, kind: c_int) -> bool {
+        self.kind == kind
     }
 
     /// Whether there is none.
-    pub fn is_nil(&self) -> bool {
+    pub const fn is_nil(&self) -> bool {
         self.is_a(ffi::LUA_TNIL)
     }
 
     /// Whether it is a table.
-    pub fn is_table(&self) -> bool {
+    pub const fn is_table(&self) -> bool {
         self.is_a(ffi::LUA_TTABLE)
     }
 
