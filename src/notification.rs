@@ -128,8 +128,8 @@ impl Notification {
             important,
             content: carries_content,
             told: Content {
-                body: body.map(|body| xml_text(cut(&body))),
-                sender: sender.map(|sender| xml_text(&sender)),
+                body: body.map(|body| xml_text(cut(&body)).into_owned()),
+                sender: sender.map(|sender| xml_text(&sender).into_owned()),
             },
             parts,
         }

@@ -124,12 +124,13 @@ impl Identities {
 /// The JID of a push service as it stands on stanzas (RFC 7622). Stores may hold some that an older
 /// version has not normalised.
 pub fn normalised(jid: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
     // A host name, as almost all of them are.
     if jid.len() < 254
         && jid
-            .split('.')
-            .all(|label| !label.is_empty() && label.len() < 64 && label.bytes().all(is_plain))
+            .as_bytes()
+            .split(|byte| *byte == b'.')
+            .all(|label| !label.is_empty() && label.len() < 64 && label.iter().all(is_plain))
     {
         return Cow::Borrowed(jid);
     }

@@ -254,10 +254,11 @@ pub fn discreet(
     } else {
         Importance::Unimportant
     };
+    let jid = text(&record, "jid").unwrap_or_default();
     let target = Target {
         identifier: "",
         protocol: Protocol::Push0,
-        jid: &xml_text(&text(&record, "jid").unwrap_or_default()),
+        jid: &xml_text(&jid),
         node: &text(&record, "node").unwrap_or_default(),
         record: &(),
     };

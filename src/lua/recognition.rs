@@ -26,7 +26,7 @@ pub struct Recipient<'a> {
 impl<'a> Recipient<'a> {
     pub fn new(user: &str, host: &str) -> Self {
         Self {
-            account: format!("{user}@{host}"),
+            account: [user, "@", host].concat(),
             twins_of: None,
         }
     }

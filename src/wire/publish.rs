@@ -1,5 +1,7 @@
 //! The publish to the push service (XEP-0357 section 7).
 
+use std::borrow::Cow;
+
 use super::ns;
 
 /// Where a tree of elements is written to: a Prosody stanza, or an [`minidom::Element`].
@@ -62,8 +64,11 @@ pub fn is_xml_text(text: &str) -> bool {
 
 /// What is left of a text when all is taken away that XML may not contain. No peer can send
 /// the like, but a damaged store can have it, and it would break the stream.
-pub fn xml_text(text: &str) -> String {
-    text.chars().filter(|&char| is_xml_char(char)).collect()
+pub fn xml_text(text: &str) -> Cow<'_, str> {
+    if is_xml_text(text) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().filter(|&char| is_xml_char(char)).collect())
 }
 
 fn is_xml_char(char: char) -> bool {
@@ -322,6 +327,7 @@ mod tests {
             xml_text("a\0b\u{1}c\td\u{fffe}e\u{1f600}"),
             "abc\tde\u{1f600}"
         );
+        assert!(matches!(xml_text("a\tb"), Cow::Borrowed("a\tb")));
         assert!(is_xml_text("a\n\u{fffd}") && !is_xml_text("\u{b}") && !is_xml_text("\u{ffff}"));
     }
 
