@@ -1,6 +1,7 @@
 -- Rule (a): stream management
 
-local none = module.lib "util".none;
+local util = module.lib "util";
+local guarded, none = util.guarded, util.none;
 local engine_lib = module.lib "engine";
 local engine, engine_unacked, engine_read = engine_lib.engine, engine_lib.unacked, engine_lib.read;
 local sessions = module.lib "sessions";
@@ -11,6 +12,8 @@ local publishing = module.lib "publishing";
 local has_listeners, carry_out = publishing.has_listeners, publishing.carry_out;
 
 local pairs = pairs;
+
+local max_unread = 500; -- mod_smacks lets go of those that are too many
 
 local function read_queue(session)
 	local queue, user = session.unread_queue, session.username;
@@ -25,7 +28,9 @@ local function read_queues(user)
 	for _, session in pairs(user_sessions(user) or none) do read_queue(session); end
 end
 
-local function unacked(session, queue)
+-- What is left unread is read when it matters: while the session hibernates, it is met by no other rule
+
+local function unacked_queue(session, queue)
 	if not get_registration(session) then return; end
 	local user, place = session.username, 1;
 	local reply, next_place, unread, left_unread;
@@ -34,28 +39,47 @@ local function unacked(session, queue)
 		if reply then carry_out(user, reply, queue, session); end
 		place, left_unread = next_place, left_unread or unread;
 	until not place
-	-- It is read when it matters: while the session hibernates, the stanzas are met by no other rule
 	if left_unread then session.unread_queue = queue; end
+end
+
+local function unacked_stanza(session, stanza)
+	if not get_registration(session) then return; end
+	local user = session.username;
+	local reply, _, left_unread = engine_unacked(user, session, user_sessions(user), stanza, 0);
+	if reply then carry_out(user, reply, stanza, session); end
+	if not left_unread then return; end
+	local queue = session.unread_queue;
+	if queue and #queue < max_unread then
+		queue[#queue + 1] = stanza;
+	else
+		read_queue(session);
+		session.unread_queue = { stanza };
+	end
 end
 
 local function on_ack_delayed(event)
 	local session = event.origin;
 	read_queue(session);
-	unacked(session, event.stanza and { event.stanza } or event.queue);
+	unacked_queue(session, event.stanza and { event.stanza } or event.queue);
 	read_queue(session);
 end
 
+local meet_queue = guarded(function (session, queue)
+	read_queues(session.username);
+	unacked_queue(session, queue);
+end);
+
+-- Whoever was called for what is in the queue gets no more time: timers are not set where they would be set back
 local function on_hibernation_start(event)
 	local session = event.origin;
 	session.first_hibernated_push = nil;
 	if not get_registration(session) then return; end
-	extend_hibernation(session);
-	read_queues(session.username);
-	unacked(session, event.queue);
+	meet_queue(session, event.queue);
+	if get_registration(session) and not session.first_hibernated_push then extend_hibernation(session); end
 end
 
 local function on_hibernation_stanza(event)
-	unacked(event.origin, { event.stanza });
+	unacked_stanza(event.origin, event.stanza);
 end
 
 local function on_hibernation_end(event)

@@ -403,21 +403,34 @@ for _, version in ipairs(prosody.all_versions) do
 					again:cut();
 				end;
 			}) do
-				it("each of many in a queue, before " .. name, function ()
-					for _, host in ipairs({ "endless.test"; "noarchive.endless.test" }) do
-						local phone = phones.new(push, { host = host; resource = "phone" });
-						phone.withhold_acks = true;
-						for i = 1, 40 do
-							(i % 2 == 0 and text or text_without_id)(phone, ("Text %d"):format(i));
+				for moment, is_hibernated in pairs({ ["in a queue"] = false; ["during hibernation"] = true }) do
+					it(("each of many %s, before %s"):format(moment, name), function ()
+						for _, host in ipairs({ "endless.test"; "noarchive.endless.test" }) do
+							local new_phone = is_hibernated and phones.hibernated or phones.new;
+							local phone = new_phone(push, { host = host; resource = "phone" });
+							phone.withhold_acks = true;
+							for i = 1, 40 do
+								(i % 2 == 0 and text or text_without_id)(phone, ("Text %d"):format(i));
+							end
+							rosa:ping();
+							if not is_hibernated then phone:cut(); end
+							assert.same({ important }, phones.await(phone, 1));
+							finish(phone);
+							assert.same({ important }, phones.pushed(phone, rosa));
 						end
-						rosa:ping();
-						phone:cut();
-						assert.same({ important }, phones.await(phone, 1));
-						finish(phone);
-						assert.same({ important }, phones.pushed(phone, rosa));
-					end
-				end);
+					end);
+				end
 			end
+
+			it("each of more than are left unread", function ()
+				local phone = phones.hibernated(push, { host = "endless.test"; resource = "phone" });
+				for i = 1, 600 do text(phone, ("Text %d"):format(i)); end
+				rosa:ping();
+				local unread = server:eval([[return #prosody.full_sessions[...].unread_queue]], phone.full_jid);
+				assert.is_true(unread > 0 and unread <= 500);
+				phones.expire(phone);
+				assert.same({ important }, phones.pushed(phone, rosa));
+			end);
 
 			it("many that come back from offline storage", function ()
 				for host in pairs(places) do

@@ -36,6 +36,7 @@ local hosts = [[
 for _, version in ipairs(prosody.all_versions) do
 	describe("hibernation with Prosody " .. version, function ()
 		local server, push, rosa;
+		local expected_faults = {};
 
 		setup(function ()
 			server = prosody.start({
@@ -53,7 +54,7 @@ for _, version in ipairs(prosody.all_versions) do
 
 		teardown(function ()
 			prosody.stop_all();
-			assert.same({}, server:faults());
+			assert.same(expected_faults, server:faults());
 		end);
 
 		before_each(function ()
@@ -283,6 +284,43 @@ for _, version in ipairs(prosody.all_versions) do
 				await_end(phone);
 				server:load_module("cloud_notify", "unload.test");
 			end);
+		end);
+
+		it("of a session that loses its registration at the start is left alone", function ()
+			local phone = phones.new(push, { host = "patient.test" });
+			phone.withhold_acks = true;
+			write(phone);
+			server:eval([[
+				local jid = ...;
+				local events = prosody.hosts["patient.test"].events;
+				local function detach()
+					events.remove_handler("cloud_notify/push", detach);
+					prosody.full_sessions[jid].push_identifier = nil;
+					return true;
+				end
+				events.add_handler("cloud_notify/push", detach);
+			]], phone.full_jid);
+			phone:cut();
+			assert.equal(600, time_of(phone));
+			assert.same({}, phones.pushed(phone));
+		end);
+
+		it("is extended even if nobody can be pushed to", function ()
+			local phone = phones.new(push, { host = "patient.test" });
+			phone.withhold_acks = true;
+			write(phone);
+			server:eval([[
+				local events = prosody.hosts["patient.test"].events;
+				events.get_handlers_before, events.get_handlers = events.get_handlers, nil;
+			]]);
+			phone:cut();
+			assert.equal(extended_time, time_of(phone));
+			server:eval([[
+				local events = prosody.hosts["patient.test"].events;
+				events.get_handlers, events.get_handlers_before = events.get_handlers_before, nil;
+			]]);
+			expected_faults = server:faults();
+			assert.matches("This is a bug", expected_faults[1], 1, true);
 		end);
 
 		it("is extended when the module is loaded, for sessions that are attached", function ()

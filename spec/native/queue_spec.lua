@@ -1,5 +1,6 @@
 local hostile = require "spec.support.hostile";
 local native = require "spec.support.native";
+local sleep = require "socket".sleep;
 local st = require "util.stanza";
 
 local user = native.user;
@@ -102,6 +103,85 @@ describe("a stream management queue", function ()
 			assert.same({}, (go_through(engine, session, kinds)), name);
 			assert.equal(1, #go_through(engine, session, { message("three") }));
 		end
+	end);
+
+	describe("and a stanza that joins it", function ()
+		local id = "push.test<n1";
+		local sessions;
+
+		local function join(stanza)
+			local pushes, silent, _, place, unread = engine:unacked(user, session, sessions, stanza, 0);
+			assert.is_nil(place);
+			return pushes or {}, silent and silent[2], unread;
+		end
+
+		-- What is pushed when the push service could not take a push
+		local function next_attempt(push)
+			assert.equal("failed", (engine:answered(push.id, "push.test", true, "wait", "remote-server-timeout")));
+			sleep(0.4);
+			engine:expire();
+			return engine:release(user, id, session.push_settings, sessions);
+		end
+
+		before_each(function ()
+			engine = native.engine({ push_retry_min = 0.1; push_retry_max = 0.2 });
+			sessions = { phone = session };
+			local first = message("one");
+			local pushes, _, unread = join(first);
+			assert.equal(1, #pushes);
+			assert.equal(first, pushes[1].original);
+			assert.equal(session.push_settings, pushes[1].record);
+			assert.is_false(unread);
+		end);
+
+		it("is left unread where a push speaks for it, and known when it has been read", function ()
+			local left = { message("two"), message(), st.presence(), message("two") };
+			for _, stanza in ipairs(left) do
+				local pushes, why, unread = join(stanza);
+				assert.same({ {}, "device has just been woken", true }, { pushes, why, unread });
+			end
+			engine:read(user, session, sessions, left);
+			engine:back(user, id);
+			for _, stanza in ipairs(left) do
+				assert.same({ {}, "already pushed", false }, { join(stanza) });
+			end
+			assert.equal(1, #join(message("two")));
+		end);
+
+		it("is read at once where another session of the device has a clone", function ()
+			sessions.tablet = hibernated();
+			local pushes, why, unread = join(message("two"));
+			assert.same({ {}, "device has just been woken", false }, { pushes, why, unread });
+		end);
+
+		it("rings if it is a call, whatever speaks for it", function ()
+			local call = native.xml(call_xml);
+			local pushes, _, unread = join(call);
+			assert.equal(call, pushes[1].original);
+			assert.is_false(unread);
+		end);
+
+		for what, own in pairs({ ["its caller"] = false; ["another device, in a carbon copy"] = true }) do
+			it("ends a call that " .. what .. " ends, whatever speaks for it", function ()
+				local ring = join(native.xml(call_xml))[1];
+				local end_xml = own and ([[<message from='anna@home.test'><sent xmlns='urn:xmpp:carbons:2'>
+					<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='anna@home.test/desk'>
+					<reject xmlns='urn:xmpp:jingle-message:0' id='c'/></message></forwarded></sent></message>]]):gsub("%s*\n%s*", "")
+					or "<message from='bert@away.test/pc'><retract xmlns='urn:xmpp:jingle-message:0' id='c'/></message>";
+				local pushes, why, unread = join(native.xml(end_xml));
+				assert.same({ {}, "device has just been woken", false }, { pushes, why, unread });
+				local missed = next_attempt(ring);
+				assert.is_true(missed.important);
+				assert.is_nil(missed.original);
+			end);
+		end
+
+		it("rings when it is owed, unless it has ended", function ()
+			local call = native.xml(call_xml);
+			local ring = join(call)[1];
+			join(native.xml((call_xml:gsub("propose", "retract"):gsub("id='c'", "id='other'"))));
+			assert.equal(call, next_attempt(ring).original);
+		end);
 	end);
 
 	it("may be empty, or start anywhere", function ()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::about;
-use super::account::{Account, Registration};
+use super::account::Account;
 use super::answer::Answer;
 use super::copies::Copies;
 use super::deadlines::{self, Expired};
@@ -100,14 +100,8 @@ impl<S> Engine<S> {
 
     /// Whether an important push of rule (a), or a call, speaks for all that comes now, but for calls.
     pub fn is_spoken_for(&self, now: Duration, account: &Account<'_>, registration: usize) -> bool {
-        let Registration {
-            identifier,
-            content,
-            ..
-        } = account.registrations[registration];
-        let key = self.schedule.identities.device(account.user, identifier);
-        let device = self.schedule.devices.get(key);
-        !content && device.is_some_and(|device| device.is_spoken_for(now))
+        let registration = &account.registrations[registration];
+        meeting::is_spoken_for(&self.schedule, now, account.user, registration)
     }
 
     /// Rule (a): stanzas that the device has received, or that a push has spoken for, without their having been

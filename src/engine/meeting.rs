@@ -102,6 +102,19 @@ pub(super) fn meet<S>(
     Verdict::Push(id)
 }
 
+/// Whether rule (a) has [`Silence::SpokenFor`] for all that comes now, but for calls.
+pub(super) fn is_spoken_for<S>(
+    schedule: &Schedule<S>,
+    now: Duration,
+    user: &str,
+    registration: &Registration<'_>,
+) -> bool {
+    let key = schedule.identities.device(user, registration.identifier);
+    let importance = Importance::Important;
+    debt(schedule, now, key, registration, importance).is_none()
+        && pace(schedule, now, key, registration, importance) == Pace::SpokenFor
+}
+
 /// Stanzas that the device has received, or that a push has spoken for.
 pub(super) fn add_pushed<S>(
     schedule: &mut Schedule<S>,

@@ -10,7 +10,7 @@ use super::clock::now;
 use super::host::Host;
 use super::reader::{self, Stanza};
 use super::requests::text;
-use super::settlement::{Pending, Settlement};
+use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use super::writer;
 use crate::engine::{Account, Engine, PushId, Reason, Released};
@@ -124,19 +124,19 @@ fn publish_pending(
     host: &Host,
     Pending {
         place,
+        source: kind,
         notification,
     }: &Pending,
     stanzas: &Table,
     source: &Table,
     listened: bool,
 ) -> Result<Published> {
-    let (identifier, record) = if *place == 0 {
-        writer::entry(lua, source, &notification.identifier)?
-    } else {
-        (
+    let (identifier, record) = match kind {
+        Source::Records => writer::entry(lua, source, &notification.identifier)?,
+        Source::Session => (
             source.raw_get("push_identifier")?,
             source.raw_get("push_settings")?,
-        )
+        ),
     };
     let original = at(stanzas, *place)?;
     if let Some(key) = kept(lua, host, &original, listened || notification.content)? {

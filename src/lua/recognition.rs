@@ -46,6 +46,11 @@ impl<'a> Recipient<'a> {
         }
     }
 
+    /// Whether others of the device may have clones of the stanzas.
+    pub fn has_twins(&self) -> bool {
+        self.twins_of.is_some()
+    }
+
     fn make(&self, engine: &mut Engine<RegistryKey>, stanza: &Stanza<'_>) -> StanzaId {
         let twin = self.twins_of.and_then(|session| {
             let queued = queued_id(stanza, &self.account, engine.key())?;

@@ -6,9 +6,19 @@ use crate::engine::{Decision, Reason, Registration, Ticket, Verdict};
 use crate::notification::{Notification, Push};
 use crate::stanza::{Importance, StanzaId};
 
+/// Where the shim has the record of the registration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Among the user's.
+    Records,
+    /// In the session.
+    Session,
+}
+
 /// A notification for the stanza at this place of a queue; 0 is the stanza itself.
 pub struct Pending {
     pub place: usize,
+    pub source: Source,
     pub notification: Notification,
 }
 

@@ -4,7 +4,7 @@ use super::account::{read_registration, read_sessions, read_target};
 use super::clock::now;
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
-use super::settlement::{Pending, Settlement};
+use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use crate::engine::{Account, Decision, Engine, Reason, Registration, Rule, Silence, rules};
 use crate::extension::EXTENSIONS;
@@ -128,6 +128,7 @@ fn all_registrations(
                     {
                         settlement.pending.push_back(Pending {
                             place: 0,
+                            source: Source::Records,
                             notification: Notification::compose(push, target, stanza, told),
                         });
                     }

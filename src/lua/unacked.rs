@@ -6,17 +6,18 @@ use super::account::{read_registration, read_sessions, read_target};
 use super::clock::now;
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
-use super::settlement::{Pending, Settlement};
+use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
-use crate::engine::{Account, Engine, Reason, Registration, Rule, rules};
+use crate::engine::{Account, Engine, Reason, Registration, Rule, Silence, rules};
 use crate::extension::EXTENSIONS;
-use crate::notification::{Notification, Target};
-use crate::stanza::{self, Importance, may_be_call};
+use crate::notification::Notification;
+use crate::stanza::{self, Importance, may_concern_call};
 use mlua::RegistryKey;
 
 /// `unacked(user, session, sessions, queue, place, listened)`: rule (a), for the registration that the
 /// session is attached to. Goes through the queue from `place` up to the first push, for a
-/// veto of it may change what becomes of the rest. What a push speaks for anyway is left unread.
+/// veto of it may change what becomes of the rest. What a push speaks for anyway is left unread. At place 0 a
+/// stanza takes the place of the queue.
 pub fn unacked(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     go_through(state, host, frame).unwrap_or(Reply::Nothing)
 }
@@ -36,14 +37,12 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     let mut settlement = Settlement::default();
     let mut served = Vec::new();
     for place in 1..=queue.len() {
-        queue.with_entry(place, |table| {
-            Stanza::with(table, |stanza| {
-                let known = recognise(&mut state.engine, table, stanza, &recipient);
-                if known.is_new {
-                    settlement.mark(place, known.id);
-                }
-                served.push((known.id, known.facts));
-            });
+        with_entry(&queue, place, |table, stanza| {
+            let known = recognise(&mut state.engine, table, stanza, &recipient);
+            if known.is_new {
+                settlement.mark(place, known.id);
+            }
+            served.push((known.id, known.facts));
         });
     }
     state.engine.served(now(), user, identifier, served);
@@ -53,7 +52,7 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
 /// A queue, gone through for one registration.
 struct Queue<'a, 'f> {
     table: &'a TableRef<'f>,
-    target: Target<'a>,
+    record: &'a TableRef<'f>,
     account: &'a Account<'a>,
     session: usize,
     recipient: Recipient<'a>,
@@ -63,6 +62,8 @@ struct Queue<'a, 'f> {
     candidates: usize,
     /// To leave something unread saves time.
     may_be_unread: bool,
+    /// A push speaks for all of it, but for calls.
+    spoken_for: bool,
     /// Something has been left unread.
     unread: bool,
 }
@@ -88,21 +89,28 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             state.engine.left_unread(now(), rule, &account, silence);
             return Some(Reply::Text(Reason::Silent(silence).phrase()));
         }
-        let listened = frame.is_set(5);
+        let recipient = Recipient::of(user, host, identifier, &session, &sessions);
+        let may_be_unread = if place == 0 {
+            !recipient.has_twins() // Who would meet it before it is read
+        } else {
+            table.len() > FEW
+        };
+        let now = now();
         let queue = Queue {
             table: &table,
-            target: read_target(identifier, record)?,
+            record,
             account: &account,
             session: own,
-            recipient: Recipient::of(user, host, identifier, &session, &sessions),
-            now: now(),
+            recipient,
+            now,
             settlement: Settlement::default(),
-            candidates: if listened {
+            candidates: if frame.is_set(5) {
                 Engine::<RegistryKey>::MAX_HELD
             } else {
                 1
             },
-            may_be_unread: table.len() > FEW,
+            may_be_unread,
+            spoken_for: may_be_unread && state.engine.is_spoken_for(now, &account, 0),
             unread: false,
         };
         Some(queue.go_through(state, place))
@@ -114,8 +122,8 @@ impl Queue<'_, '_> {
     /// passes, the second one at places below zero. Each ends at the first push.
     fn go_through(mut self, state: &mut State, place: i64) -> Reply {
         let length = i64::try_from(self.table.len()).unwrap_or(i64::MAX);
-        let next = if (place, length) == (1, 1) {
-            self.meet(state, 1);
+        let next = if place == 0 || (place, length) == (1, 1) {
+            self.single(state, place);
             None
         } else if place > 0 {
             self.important(state, place, length)
@@ -126,6 +134,9 @@ impl Queue<'_, '_> {
         };
         let (text, work) = match state.leave(self.settlement) {
             Reply::Text(text) => (Some(text), false),
+            Reply::Nothing if self.spoken_for && self.unread => {
+                (Some(Reason::Silent(Silence::SpokenFor).phrase()), false)
+            }
             reply => (None, reply == Reply::Work),
         };
         Reply::Queue {
@@ -136,26 +147,20 @@ impl Queue<'_, '_> {
         }
     }
 
+    fn single(&mut self, state: &mut State, place: i64) {
+        if self.is_passed_over(place) {
+            self.unread = true;
+        } else {
+            self.meet(state, place);
+        }
+    }
+
     fn important(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
-        let spoken_for =
-            self.may_be_unread && state.engine.is_spoken_for(self.now, self.account, 0);
         (from..=length).find(|&place| {
-            let account = &self.recipient.account;
-            let matters = self.with(place, |_, stanza| {
-                if spoken_for && !may_be_call(stanza) {
-                    return false;
-                }
-                let least = if spoken_for {
-                    Importance::Urgent
-                } else {
-                    Importance::Important
-                };
-                stanza::importance(stanza, account) >= least
-            });
-            if matters == Some(true) {
+            if self.is_passed_over(place) {
+                self.unread = true;
+            } else if self.spoken_for || self.is_important(place) {
                 self.meet(state, place);
-            } else {
-                self.unread |= spoken_for;
             }
             !self.settlement.pending.is_empty()
         })
@@ -164,18 +169,11 @@ impl Queue<'_, '_> {
     fn unimportant(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
         let mut held = 0;
         for place in from..=length {
-            let engine = &state.engine;
-            if self.may_be_unread
-                && (held >= self.candidates || engine.is_spoken_for(self.now, self.account, 0))
-            {
+            if self.spoken_for || self.may_be_unread && held >= self.candidates {
                 self.unread = true;
                 return None;
             }
-            let account = &self.recipient.account;
-            let is_important = self.with(place, |_, stanza| {
-                stanza::importance(stanza, account) >= Importance::Important
-            });
-            if is_important != Some(false) {
+            if self.is_important(place) {
                 continue;
             }
             let before = self.settlement.holds.len();
@@ -188,6 +186,19 @@ impl Queue<'_, '_> {
         None
     }
 
+    /// Whether a push speaks for the stanza anyway, and it ends no call.
+    fn is_passed_over(&self, place: i64) -> bool {
+        let account = &self.recipient.account;
+        self.spoken_for
+            && self.with(place, |stanza| !may_concern_call(stanza, account)) != Some(false)
+    }
+
+    fn is_important(&self, place: i64) -> bool {
+        let account = &self.recipient.account;
+        let importance = self.with(place, |stanza| stanza::importance(stanza, account));
+        importance >= Some(Importance::Important)
+    }
+
     fn meet(&mut self, state: &mut State, place: i64) {
         let State {
             engine, disclosure, ..
@@ -195,37 +206,50 @@ impl Queue<'_, '_> {
         let Ok(index) = usize::try_from(place) else {
             return;
         };
-        self.table.with_entry(index, |table| {
-            Stanza::with(table, |stanza| {
-                let Known { facts, id, is_new } = recognise(engine, table, stanza, &self.recipient);
-                if is_new {
-                    self.settlement.mark(index, id);
-                }
-                let left_out = EXTENSIONS.silence(self.target.record, &facts);
-                let registration = Registration {
-                    left_out,
-                    ..self.account.registrations[0]
-                };
-                let account = Account {
-                    registrations: &[registration],
-                    ..*self.account
-                };
-                let decision = engine.unacked(self.now, &account, 0, self.session, &facts, id);
-                if let Some(push) = self.settlement.take(index, &registration, decision) {
-                    let stanza = Some((stanza, &*self.recipient.account));
-                    self.settlement.pending.push_back(Pending {
-                        place: index,
-                        notification: Notification::compose(push, self.target, stanza, disclosure),
-                    });
-                }
-            });
+        with_entry(self.table, index, |table, stanza| {
+            let Known { facts, id, is_new } = recognise(engine, table, stanza, &self.recipient);
+            if is_new {
+                self.settlement.mark(index, id);
+            }
+            let left_out = EXTENSIONS.silence(self.record, &facts);
+            let registration = Registration {
+                left_out,
+                ..self.account.registrations[0]
+            };
+            let account = Account {
+                registrations: &[registration],
+                ..*self.account
+            };
+            let decision = engine.unacked(self.now, &account, 0, self.session, &facts, id);
+            if let Some(push) = self.settlement.take(index, &registration, decision)
+                && let Some(target) = read_target(registration.identifier, self.record)
+            {
+                let stanza = Some((stanza, &*self.recipient.account));
+                self.settlement.pending.push_back(Pending {
+                    place: index,
+                    source: Source::Session,
+                    notification: Notification::compose(push, target, stanza, disclosure),
+                });
+            }
         });
     }
 
-    fn with<R>(&self, place: i64, look: impl FnOnce(&TableRef<'_>, &Stanza<'_>) -> R) -> Option<R> {
+    fn with<R>(&self, place: i64, look: impl FnOnce(&Stanza<'_>) -> R) -> Option<R> {
         let place = usize::try_from(place).ok()?;
-        self.table.with_entry(place, |table| {
-            Stanza::with(table, |stanza| look(table, stanza))
-        })
+        with_entry(self.table, place, |_, stanza| look(stanza))
+    }
+}
+
+/// Calls `look` with the stanza at a place of a queue; at 0 with `table` itself.
+fn with_entry<'f, R>(
+    table: &TableRef<'f>,
+    place: usize,
+    look: impl FnOnce(&TableRef<'f>, &Stanza<'f>) -> R,
+) -> Option<R> {
+    let look = |table: &TableRef<'f>| Stanza::with(table, |stanza| look(table, stanza));
+    if place == 0 {
+        Some(look(table))
+    } else {
+        table.with_entry(place, look)
     }
 }

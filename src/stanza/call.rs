@@ -13,6 +13,13 @@ const CALL_INVITES: &str = "urn:xmpp:call-invites:0";
 pub(super) const ENDS: [&str; 6] = ["retract", "finish", "left", "proceed", "accept", "reject"];
 const ENDS_OF_CALLER: usize = 3;
 
+/// The names of all elements that say something of a call; then those of carbon copies, which may have one inside.
+pub(super) const NAMES: [&str; 10] = [
+    "propose", "invite", "retract", "finish", "left", "proceed", "accept", "reject", "received",
+    "sent",
+];
+pub(super) const COPIES: usize = 8;
+
 /// A call that a message begins or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {

@@ -45,6 +45,16 @@ fn attempts(phone: &mut Phone, count: usize) -> Vec<u64> {
 }
 
 #[test]
+fn what_is_owed_goes_before_what_a_call_speaks_for() {
+    let mut phone = Phone::new(vec![hibernated()]);
+    let push = pushed(phone.unacked(0, Important, 1));
+    phone.answer(push, WAIT).unwrap();
+    pushed(phone.unacked(100, Urgent, 2));
+    assert!(!phone.ask(|engine, account| engine.is_spoken_for(ms(200), account, 0)));
+    assert!(matches!(phone.unacked(200, Important, 3), Verdict::Hold(_)));
+}
+
+#[test]
 fn a_transient_failure_is_tried_again_with_its_stanza() {
     let mut phone = owed(Important);
     let due = phone.engine.deadline().unwrap();

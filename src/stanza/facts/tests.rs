@@ -1,4 +1,5 @@
 use super::*;
+use crate::stanza::may_concern_call;
 use minidom::Element as Dom;
 use proptest::prelude::*;
 
@@ -168,7 +169,7 @@ fn a_push_is_recognised_whoever_sent_it() {
 }
 
 /// Children that make a message what it is, and some that look like them.
-const CHILDREN: [&str; 27] = [
+const CHILDREN: [&str; 33] = [
     "<body>hi</body>",
     "<body/>",
     "<body xmlns='urn:x'>hi</body>",
@@ -190,6 +191,12 @@ const CHILDREN: [&str; 27] = [
     "<x xmlns='http://jabber.org/protocol/muc#user'/>",
     "<propose xmlns='urn:xmpp:jingle-message:0'/>",
     "<invite xmlns='urn:xmpp:call-invites:0'/>",
+    "<retract xmlns='urn:xmpp:jingle-message:0' id='c'/>",
+    "<finish xmlns='urn:xmpp:jingle-message:0' id='c'/>",
+    "<proceed xmlns='urn:xmpp:jingle-message:0' id='c'/>",
+    "<left xmlns='urn:xmpp:call-invites:0' id='c'/>",
+    "<accept xmlns='urn:xmpp:call-invites:0' id='c'/>",
+    "<reject xmlns='urn:xmpp:call-invites:0' id='c'/>",
     "<received xmlns='urn:xmpp:receipts'/>",
     "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
     "<event xmlns='http://jabber.org/protocol/pubsub#event'/>",
@@ -220,6 +227,7 @@ proptest! {
         let facts = Facts::read(&stanza, ACCOUNT, &Key::random());
         prop_assert_eq!(importance(&stanza, ACCOUNT), facts.importance);
         prop_assert!(may_be_call(&stanza) || facts.importance < Importance::Urgent);
+        prop_assert!(may_concern_call(&stanza, ACCOUNT) || facts.call.is_none());
     }
 }
 
@@ -528,6 +536,29 @@ fn what_cannot_be_a_call_is_known_quickly() {
     assert!(may_be("<received xmlns='urn:xmpp:carbons:2'/>"));
     assert!(!may_be("<received xmlns='urn:xmpp:receipts' id='m'/>"));
     assert!(!may_be(""));
+}
+
+#[test]
+fn what_cannot_end_a_call_is_known_quickly() {
+    let may_concern = |xml: &str| {
+        let xml = xml.replacen(' ', " xmlns='jabber:client' ", 1);
+        may_concern_call(&xml.parse::<Dom>().unwrap(), ACCOUNT)
+    };
+    let text = "<body>hi</body><received xmlns='urn:xmpp:receipts' id='m'/>";
+    assert!(!may_concern(&format!(
+        "<message from='rosa@away.test'>{text}</message>"
+    )));
+    let end = "<body>hi</body><reject xmlns='urn:xmpp:jingle-message:0' id='c'/>";
+    assert!(may_concern(&format!(
+        "<message from='rosa@away.test'>{end}</message>"
+    )));
+    for direction in ["received", "sent"] {
+        assert!(!may_concern(&carbon(direction, ACCOUNT, "<body>hi</body>")));
+        assert!(may_concern(&carbon(direction, ACCOUNT, end)));
+    }
+    assert!(!may_concern(&format!(
+        "<presence from='rosa@away.test'>{end}</presence>"
+    )));
 }
 
 #[test]
