@@ -64,10 +64,11 @@ local function describe(user, records, identifier, last_seen)
 		last_seen = last_seen and last_seen[name];
 		state = state_of(user, records, identifier);
 		errors = device.errors or 0;
-		owed_since = device.waiting and math_floor(os_time() - device.waiting);
-		waits_for = device.cause;
+		owed_since = not suspended and device.waiting and math_floor(os_time() - device.waiting) or nil;
+		waits_for = not suspended and device.cause or nil;
 		suspended = suspended and {
 			since = number(suspended.since);
+			next_trial = number(suspended["until"]);
 			condition = text(suspended.condition);
 			text = text(suspended.text) and history.without_node(suspended.text, identifier);
 		} or nil;

@@ -77,9 +77,10 @@ local function print_registration(print, one)
 	print(row(registration_columns, { one.name; one.jid; one.client; age(one.enabled); seen; one.state }));
 	if one.suspended then
 		local since = age(one.suspended.since);
-		local text = one.suspended.text;
-		indented(print, ("suspended%s: %s%s"):format(since and " for " .. since or "",
-			one.suspended.condition or "no reason", text and " (" .. text .. ")" or ""), "    ");
+		local text, trial = one.suspended.text, one.suspended.next_trial and date(one.suspended.next_trial);
+		indented(print, ("suspended%s: %s%s%s"):format(since and " for " .. since or "",
+			one.suspended.condition or "no reason", text and " (" .. text .. ")" or "",
+			trial and ("; the next trial is after %s UTC"):format(trial) or ""), "    ");
 	elseif one.errors > 0 then
 		indented(print, count(one.errors, "error") .. " in a row", "    ");
 	end

@@ -152,7 +152,9 @@ local function describe_all(version)
 			message(refused);
 			assert.truthy(succeed("list", refused.jid):find("    1 error in a row\n", 1, true));
 			message(refused);
-			assert.truthy(succeed("list", refused.jid):find("    suspended for %d s: forbidden %(Not with toke%-%x+%)\n"));
+			assert.truthy(succeed("list", refused.jid):find(
+				"    suspended for %d s: forbidden %(Not with toke%-%x+%); the next trial is\n"
+				.. "    after %d+%-%d+%-%d+ %d+:%d+ UTC\nOK"));
 		end);
 
 		it("lists those of a host, of all hosts, and for machines", function ()

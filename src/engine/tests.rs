@@ -10,6 +10,7 @@ use super::*;
 use crate::stanza::{Facts, Importance, Label, StanzaId};
 
 mod delivery;
+mod overview;
 
 const USER: &str = "anna";
 const ID: &str = "push.test<n1";
