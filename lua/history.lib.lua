@@ -10,7 +10,8 @@ local is_account = store.is_account;
 
 local math_floor, math_max, math_min = math.floor, math.max, math.min;
 local os_time = os.time;
-local ipairs, next, pairs, pcall, tostring, type = ipairs, next, pairs, pcall, tostring, type;
+local ipairs, next, pairs, pcall = ipairs, next, pairs, pcall;
+local tonumber, tostring, type = tonumber, tostring, type;
 
 local max_entries = 50; -- of a user; then the oldest go
 local max_names = 100; -- whose last session is known, of a user
@@ -55,34 +56,56 @@ local function shorten(value)
 	return (value:sub(1, max_text):gsub("[\192-\255][\128-\191]*$", ""));
 end
 
--- Others write to the store, too
-local function read_entry(entry)
-	if type(entry) ~= "table" or type(entry.at) ~= "number" or entry.at ~= math_floor(entry.at) then return; end
-	local what, name = shorten(entry.what), shorten(entry.name);
-	if not what or not name then return; end
-	return {
-		at = entry.at; what = what; name = name; jid = shorten(entry.jid); client = shorten(entry.client);
-		by = shorten(entry.by); why = shorten(entry.why);
-	};
+-- An event is a line in the store: tables take storages several times as long
+local fields = { "what"; "by"; "name"; "jid"; "client"; "why" };
+local max_line = #fields * (max_text + 1) + 20;
+
+local function to_line(entry)
+	local line = { ("%d"):format(entry.at) };
+	for i, field in ipairs(fields) do line[i + 1] = (entry[field] or ""):gsub("%c", " "); end
+	return table.concat(line, "\t");
 end
 
--- What has happened, oldest first, and when registrations were last attached to a session, by their names
-local function read(user)
+-- Others write to the store, too
+local function read_line(line)
+	local entry, i = {}, 0;
+	for value in (line .. "\t"):gmatch("([^\t]*)\t") do
+		if i == 0 then
+			entry.at = tonumber(value);
+		elseif fields[i] and value ~= "" then
+			entry[fields[i]] = shorten(value);
+		end
+		i = i + 1;
+	end
+	if entry.at and entry.at == math_floor(entry.at) and entry.what and entry.name and entry.by then return entry; end
+end
+
+local function read_lines(user)
 	local ok, data, err = pcall(history_store.get, history_store, user);
 	if not ok then err = data or "unknown error"; end
 	if err then
 		log_store("read", user, err);
 		return nil, tostring(err);
 	end
-	local entries, last_seen = {}, {};
+	local lines, last_seen = {}, {};
 	if type(data) ~= "table" then data = none; end
 	local stored = type(data.entries) == "table" and data.entries or none;
 	for i = math_max(1, #stored - max_entries + 1), #stored do
-		entries[#entries + 1] = read_entry(stored[i]);
+		local line = stored[i];
+		if type(line) == "string" and #line <= max_line then lines[#lines + 1] = line; end
 	end
 	for name, at in pairs(type(data.last_seen) == "table" and data.last_seen or none) do
 		if type(name) == "string" and #name <= max_text and type(at) == "number" then last_seen[name] = at; end
 	end
+	return lines, last_seen;
+end
+
+-- What has happened, the oldest first, and when registrations were last attached to a session, by their names
+local function read(user)
+	local lines, last_seen = read_lines(user);
+	if not lines then return nil, last_seen; end
+	local entries = {};
+	for _, line in ipairs(lines) do entries[#entries + 1] = read_line(line); end
 	return entries, last_seen;
 end
 
@@ -97,10 +120,10 @@ local function drop_oldest(last_seen)
 	return drop_oldest(last_seen);
 end
 
-local function write(user, entries, last_seen)
+local function write(user, lines, last_seen)
 	drop_oldest(last_seen);
 	local ok, written, err = pcall(history_store.set, history_store, user, {
-		entries = entries; last_seen = next(last_seen) and last_seen or nil;
+		entries = lines; last_seen = next(last_seen) and last_seen or nil;
 	});
 	if not ok then written, err = false, written; end
 	log_store("written", user, not written and (err or "unknown error") or nil);
@@ -111,20 +134,20 @@ local ends = { replaced = true; evicted = true; disabled = true; removed = true;
 -- Each of what has happened is { what, identifier, record, by, why }
 local function add(user, ...)
 	if not (...) or not is_account(user) then return; end -- Nothing is kept of nobody
-	local entries, last_seen = read(user);
-	if not entries then return; end
+	local lines, last_seen = read_lines(user);
+	if not lines then return; end
 	for _, one in ipairs({ ... }) do
 		local record = one.record or none;
 		local name = name_of(one.identifier);
-		entries[#entries + 1] = {
+		lines[#lines + 1] = to_line({
 			at = os_time(); what = one.what; name = name;
 			jid = shorten(record.jid); client = shorten(record.client_id) or shorten(record.resource);
 			by = one.by; why = shorten(without_node(one.why, one.identifier));
-		};
-		if #entries > max_entries then table.remove(entries, 1); end
+		});
+		if #lines > max_entries then table.remove(lines, 1); end
 		if ends[one.what] then last_seen[name] = nil; end
 	end
-	write(user, entries, last_seen);
+	write(user, lines, last_seen);
 end
 
 -- Sessions: what is known of a registration's last one is written once a day
@@ -142,10 +165,10 @@ local function on_session(event)
 	local name, names = name_of(identifier), seen[user] or {};
 	if names[name] then return; end
 	seen[user], names[name], seen_left = names, true, seen_left - 1;
-	local entries, last_seen = read(user);
-	if not entries or (last_seen[name] or 0) >= today or not is_account(user) then return; end
+	local lines, last_seen = read_lines(user);
+	if not lines or (last_seen[name] or 0) >= today or not is_account(user) then return; end
 	last_seen[name] = now;
-	write(user, entries, last_seen);
+	write(user, lines, last_seen);
 end
 
 -- The store itself is purged with the account
