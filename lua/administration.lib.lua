@@ -121,7 +121,7 @@ local function explain_account(user)
 	local devices, problem = list(user);
 	local records = devices and read_records(user);
 	for _, one in ipairs(devices or none) do
-		one.outlook = explain.outlook(user, one.identifier, records[one.identifier], one.state);
+		one.outlook = explain.outlook(user, one.identifier, records[one.identifier], one.state, one.suspended);
 	end
 	local problems = {};
 	if problem then problems[#problems + 1] = problem; end

@@ -1,13 +1,14 @@
 -- Why a phone stayed silent: what has been decided lately, and what would become of a message now, in sentences
 
 local util = module.lib "util";
+local now = util.prosody_require "util.time".now;
 local none = util.none;
 local engine = module.lib "engine".engine;
 local user_sessions = module.lib "sessions".user_sessions;
 local history = module.lib "history";
 local name_of = history.name_of;
 local terminal = module.lib "terminal";
-local date, describe_duration = terminal.date, terminal.duration;
+local count, date, describe_duration = terminal.count, terminal.date, terminal.duration;
 
 local ipairs, pairs = ipairs, pairs;
 
@@ -22,26 +23,32 @@ local rules = {
 	room = "to the bare JID";
 };
 
-local function time_of(seconds)
-	return date(seconds, "%H:%M:%S");
+-- With the day, if it is another one than that of the reader or of what is said besides
+local function time_of(seconds, beside)
+	local same_day = date(seconds, "%Y-%m-%d") == date(beside, "%Y-%m-%d");
+	return date(seconds, same_day and "%H:%M:%S" or "%a %d %b %H:%M:%S");
 end
 
 local function what_became_of(it)
 	if it.result == "pushed" then return "pushed"; end
 	if it.result == "silent" then return "no push, " .. it.phrase; end
-	return (it.due and "waits until " .. time_of(it.due) or "waits") .. ", " .. it.phrase;
+	return "no push yet, " .. it.phrase .. (it.due and " at " .. time_of(it.due, it.at or now()) or "");
+end
+
+local function since_when(entry)
+	local since = time_of(entry.since, entry.at);
+	return since ~= time_of(entry.at, entry.at) and " since " .. since or "";
 end
 
 local function stanza_of(entry)
 	local rule = rules[entry.rule];
 	if not entry.kind then
-		local many = entry.count > 1 and ("%d stanzas since %s"):format(entry.count, time_of(entry.since));
-		return ("%s, %s"):format(many or "a stanza", rule);
+		return ("%s%s, %s"):format(count(entry.count, "stanza"), since_when(entry), rule);
 	end
 	local unimportant = entry.importance == "unimportant" and entry.kind == "message" and "unimportant " or "";
 	local id = entry.id ~= "" and " " .. entry.id or "";
 	local from = entry.from ~= "" and " from " .. entry.from or "";
-	local many = entry.count > 1 and ("the last of %d since %s: "):format(entry.count, time_of(entry.since)) or "";
+	local many = entry.count > 1 and ("the last of %d%s: "):format(entry.count, since_when(entry)) or "";
 	return ("%s%s%s%s%s, %s"):format(many, unimportant, entry.kind, id, from, rule);
 end
 
@@ -49,7 +56,7 @@ local outcomes = {
 	delivered = "taken";
 	revived = "taken, the registration is in force again";
 	failed = "not taken, it is tried again";
-	refused = "refused, that counts";
+	refused = "refused, that counts towards push_max_errors";
 	suspended = "not taken, the registration is suspended";
 	removed = "refused for good, the registration is removed";
 };
@@ -59,27 +66,33 @@ local sentences = {
 		return ("%s: %s"):format(stanza_of(entry), what_became_of(entry));
 	end;
 	turn = function (entry)
-		return "what waited: " .. what_became_of(entry);
+		return (entry.trial and "trial: " or "what waited: ") .. what_became_of(entry);
 	end;
 	ping = function (entry)
 		return "push without a message: " .. what_became_of(entry);
 	end;
 	answer = function (entry)
-		local condition = entry.condition or entry.outcome == "failed" and "no answer";
-		return ("answer after %s: %s%s"):format(describe_duration(entry.after), outcomes[entry.outcome],
-			condition and " (" .. condition .. ")" or "");
+		local is_answered = entry.condition or entry.outcome == "delivered" or entry.outcome == "revived";
+		local outcome = entry.outcome == "failed" and not entry.owed and "not taken, but the device needs it no more"
+			or outcomes[entry.outcome];
+		return ("%s after %s: %s%s"):format(is_answered and "answer" or "no answer", describe_duration(entry.after),
+			outcome, entry.condition and " (" .. entry.condition .. ")" or "");
 	end;
 	vetoed = function (entry)
-		return "push held back by another module: " .. (entry.phrase ~= "" and entry.phrase or "no reason given");
+		local reason = entry.phrase ~= "" and entry.phrase or "no reason given";
+		return "but another module has held that push back: " .. reason;
 	end;
 	discreet = function ()
-		return "another module has failed: the push leaves without text and sender";
+		return "another module has failed: that push leaves without text and sender";
 	end;
 	restored = function ()
 		return "owed a push from before the restart";
 	end;
 	unreadable = function ()
-		return "what waited: its registration cannot be read, it is tried again";
+		return "what waited: no push yet, its registration could not be read, that is tried again";
+	end;
+	blind = function (entry)
+		return ("no push for what came%s, the registrations of this account could not be read"):format(since_when(entry));
 	end;
 };
 
@@ -88,7 +101,8 @@ local function decisions(user, since)
 	local found = {};
 	for _, entry in ipairs(engine:trail(user)) do
 		if not since or entry.tick > since then
-			entry.name, entry.identifier = name_of(entry.identifier), nil;
+			entry.name = entry.identifier ~= "" and name_of(entry.identifier) or "all";
+			entry.identifier = nil;
 			entry.text = sentences[entry.event](entry);
 			found[#found + 1] = entry;
 		end
@@ -120,8 +134,28 @@ local function has_smacks(user, identifier)
 	return false;
 end
 
--- What would become of a message now; state is where its client is
-local function outlook(user, identifier, record, state)
+-- What else there is to know where things are not as they should be
+local function service_state(it)
+	local service = it.service or none;
+	if service.circuit == "open" then
+		return (". %s is left alone after %s in a row%s: one push at a time finds out whether it works again"):format(
+			service.jid, count(service.failures, "failure"), service.condition and ", the last " .. service.condition or "");
+	end
+	if service.circuit == "recovering" then
+		return (". %s works again, and gets what it is owed in turn"):format(service.jid);
+	end
+	return "";
+end
+
+local function suspension(suspended)
+	if not suspended then return ""; end
+	local since = suspended.since and date(suspended.since);
+	return (" (suspended%s: %s%s)"):format(since and " since " .. since or "", suspended.condition or "no reason",
+		suspended.text and ", " .. suspended.text or "");
+end
+
+-- What would become of a message now; state is where its client is, suspended since when and why its registration is
+local function outlook(user, identifier, record, state, suspended)
 	local it = engine:outlook(user, identifier, record, user_sessions(user));
 	if not it then return "nothing, its record is damaged: its app has to register again"; end
 	if it.reason == "online" then
@@ -134,27 +168,37 @@ local function outlook(user, identifier, record, state)
 	if state == "away" and not host_modules.mam and not host_modules.offline then
 		return "no push, for nothing keeps it: neither mod_mam nor mod_offline is loaded";
 	end
-	return what_became_of(it);
+	if it.reason == "debt" and (it.service or none).circuit == "open" then it.due = nil; end -- Others probe it
+	local delivered = state == "live" and "delivered to its session, " or "";
+	return delivered .. what_became_of(it) .. suspension(suspended) .. service_state(it);
 end
 
 -- The clock of the history has whole seconds: what an answer has led to comes after it
-local function order_of(entry)
-	return entry.tick and entry.at or entry.what == "enabled" and entry.at or entry.at + 1;
+local function order_of(happened)
+	return happened.what == "enabled" and happened.at or happened.at + 1;
+end
+
+local function has_led_to(entry, happened)
+	return entry.event == "answer" and happened and entry.name == happened.name and entry.at < happened.at + 2
+		and (happened.what == entry.outcome or happened.what == "removed" and entry.outcome == "suspended");
 end
 
 -- What has happened to registrations, the last decisions and answers, oldest first
 local function look_back(user)
 	local entries, problem = happenings(user);
 	entries = entries or {};
-	for _, entry in ipairs(decisions(user)) do entries[#entries + 1] = entry; end
-	local places = {};
-	for i, entry in ipairs(entries) do places[entry] = i; end
-	table.sort(entries, function (a, b)
-		local before, after = order_of(a), order_of(b);
-		if before ~= after then return before < after; end
-		return places[a] < places[b];
-	end);
-	return entries, problem;
+	local merged, next_one = {}, 1;
+	local function add_happened()
+		merged[#merged + 1] = entries[next_one];
+		next_one = next_one + 1;
+	end
+	for _, entry in ipairs(decisions(user)) do
+		while entries[next_one] and order_of(entries[next_one]) <= entry.at do add_happened(); end
+		merged[#merged + 1] = entry;
+		if has_led_to(entry, entries[next_one]) then add_happened(); end
+	end
+	while entries[next_one] do add_happened(); end
+	return merged, problem;
 end
 
 return {

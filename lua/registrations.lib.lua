@@ -156,6 +156,7 @@ end
 -- The user's registrations, or nil if there are none
 local function get_records(user)
 	local records = load_records(user);
+	if not records then engine:blind(user); end
 	return records and next(records) and records;
 end
 

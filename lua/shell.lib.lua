@@ -314,8 +314,9 @@ end
 
 local function print_outlook(print, one)
 	local label = shorten(one.name, name_width) .. "  ";
+	local errors = not one.suspended and one.errors > 0 and ", " .. count(one.errors, "error") .. " in a row" or "";
 	labelled(print, label, ("%sat %s, %s%s"):format(one.client and one.client .. " " or "", one.jid or "?", one.state,
-		one.suspended and ", suspended" or ""));
+		one.suspended and ", suspended" or errors));
 	labelled(print, (" "):rep(#label), "a message now: " .. one.outlook);
 end
 

@@ -27,6 +27,9 @@ const IMPORTANCES: [&str; 3] = ["unimportant", "important", "urgent"];
 /// A listener has vetoed a push: a reason for silence besides the engine's own.
 const VETOED: usize = Silence::ALL.len();
 
+/// So is that registrations could not be read when a stanza came.
+const BLIND: usize = VETOED + 1;
+
 /// A registration could not be read: a cause to wait besides the engine's own.
 const UNREADABLE: usize = Cause::ALL.len();
 
@@ -49,14 +52,16 @@ pub struct Count {
 #[derive(Default)]
 pub(super) struct Counts {
     pushes: [[u64; IMPORTANCES.len()]; RULES.len()],
-    silences: [u64; Silence::ALL.len() + 1],
+    silences: [u64; Silence::ALL.len() + 2],
     holds: [u64; Cause::ALL.len() + 1],
     answers: [[u64; CONDITIONS.len() + 2]; Outcome::ALL.len()],
     pub latencies: Latencies,
 }
 
 impl Counts {
-    pub fn add(&mut self, event: &Event) {
+    /// So many times.
+    pub fn add(&mut self, event: &Event, times: u32) {
+        let times = u64::from(times);
         match *event {
             Event::Met {
                 rule,
@@ -64,20 +69,24 @@ impl Counts {
                 reason,
             } => {
                 let importance = stanza.map(|(importance, _)| importance);
-                self.decided(of_rule(rule), importance, reason);
+                self.decided(of_rule(rule), importance, reason, times);
             }
-            Event::Turn { importance, reason } => self.decided(WAITING, importance, reason),
-            Event::Ping(reason) => self.decided(PING, None, reason),
-            Event::Unreadable => self.holds[UNREADABLE] += 1,
-            Event::Vetoed(_) => self.silences[VETOED] += 1,
+            Event::Turn {
+                importance, reason, ..
+            } => self.decided(WAITING, importance, reason, times),
+            Event::Ping(reason) => self.decided(PING, None, reason, times),
+            Event::Unreadable => self.holds[UNREADABLE] += times,
+            Event::Vetoed(_) => self.silences[VETOED] += times,
+            Event::Blind => self.silences[BLIND] += times,
             Event::Discreet | Event::Restored => {}
             Event::Answered {
                 outcome,
                 condition,
                 after,
+                ..
             } => {
                 let condition = of_condition(outcome, condition);
-                self.answers[of_outcome(outcome, condition) as usize][condition] += 1;
+                self.answers[of_outcome(outcome, condition) as usize][condition] += times;
                 // Where there is no way to it, nobody has answered but our own server.
                 let is_answer = condition != NO_ANSWER && !is_routing(condition);
                 if is_answer {
@@ -87,12 +96,12 @@ impl Counts {
         }
     }
 
-    fn decided(&mut self, rule: usize, importance: Option<Importance>, reason: Reason) {
+    fn decided(&mut self, rule: usize, importance: Option<Importance>, reason: Reason, times: u64) {
         let importance = importance.unwrap_or(Importance::Unimportant);
         match reason {
-            Reason::Pushed => self.pushes[rule][importance as usize] += 1,
-            Reason::Held { cause, .. } => self.holds[cause as usize] += 1,
-            Reason::Silent(silence) => self.silences[silence as usize] += 1,
+            Reason::Pushed => self.pushes[rule][importance as usize] += times,
+            Reason::Held { cause, .. } => self.holds[cause as usize] += times,
+            Reason::Silent(silence) => self.silences[silence as usize] += times,
         }
     }
 
@@ -117,7 +126,8 @@ impl Counts {
             }
         }
         let silences = Silence::ALL.map(Silence::name);
-        for (reason, count) in silences.iter().chain(&["vetoed"]).zip(&mut self.silences) {
+        let silences = silences.iter().chain(&["vetoed", "unreadable"]);
+        for (reason, count) in silences.zip(&mut self.silences) {
             take("silences", &[reason], count);
         }
         let causes = Cause::ALL.map(Cause::name);
@@ -195,13 +205,14 @@ mod tests {
             outcome,
             condition,
             after: Duration::from_secs(1),
+            owed: false,
         }
     }
 
     /// What an event is counted as, and for how many answers there are latencies then.
     fn counted(event: Event) -> (String, u32) {
         let mut counts = Counts::default();
-        counts.add(&event);
+        counts.add(&event, 1);
         let latencies = counts.latencies.take(9).iter().map(|one| one.count).sum();
         let taken = counts.take(false);
         assert_eq!(counts.take(false), []);
@@ -243,6 +254,7 @@ mod tests {
             (
                 Event::Turn {
                     importance: Some(Important),
+                    trial: false,
                     reason: Reason::Pushed,
                 },
                 "pushes push0 waiting important 1",
@@ -259,6 +271,7 @@ mod tests {
                 "silences online 1",
             ),
             (Event::Vetoed(ArrayString::new()), "silences vetoed 1"),
+            (Event::Blind, "silences unreadable 1"),
             (Event::Discreet, ""),
             (Event::Restored, ""),
         ] {
@@ -328,7 +341,7 @@ mod tests {
         }
         // Statsd gives a meaning to anything else.
         let all = Counts::default().take(true);
-        assert_eq!(all.len(), 7 * 3 + 14 + 6);
+        assert_eq!(all.len(), 7 * 3 + 15 + 6);
         for label in all.iter().flat_map(|one| &one.labels) {
             let is_plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
             assert!(label.chars().all(is_plain), "{label}");

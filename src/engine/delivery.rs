@@ -33,6 +33,10 @@ pub struct Report {
     pub service: Option<ServiceChange>,
     /// How long it took.
     pub after: Duration,
+    /// Whether the device is owed a push now.
+    pub owed: bool,
+    /// Whether it has spoken for something that waited.
+    pub served: bool,
 }
 
 impl Report {
@@ -42,6 +46,7 @@ impl Report {
             outcome: self.outcome,
             condition,
             after: self.after,
+            owed: self.owed,
         }
     }
 }
@@ -76,11 +81,11 @@ pub(super) fn answered<S>(
         .alive(service, now, Sign::Settled, &schedule.options);
     let push = schedule.take_in_flight(now, id)?;
     schedule.drop_standing_by(id);
-    if answer == Answer::Result {
-        device_has_been_woken(schedule, now, push.attempt(id));
-    } else {
+    let served = answer == Answer::Result && device_has_been_woken(schedule, now, push.attempt(id));
+    if answer != Answer::Result {
         nobody_was_woken(schedule, id);
     }
+    let owed = is_owed(schedule, id);
     schedule.wake(service, now);
     let change = change.or_else(|| schedule.services.watch(service));
     let report = |errors, errors_before, outcome, device| Report {
@@ -91,6 +96,8 @@ pub(super) fn answered<S>(
         outcome,
         service: change,
         after: now.saturating_sub(push.sent),
+        owed,
+        served,
     };
     let max_errors = schedule.options.max_errors;
     let Some(device) = schedule.devices.get_mut(id.device) else {
@@ -149,6 +156,8 @@ fn answered_late<S>(
             outcome: Outcome::Failed,
             service: Some(change),
             after: now.saturating_sub(late.sent),
+            owed: true,
+            served: false,
         });
     }
     // What it was for is served; what came later waits on.
@@ -181,10 +190,9 @@ fn answered_late<S>(
     let is_over = waiting.is_empty();
     device.failing = Failing::default();
     let errors_before = std::mem::take(&mut device.errors);
+    let served = !is_over && device_has_been_woken(schedule, now, late);
     if is_over {
         schedule.drop_waiting(id.device);
-    } else {
-        device_has_been_woken(schedule, now, late);
     }
     let change = schedule.alive(now, service, Sign::Settled);
     Some(Report {
@@ -199,15 +207,17 @@ fn answered_late<S>(
         },
         service: change.or_else(|| schedule.services.watch(service)),
         after: now.saturating_sub(late.sent),
+        owed: is_owed(schedule, id),
+        served,
     })
 }
 
 /// A device that has just been woken is owed nothing that it learns of anyway, also of what is still under
-/// way; what only another push would bring follows at once.
-fn device_has_been_woken<S>(schedule: &mut Schedule<S>, now: Duration, attempt: Attempt) {
+/// way; what only another push would bring follows at once. Whether anything waited that it learns of.
+fn device_has_been_woken<S>(schedule: &mut Schedule<S>, now: Duration, attempt: Attempt) -> bool {
     let key = attempt.id.device;
     let Some(device) = schedule.devices.get_mut(key) else {
-        return;
+        return false;
     };
     for other in &device.in_flight {
         if let Some(other) = schedule.in_flight.get_mut(*other)
@@ -217,13 +227,23 @@ fn device_has_been_woken<S>(schedule: &mut Schedule<S>, now: Duration, attempt: 
         }
     }
     let Some(waiting) = &device.waiting else {
-        return;
+        return false;
     };
     if waiting.cause >= Cause::Debt && waiting.is_served_by(&attempt) {
+        let has_waited = waiting.is_waiting();
         schedule.drop_waiting(key);
-    } else if waiting.is_owed() {
+        return has_waited;
+    }
+    if waiting.is_owed() {
         schedule.set_until(now, key, Until::Time(now), Cause::Debt);
     }
+    false
+}
+
+/// Whether the device of this push is owed one.
+fn is_owed<S>(schedule: &Schedule<S>, id: PushId) -> bool {
+    let waiting = schedule.waiting(id.device);
+    waiting.is_some_and(|waiting| waiting.is_owed() && waiting.is_waiting())
 }
 
 /// A push was not taken, or not answered in time: the device is owed it.
@@ -262,6 +282,8 @@ pub(super) fn failed<S>(
         },
         service: change.or_else(|| schedule.services.watch(service)),
         after,
+        owed: is_owed(schedule, id),
+        served: false,
     })
 }
 

@@ -90,7 +90,7 @@ impl<S> Device<S> {
     /// What waits for a push, and not only stands by for one that is under way.
     pub fn held(&self) -> Option<&Waiting<S>> {
         let waiting = self.waiting.as_ref();
-        waiting.filter(|one| !one.is_standing_by() && !one.is_empty())
+        waiting.filter(|one| one.is_waiting())
     }
 
     /// Whether the device has been pushed for this stanza, or will be.

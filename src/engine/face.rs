@@ -220,7 +220,11 @@ impl<S> Engine<S> {
 /// Pushes, and those that have to wait.
 impl<S> Engine<S> {
     /// A push without a stanza. If there cannot be one now, the device is owed it, unless the registration is
-    /// suspended; the error says why.
+    /// suspended.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none now.
     pub fn ping(
         &mut self,
         now: Duration,
@@ -265,13 +269,18 @@ impl<S> Engine<S> {
         registration: usize,
     ) -> Option<Released<S>> {
         let registration = &account.registrations[registration];
+        let trial = registration.suspended.is_some();
         let turned = release::release(&mut self.schedule, now, account, registration);
         let importance = turned.as_ref().ok().map(|released| released.importance);
         let reason = turned
             .as_ref()
             .map_or_else(|reason| *reason, |_| Some(Reason::Pushed));
         if let Some(reason) = reason {
-            let event = Event::Turn { importance, reason };
+            let event = Event::Turn {
+                importance,
+                trial,
+                reason,
+            };
             let (user, identifier) = (account.user, registration.identifier);
             self.witness.add(now, user, identifier, event);
         }

@@ -42,6 +42,12 @@ impl<S> Engine<S> {
         self.schedule.services.statuses(now)
     }
 
+    /// The same of one of them.
+    pub fn service(&self, now: Duration, jid: &str) -> Option<ServiceStatus> {
+        let key = self.schedule.identities.service(jid);
+        self.schedule.services.status(key, now)
+    }
+
     /// What has happened to a user's devices, newest last, as far as it is remembered.
     pub fn trail(&self, user: &str) -> Vec<Entry<'_>> {
         self.witness.trail().of(user)

@@ -33,6 +33,10 @@ impl Pushed {
         other.0.into_iter().for_each(|id| self.add_one(id));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How much memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
         self.0.capacity() * size_of::<StanzaId>()

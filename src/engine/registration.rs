@@ -20,7 +20,7 @@ pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) 
     device.spoke = None;
     device.failing = Failing::default();
     device.epoch = epoch;
-    let has_waited = device.waiting.is_some();
+    let has_waited = device.held().is_some_and(|one| !one.is_mere_trial());
     schedule.drop_waiting(key);
     has_waited
 }

@@ -274,6 +274,11 @@ impl Services {
             .collect()
     }
 
+    /// How one of them does.
+    pub fn status(&self, key: ServiceKey, now: Duration) -> Option<ServiceStatus> {
+        Some(self.get(key)?.status(now))
+    }
+
     /// How all of them do.
     pub fn statuses(&self, now: Duration) -> Vec<ServiceStatus> {
         self.known.iter().map(|(_, one)| one.status(now)).collect()

@@ -38,11 +38,15 @@ pub enum Event {
     Turn {
         /// How much that mattered, if it has been pushed.
         importance: Option<Importance>,
+        /// It was the trial of a suspended registration.
+        trial: bool,
         /// What has become of it.
         reason: Reason,
     },
     /// It had its turn, but its registration could not be read.
     Unreadable,
+    /// A stanza has come, but the user's registrations could not be read. It is nobody's device: its name is empty.
+    Blind,
     /// A push without a stanza was asked for.
     Ping(Reason),
     /// A listener has vetoed a push, for this reason.
@@ -59,6 +63,8 @@ pub enum Event {
         condition: Option<&'static str>,
         /// How long it took.
         after: Duration,
+        /// Whether the device is owed a push now.
+        owed: bool,
     },
 }
 
@@ -103,14 +109,14 @@ impl Trail {
         }
     }
 
-    /// Something has happened to a device.
-    pub fn add(&mut self, now: Duration, user: &str, identifier: &str, event: Event) {
+    /// Something has happened to a device, so many times.
+    pub fn add(&mut self, now: Duration, user: &str, identifier: &str, event: Event, count: u32) {
         if !self.is_on {
             return;
         }
         let steps = self.users.get_or_insert_mut_ref(user, Steps::default);
         let before = steps.bytes(user);
-        steps.add(now, identifier, event);
+        steps.add(now, identifier, event, count);
         self.bytes = self.bytes - before + steps.bytes(user);
         while self.bytes > self.max_bytes
             && let Some((user, steps)) = self.users.pop_lru()
@@ -149,7 +155,7 @@ struct Steps {
     identifiers: Vec<Box<str>>,
     /// How long their names are, in bytes.
     names: usize,
-    steps: VecDeque<Step>,
+    last: VecDeque<Step>,
 }
 
 struct Step {
@@ -162,32 +168,32 @@ struct Step {
 }
 
 impl Steps {
-    fn add(&mut self, now: Duration, identifier: &str, event: Event) {
+    fn add(&mut self, now: Duration, identifier: &str, event: Event, count: u32) {
         let device = self.device(identifier);
-        let last = self
-            .steps
+        // As long as it is silent, whatever for: several rules meet each stanza.
+        let mut before = self
+            .last
             .iter_mut()
             .rev()
-            .find(|step| step.device == device);
-        if let Some(last) = last
-            && last.event.goes_on_as(&event)
-        {
-            last.at = now;
-            last.count = last.count.saturating_add(1);
-            last.event = event;
+            .filter(|step| step.device == device)
+            .take_while(|step| step.event.is_silence());
+        if let Some(same) = before.find(|step| step.event.goes_on_as(&event)) {
+            same.at = now;
+            same.count = same.count.saturating_add(count);
+            same.event = event;
             return;
         }
-        let length = self.steps.len();
+        let length = self.last.len();
         if length == MAX_ENTRIES {
-            self.steps.pop_front();
-        } else if length == self.steps.capacity() {
-            self.steps.reserve_exact(length.max(1)); // Most users are seldom active
+            self.last.pop_front();
+        } else if length == self.last.capacity() {
+            self.last.reserve_exact(length.max(1)); // Most users are seldom active
         }
-        self.steps.push_back(Step {
+        self.last.push_back(Step {
             device,
             since: now,
             at: now,
-            count: 1,
+            count,
             event,
         });
     }
@@ -198,7 +204,7 @@ impl Steps {
             return device;
         }
         self.names += identifier.len();
-        let is_unused = |device: &usize| self.steps.iter().all(|step| step.device != *device);
+        let is_unused = |device: &usize| self.last.iter().all(|step| step.device != *device);
         let unused = if self.identifiers.len() > MAX_ENTRIES {
             (0..self.identifiers.len()).find(is_unused)
         } else {
@@ -216,18 +222,18 @@ impl Steps {
 
     /// How much memory it takes; `user` is whose it is.
     fn bytes(&self, user: &str) -> usize {
-        if self.steps.is_empty() {
+        if self.last.is_empty() {
             return 0; // It is not there yet
         }
         OVERHEAD
             + user.len()
             + self.names
             + self.identifiers.len() * (size_of::<Box<str>>() + OVERHEAD_OF_IDENTIFIER)
-            + self.steps.capacity() * size_of::<Step>()
+            + self.last.capacity() * size_of::<Step>()
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.steps.iter().map(|step| Entry {
+        self.last.iter().map(|step| Entry {
             identifier: &self.identifiers[step.device],
             since: step.since,
             at: step.at,
@@ -239,10 +245,18 @@ impl Steps {
 
 impl Event {
     /// The device is back before the turn of what waited for it.
-    pub(super) const RETURNED: Self = Self::Turn {
-        importance: None,
-        reason: Reason::Silent(Silence::Returned),
-    };
+    pub(super) const RETURNED: Self = Self::dropped(Silence::Returned);
+
+    /// Another push has spoken for what waited for it.
+    pub(super) const SERVED: Self = Self::dropped(Silence::Served);
+
+    const fn dropped(silence: Silence) -> Self {
+        Self::Turn {
+            importance: None,
+            trial: false,
+            reason: Reason::Silent(silence),
+        }
+    }
 
     /// A stanza has been left out without a look at it.
     pub(super) fn unread(rule: Rule, silence: Silence) -> Self {
@@ -250,6 +264,15 @@ impl Event {
             rule,
             stanza: None,
             reason: Reason::Silent(silence),
+        }
+    }
+
+    /// Whether nothing has come of a stanza.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Met { reason, .. } => matches!(reason, Reason::Silent(_)),
+            Self::Blind => true,
+            _ => false,
         }
     }
 
@@ -273,6 +296,7 @@ impl Event {
                     && rule == next_rule
                     && importance(stanza) == importance(next_stanza)
             }
+            (Self::Blind, Self::Blind) => true,
             _ => false,
         }
     }
@@ -315,10 +339,12 @@ mod tests {
             (3, "one", online),
             (4, "one", silent(Unimportant, Silence::Online)),
             (5, "one", silent(Unimportant, Silence::Hibernated)),
-            (6, "one", Event::Discreet),
+            (6, "one", silent(Unimportant, Silence::Online)),
             (7, "one", Event::Discreet),
+            (8, "one", Event::Discreet),
+            (9, "one", silent(Unimportant, Silence::Hibernated)),
         ] {
-            trail.add(at(second), "anna", identifier, event);
+            trail.add(at(second), "anna", identifier, event, 1);
         }
         let entries = trail.of("anna");
         let times = entries
@@ -329,10 +355,11 @@ mod tests {
             [
                 (at(2), at(2), 1, "other"),
                 (at(1), at(3), 2, "one"),
-                (at(4), at(4), 1, "one"),
                 (at(5), at(5), 1, "one"),
-                (at(6), at(6), 1, "one"),
+                (at(4), at(6), 2, "one"),
                 (at(7), at(7), 1, "one"),
+                (at(8), at(8), 1, "one"),
+                (at(9), at(9), 1, "one"),
             ]
         );
         check_bytes(&trail);
@@ -344,7 +371,7 @@ mod tests {
         let entries = u64::try_from(MAX_ENTRIES).unwrap();
         for second in 0..100 + entries {
             let identifier = format!("node {second}");
-            trail.add(at(second), "anna", &identifier, Event::Discreet);
+            trail.add(at(second), "anna", &identifier, Event::Discreet, 1);
         }
         let kept = trail.of("anna");
         assert_eq!(kept.len(), MAX_ENTRIES);
@@ -364,10 +391,10 @@ mod tests {
     #[test]
     fn the_least_active_user_has_none() {
         let mut trail = trail();
-        trail.add(at(0), "anna", "node", Event::Discreet);
+        trail.add(at(0), "anna", "node", Event::Discreet, 1);
         trail.max_bytes = 3 * trail.bytes;
         for user in ["bert", "carl", "anna", "dora"] {
-            trail.add(at(1), user, "node", Event::Discreet);
+            trail.add(at(1), user, "node", Event::Discreet, 1);
             assert!(trail.bytes <= trail.max_bytes);
         }
         check_bytes(&trail);
@@ -381,11 +408,11 @@ mod tests {
     #[test]
     fn turned_off_it_forgets() {
         let mut trail = trail();
-        trail.add(at(0), "anna", "node", Event::Discreet);
+        trail.add(at(0), "anna", "node", Event::Discreet, 1);
         trail.turn(true);
         assert_eq!(trail.of("anna").len(), 1);
         trail.turn(false);
-        trail.add(at(0), "anna", "node", Event::Discreet);
+        trail.add(at(0), "anna", "node", Event::Discreet, 1);
         trail.turn(true);
         assert!(trail.of("anna").is_empty());
         check_bytes(&trail);

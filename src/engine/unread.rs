@@ -20,18 +20,24 @@ impl<S> Engine<S> {
         }
     }
 
-    /// A stanza has been left out for all registrations of the account, without a look at it.
+    /// So many stanzas have been left out for all registrations of the account, without a look at them.
     pub fn left_unread(
         &mut self,
         now: Duration,
         rule: Rule,
         account: &Account<'_>,
         silence: Silence,
+        count: u32,
     ) {
         for registration in account.registrations {
             let event = Event::unread(rule, silence);
             self.witness
-                .add(now, account.user, registration.identifier, event);
+                .add_many(now, account.user, registration.identifier, event, count);
         }
+    }
+
+    /// A stanza has come for a user whose registrations cannot be read.
+    pub fn blind(&mut self, now: Duration, user: &str) {
+        self.witness.add(now, user, "", Event::Blind);
     }
 }

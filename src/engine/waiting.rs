@@ -288,6 +288,16 @@ impl<S> Waiting<S> {
         self.until == Until::Answer(id)
     }
 
+    /// Whether there is something that waits, and does not stand by for a push that has left.
+    pub fn is_waiting(&self) -> bool {
+        !self.is_standing_by() && !self.is_empty()
+    }
+
+    /// Whether there is nothing but the trial of a suspended registration.
+    pub fn is_mere_trial(&self) -> bool {
+        self.cause == Cause::Suspension && self.ids.is_empty()
+    }
+
     /// Whether an attempt has to succeed before anything else is pushed.
     pub fn is_owed(&self) -> bool {
         self.cause >= Cause::Debt && !self.is_standing_by()

@@ -30,8 +30,22 @@ impl Witness {
 
     /// Something has happened to a device.
     pub fn add(&mut self, now: Duration, user: &str, identifier: &str, event: Event) {
-        self.counts.add(&event);
-        self.trail.add(now, user, identifier, event);
+        self.add_many(now, user, identifier, event, 1);
+    }
+
+    /// The same so many times.
+    pub fn add_many(
+        &mut self,
+        now: Duration,
+        user: &str,
+        identifier: &str,
+        event: Event,
+        count: u32,
+    ) {
+        if count > 0 {
+            self.counts.add(&event, count);
+            self.trail.add(now, user, identifier, event, count);
+        }
     }
 
     /// A push is over; `condition` is that of the error, if there was one. That its registration has ended makes it no
@@ -39,8 +53,13 @@ impl Witness {
     pub fn report(&mut self, now: Duration, report: &Report, condition: Option<&'static str>) {
         let event = report.event(condition);
         match &report.device {
-            Some(DeviceName { user, identifier }) => self.add(now, user, identifier, event),
-            None => self.counts.add(&event),
+            Some(DeviceName { user, identifier }) => {
+                self.add(now, user, identifier, event);
+                if report.served {
+                    self.add(now, user, identifier, Event::SERVED);
+                }
+            }
+            None => self.counts.add(&event, 1),
         }
     }
 

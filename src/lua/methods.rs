@@ -66,6 +66,10 @@ impl UserData for Host {
             host.state()?.engine.forget(now(), &user, &identifier);
             Ok(())
         });
+        methods.add_method("blind", |_, host, user: String| {
+            host.state()?.engine.blind(now(), &user);
+            Ok(())
+        });
         methods.add_method("forget_user", |_, host, user: String| {
             host.state()?.engine.forget_user(now(), &user);
             Ok(())

@@ -35,7 +35,7 @@ pub fn services(lua: &Lua, host: &Host, (): ()) -> Result<Vec<Table>> {
     tables.collect()
 }
 
-fn service_table(lua: &Lua, status: &ServiceStatus) -> Result<Table> {
+pub fn service_table(lua: &Lua, status: &ServiceStatus) -> Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("jid", &*status.jid)?;
     table.raw_set(

@@ -45,7 +45,7 @@ pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
                 return None;
             }
             let (rule, silence) = (Rule::Undelivered, Silence::NotArchived);
-            state.engine.left_unread(now(), rule, account, silence);
+            state.engine.left_unread(now(), rule, account, silence, 1);
             Some(silence)
         },
         |state, account, Known { facts, id, .. }| {

@@ -7,6 +7,7 @@ use mlua::{Lua, Result, Table, Value};
 use super::account::{read_registration, read_sessions};
 use super::clock::now;
 use super::host::Host;
+use super::overview::service_table;
 use super::reader;
 use crate::engine::{Account, Entry, Event, Reason};
 use crate::stanza::Importance;
@@ -18,7 +19,8 @@ use crate::stanza::Importance;
 /// - of a `met` stanza `rule`, and if somebody has looked at it `kind`, `importance`, `id`, `from` (a domain);
 /// - of a `met` one, of a `turn` and of a `ping` `result` (`pushed`, `held`, `silent`), `reason` and `phrase`, and
 ///   `due` (seconds since 1970) if that is known;
-/// - of an `answer` `outcome`, `condition` and `after` (seconds);
+/// - of a `turn` besides `importance` and `trial`;
+/// - of an `answer` `outcome`, `condition`, `after` (seconds) and `owed`;
 /// - of a `vetoed` push `phrase`.
 pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
     let clock = Clock::now();
@@ -30,7 +32,8 @@ pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
 }
 
 /// `outlook(user, identifier, record, sessions)`: what would become of an important message now: `result`, `reason`,
-/// `phrase` and `due`, as in [`trail`]; nil if the record is of no use.
+/// `phrase` and `due`, as in [`trail`], and how its push service does, as in
+/// [`services`](super::overview::services); nil if the record is of no use.
 pub fn outlook(
     lua: &Lua,
     host: &Host,
@@ -38,7 +41,7 @@ pub fn outlook(
 ) -> Result<Option<Table>> {
     let mut state = host.state()?;
     let state = &mut *state;
-    let reason = reader::read(lua, &host.keys, (&record, sessions), |frame| {
+    let outlook = reader::read(lua, &host.keys, (&record, sessions), |frame| {
         let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
         let record = frame.table(0)?;
         let registration = read_registration(&identifier, &record, &state.disclosure)?;
@@ -47,13 +50,16 @@ pub fn outlook(
             registrations: &[registration],
             sessions: &sessions,
         };
-        Some(state.engine.outlook(now(), &account, 0))
+        let outlook = state.engine.outlook(now(), &account, 0);
+        Some((outlook, state.engine.service(now(), registration.jid)))
     })?;
-    let Some(reason) = reason else {
+    let Some((reason, service)) = outlook else {
         return Ok(None);
     };
     let table = lua.create_table()?;
     set_reason(&table, &Clock::now(), reason)?;
+    let service = service.map(|service| service_table(lua, &service));
+    table.raw_set("service", service.transpose()?)?;
     Ok(Some(table))
 }
 
@@ -103,8 +109,13 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
             set_reason(&table, clock, reason)?;
             "met"
         }
-        Event::Turn { importance, reason } => {
+        Event::Turn {
+            importance,
+            trial,
+            reason,
+        } => {
             table.raw_set("importance", importance.map(importance_name))?;
+            table.raw_set("trial", trial)?;
             set_reason(&table, clock, reason)?;
             "turn"
         }
@@ -116,10 +127,12 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
             outcome,
             condition,
             after,
+            owed,
         } => {
             table.raw_set("outcome", outcome.name())?;
             table.raw_set("condition", condition)?;
             table.raw_set("after", after.as_secs_f64())?;
+            table.raw_set("owed", owed)?;
             "answer"
         }
         Event::Vetoed(reason) => {
@@ -129,6 +142,7 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
         Event::Discreet => "discreet",
         Event::Restored => "restored",
         Event::Unreadable => "unreadable",
+        Event::Blind => "blind",
     };
     table.raw_set("event", event)?;
     Ok(table)

@@ -66,6 +66,8 @@ struct Queue<'a, 'f> {
     spoken_for: bool,
     /// Something has been left unread.
     unread: bool,
+    /// So many have been, because the push speaks for them.
+    passed_over: u32,
 }
 
 /// So many stanzas are read at once.
@@ -86,7 +88,11 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
         };
         if let Some(silence) = rules::unacked(&account, own, identifier) {
             let rule = Rule::Unacked { session: own };
-            state.engine.left_unread(now(), rule, &account, silence);
+            let length = if place == 0 { 1 } else { table.len() };
+            let count = u32::try_from(length).unwrap_or(u32::MAX);
+            state
+                .engine
+                .left_unread(now(), rule, &account, silence, count);
             return Some(Reply::Text(Reason::Silent(silence).phrase()));
         }
         let recipient = Recipient::of(user, host, identifier, &session, &sessions);
@@ -112,6 +118,7 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             may_be_unread,
             spoken_for: may_be_unread && state.engine.is_spoken_for(now, &account, 0),
             unread: false,
+            passed_over: 0,
         };
         Some(queue.go_through(state, place))
     })?
@@ -132,9 +139,15 @@ impl Queue<'_, '_> {
         } else {
             self.unimportant(state, place.saturating_neg(), length)
         };
+        let rule = Rule::Unacked {
+            session: self.session,
+        };
+        let (silence, count) = (Silence::SpokenFor, self.passed_over);
+        let engine = &mut state.engine;
+        engine.left_unread(self.now, rule, self.account, silence, count);
         let (text, work) = match state.leave(self.settlement) {
             Reply::Text(text) => (Some(text), false),
-            Reply::Nothing if self.spoken_for && self.unread => {
+            Reply::Nothing if self.passed_over > 0 => {
                 (Some(Reason::Silent(Silence::SpokenFor).phrase()), false)
             }
             reply => (None, reply == Reply::Work),
@@ -149,7 +162,7 @@ impl Queue<'_, '_> {
 
     fn single(&mut self, state: &mut State, place: i64) {
         if self.is_passed_over(place) {
-            self.unread = true;
+            self.pass_over();
         } else {
             self.meet(state, place);
         }
@@ -158,7 +171,7 @@ impl Queue<'_, '_> {
     fn important(&mut self, state: &mut State, from: i64, length: i64) -> Option<i64> {
         (from..=length).find(|&place| {
             if self.is_passed_over(place) {
-                self.unread = true;
+                self.pass_over();
             } else if self.spoken_for || self.is_important(place) {
                 self.meet(state, place);
             }
@@ -184,6 +197,11 @@ impl Queue<'_, '_> {
             }
         }
         None
+    }
+
+    fn pass_over(&mut self) {
+        self.unread = true;
+        self.passed_over += 1;
     }
 
     /// Whether a push speaks for the stanza anyway, and it ends no call.
