@@ -1,5 +1,6 @@
 //! Random lives of a server's accounts: see [`world`].
 
+mod noted;
 mod world;
 
 use std::time::Duration;

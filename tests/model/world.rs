@@ -14,16 +14,20 @@
 //! 5. **the limit holds** in any sixty seconds;
 //! 6. **no call rings that is over**;
 //! 7. **eventually one**: a device that stays away gets a push for whatever it has missed, or one
-//!    that speaks for it, once its push service is back.
+//!    that speaks for it, once its push service is back;
+//! 8. **the trail is true**: it tells what has been decided and what has come back, each in its place, and nothing
+//!    else.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cloud_notify::engine::{
-    Account, Answer, Connection, Decision, Engine, Options, Outcome, PushId, Reason, Registration,
-    Report, Session, Verdict,
+    Account, Answer, Cause, Connection, Decision, Engine, Event, Options, Outcome, PushId, Reason,
+    Registration, Report, Session, Silence, Verdict,
 };
-use cloud_notify::stanza::{Call, Facts, Importance, Key, Label, Party, StanzaId};
+use cloud_notify::stanza::{Call, Facts, Importance, Key, Label, Party, StanzaId, cut};
+
+use crate::noted::Notes;
 
 const USERS: [&str; 3] = ["anna", "rosa", "bert"];
 const SERVICES: [&str; 2] = ["push.test", "other.test"];
@@ -226,6 +230,8 @@ pub struct World {
     received: HashSet<(usize, usize)>,
     /// The event that is being handled is an overdue acknowledgement.
     overdue: bool,
+    /// What the trails have to tell, by user.
+    notes: [Notes; 3],
 }
 
 impl World {
@@ -247,6 +253,7 @@ impl World {
             missed: Vec::new(),
             received: HashSet::new(),
             overdue: false,
+            notes: Default::default(),
         }
     }
 
@@ -266,6 +273,11 @@ impl World {
 
     /// Lets it happen.
     pub fn run(&mut self, step: Step) {
+        self.take(step);
+        self.check_trails();
+    }
+
+    fn take(&mut self, step: Step) {
         match step {
             Step::Message {
                 user,
@@ -383,7 +395,7 @@ impl World {
             Step::Down(service) => {
                 self.down[service] = true;
                 for report in self.engine.disconnected(self.now, SERVICES[service]) {
-                    self.given_up(&report);
+                    self.given_up(&report, Some("remote-server-timeout"));
                 }
                 self.serve_deadlines();
             }
@@ -517,6 +529,7 @@ impl World {
             Rule::Offline => engine.offline(now, account, &facts, id),
             Rule::Room => engine.room(now, account, &facts, id),
         });
+        self.note_decisions(&facts, &decisions);
         self.carry_out(rule, message, decisions);
     }
 
@@ -682,7 +695,8 @@ impl World {
             "none to a live device"
         );
         if about.is_some_and(|about| self.messages[about].muted) {
-            self.engine.vetoed(self.now, id, "");
+            self.engine.vetoed(self.now, id, "muted");
+            self.note(device, Event::Vetoed(cut("muted")));
             return;
         }
         let limit = if importance == Importance::Urgent {
@@ -723,20 +737,19 @@ impl World {
 
     fn answer(&mut self, id: PushId, answer: Answer<'static>) {
         let device = self.pushes[&id].device;
-        let from = SERVICES[KINDS[device].service];
         let text = id.to_string();
         assert_eq!(
             self.engine.answered(self.now, &text, "x.test", answer),
             None
         );
-        if let Some(report) = self.engine.answered(self.now, &text, from, answer) {
+        if let Some(report) = self.engine_answered(device, &text, answer) {
             self.pushes.get_mut(&id).unwrap().fate = match report.outcome {
                 Outcome::Failed => Fate::Failed,
                 _ => Fate::Settled,
             };
             self.report(device, &report);
         }
-        let again = self.engine.answered(self.now, &text, from, Answer::Result);
+        let again = self.engine_answered(device, &text, Answer::Result);
         // The push of a device that is owed it may be answered after all.
         if let Some(again) = again {
             self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
@@ -747,9 +760,7 @@ impl World {
 
     fn answer_late(&mut self, id: PushId) {
         let device = self.pushes[&id].device;
-        let from = SERVICES[KINDS[device].service];
-        let text = id.to_string();
-        let report = self.engine.answered(self.now, &text, from, Answer::Result);
+        let report = self.engine_answered(device, &id.to_string(), Answer::Result);
         if let Some(report) = report {
             self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
             self.report(device, &report);
@@ -758,7 +769,8 @@ impl World {
     }
 
     /// A push was not answered in time, or its connection has ended.
-    fn given_up(&mut self, report: &Report) {
+    fn given_up(&mut self, report: &Report, condition: Option<&'static str>) {
+        self.note_report(report, condition);
         let push = self.pushes.get_mut(&report.push).unwrap();
         push.fate = Fate::Failed;
         let device = push.device;
@@ -825,13 +837,14 @@ impl World {
         };
         // Nothing else is to come of it.
         let id = self.engine.new_id();
-        self.ask(user, None, |engine, now, account| {
-            let known = Facts {
-                to_account: false,
-                ..end
-            };
+        let known = Facts {
+            to_account: false,
+            ..end
+        };
+        let decisions = self.ask(user, None, |engine, now, account| {
             engine.archived(now, account, &known, id)
         });
+        self.note_decisions(&known, &decisions);
     }
 
     fn restart(&mut self) {
@@ -841,6 +854,7 @@ impl World {
         let (owed, failing) = self.engine.owed(self.now);
         self.restarts += 1;
         self.engine = Self::engine(self.restarts);
+        self.notes = Default::default();
         for failing in &failing {
             self.engine.restore_service(self.now, failing);
         }
@@ -849,6 +863,7 @@ impl World {
             let is_owed = |kind: &Kind| kind.identifier == &*owed.device.identifier;
             let device = KINDS.iter().position(is_owed).unwrap();
             self.devices[device].has_failed = true;
+            self.note(device, Event::Restored);
         }
         // What was under way is owed; nobody will ever know what has become of it.
         for id in self.in_flight.drain(..) {
@@ -876,7 +891,9 @@ impl World {
         let Kind {
             user, identifier, ..
         } = KINDS[device];
+        let waited = self.waits(device);
         self.engine.enabled(self.now, USERS[user], identifier);
+        self.note_return(device, waited);
         self.has_received_all(device);
         // What waited for it while it was suspended counts as received, also if a session has it in its hands.
         for client in self.clients.iter().filter(|one| one.device == device) {
@@ -923,7 +940,7 @@ impl World {
         {
             let expired = self.engine.expire(self.now);
             for report in expired.unanswered {
-                self.given_up(&report);
+                self.given_up(&report, None);
             }
             assert_eq!(expired.given_up, []);
             for due in expired.due {
@@ -942,9 +959,17 @@ impl World {
         let (_, released) = self.ask(KINDS[device].user, Some(device), |engine, now, account| {
             engine.release(now, account, 0)
         });
+        let trial = self.devices[device].suspended_until.is_some();
         let Some(released) = released else {
+            self.note_delay(device, trial);
             return;
         };
+        let event = Event::Turn {
+            importance: Some(released.importance),
+            trial,
+            reason: Reason::Pushed,
+        };
+        self.note(device, event);
         // Rule (a) has let it wait, so an overdue acknowledgement may still be.
         let is_wide = self.devices[device].is_wide;
         assert!(is_wide || !self.is_online(device), "none to a live device");
@@ -968,7 +993,9 @@ impl World {
             let Kind {
                 user, identifier, ..
             } = KINDS[device];
+            let waited = self.waits(device);
             self.engine.back(self.now, USERS[user], identifier);
+            self.note_return(device, waited);
             self.devices[device].has_failed = false;
             self.devices[device].is_wide = false;
         }
@@ -1029,6 +1056,7 @@ impl World {
             self.engine.connected(self.now, service);
         }
         self.wait(Duration::from_hours(24 * 3));
+        self.check_trails();
         for Missed {
             device,
             message,
@@ -1058,6 +1086,148 @@ impl World {
         assert_eq!(self.engine.deadline(), None, "nothing is left to do");
     }
 
+    fn note(&mut self, device: usize, event: Event) {
+        let Kind {
+            user, identifier, ..
+        } = KINDS[device];
+        self.notes[user].add(self.now, identifier, event);
+    }
+
+    fn note_decisions(
+        &mut self,
+        facts: &Facts,
+        (devices, decisions): &(Vec<usize>, Vec<Decision>),
+    ) {
+        for decision in decisions {
+            let event = Event::Met {
+                rule: decision.rule,
+                stanza: Some((decision.importance, facts.label)),
+                reason: decision.reason(),
+            };
+            self.note(devices[decision.registration], event);
+        }
+    }
+
+    fn note_report(&mut self, report: &Report, condition: Option<&'static str>) {
+        if report.device.is_none() {
+            return;
+        }
+        let push = &self.pushes[&report.push];
+        let (device, after) = (push.device, self.now.saturating_sub(push.at));
+        let event = Event::Answered {
+            outcome: report.outcome,
+            condition,
+            after,
+            owed: report.owed,
+        };
+        self.note(device, event);
+        if report.served {
+            self.note_dropped(device, Silence::Served);
+        }
+    }
+
+    fn note_dropped(&mut self, device: usize, silence: Silence) {
+        let event = Event::Turn {
+            importance: None,
+            trial: false,
+            reason: Reason::Silent(silence),
+        };
+        self.note(device, event);
+    }
+
+    /// The device is back: if anything has waited, it has that.
+    fn note_return(&mut self, device: usize, waited: Option<Cause>) {
+        // A trial may be for nothing that has come, which nobody but the engine knows.
+        let has_waited = if waited == Some(Cause::Suspension) {
+            self.told_besides(device).is_some()
+        } else {
+            waited.is_some()
+        };
+        if has_waited {
+            self.note_dropped(device, Silence::Returned);
+        }
+    }
+
+    /// What is released may have to wait on, or need no push any more, which nobody but the engine knows; but why is
+    /// no secret.
+    fn note_delay(&mut self, device: usize, trial: bool) {
+        let Some(event) = self.told_besides(device) else {
+            return;
+        };
+        let Event::Turn {
+            importance: None,
+            trial: told,
+            reason,
+        } = event
+        else {
+            panic!("the trail is true: {event:?} of what waited");
+        };
+        let is_true = match reason {
+            Reason::Pushed | Reason::Silent(Silence::TooOld) => false,
+            Reason::Held { cause, .. } => self.waits(device) == Some(cause),
+            Reason::Silent(Silence::Returned) => {
+                self.waits(device).is_none() && self.has_session(device, |client| client.live)
+            }
+            Reason::Silent(silence) => self.waits(device).is_none() && silence == Silence::Served,
+        };
+        assert!(is_true && told == trial, "the trail is true: {event:?}");
+        self.note(device, event);
+    }
+
+    /// What the trail tells of the device besides what is known.
+    fn told_besides(&self, device: usize) -> Option<Event> {
+        let Kind {
+            user, identifier, ..
+        } = KINDS[device];
+        self.notes[user].one_more(&self.engine.trail(USERS[user]), self.now, identifier)
+    }
+
+    /// Why the device waits for a push, if it does.
+    fn waits(&self, device: usize) -> Option<Cause> {
+        let Kind {
+            user, identifier, ..
+        } = KINDS[device];
+        let status = self.engine.device(self.now, USERS[user], identifier)?;
+        status.waiting.map(|(_, cause)| cause)
+    }
+
+    fn engine_answered(
+        &mut self,
+        device: usize,
+        id: &str,
+        answer: Answer<'static>,
+    ) -> Option<Report> {
+        let waited = self.waits(device);
+        let from = SERVICES[KINDS[device].service];
+        let is_awaited = self.engine.is_in_flight(id);
+        let report = self.engine.answered(self.now, id, from, answer)?;
+        if report.device.is_some() {
+            let waits = self.waits(device);
+            let is_owed = waits.is_some_and(|cause| cause >= Cause::Debt);
+            assert_eq!(report.owed, is_owed, "the trail is true: owed");
+            let is_dropped = waited.is_some() && waits.is_none();
+            assert!(!report.served || is_dropped, "the trail is true: served");
+            // The answer to what was given up may settle just that.
+            assert!(
+                report.served || !is_dropped || !is_awaited,
+                "the trail is true: not served"
+            );
+        }
+        self.note_report(&report, answer.condition());
+        Some(report)
+    }
+
+    fn check_trails(&self) {
+        for (user, notes) in USERS.iter().zip(&self.notes) {
+            let told = self.engine.trail(user);
+            assert!(
+                notes.is(&told),
+                "the trail is true: {told:#?}\nand has happened: {:#?}",
+                notes.in_order()
+            );
+        }
+    }
+
     fn facts(&self, message: usize) -> Facts {
         let Message {
             importance,
@@ -1085,7 +1255,10 @@ impl World {
             redelivered: false,
             to_account: true,
             note_to_self: false,
-            label: Label::default(),
+            label: Label {
+                id: cut(&message.to_string()),
+                ..Label::default()
+            },
         }
     }
 
