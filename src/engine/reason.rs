@@ -204,3 +204,17 @@ impl Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_says_of_each_reason_what_to_do() {
+        let readme = include_str!("../../README.md");
+        let phrases = Silence::ALL.map(Silence::phrase).into_iter();
+        for phrase in phrases.chain(Cause::ALL.map(Cause::phrase)) {
+            assert!(readme.contains(&format!("\n| `{phrase}` |")), "{phrase}");
+        }
+    }
+}
