@@ -178,6 +178,7 @@ local function describe_two_servers(version)
 	before_each(function () start(3600); end);
 
 	after_each(function ()
+		two:stop(); -- The database goes with the other one
 		prosody.stop_all();
 		assert.same({}, one:faults());
 		assert.same({}, two:faults());
