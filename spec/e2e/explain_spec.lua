@@ -328,7 +328,7 @@ local function describe_all(version)
 				"1 stanza, archived: no push, device hibernates, stream management takes care of it";
 				first .. "not acknowledged: pushed"; taken;
 				"2 stanzas, archived: no push, device hibernates, stream management takes care of it";
-				"the last of 2: message m3 from home.test, not acknowledged: no push, device has just been woken";
+				"2 stanzas, not acknowledged: no push, device has just been woken";
 			}, "phone at push.test, hibernated", "no push, device has just been woken");
 		end);
 
