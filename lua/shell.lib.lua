@@ -359,8 +359,6 @@ local function follow(print, session, admin, user, account)
 	if not session.is_connected then
 		return nil, "The shell of this Prosody does not say when it is left, so that it cannot follow: use push explain";
 	end
-	local _, problem = admin.list(user);
-	if problem then return nil, problem; end
 	local entries = admin.decisions(user);
 	local since = entries[1] and entries[#entries].tick or 0;
 	local following = shared.followed[account] or { count = 0 };
@@ -383,6 +381,8 @@ commands.trace = {
 	run = function (print, arguments, session)
 		local admin, user, host = find_user(arguments[1]);
 		if not admin then return nil, user; end
+		local listed, problem = admin.list(user);
+		if not listed then return nil, problem; end
 		local what = arguments[2] or "on";
 		local account = user .. "@" .. host;
 		if what == "off" then

@@ -386,10 +386,72 @@ local function describe_all(version)
 		end);
 	end);
 
+	describe("push trace", function ()
+		local follows = version ~= "0.12"; -- The shell of that does not say when it is left
+
+		local function followed(jid)
+			local following = server:eval([[
+				return module("home.test", "cloud_notify"):shared("/*/cloud_notify/shell").followed[...];
+			]], jid);
+			return following and following.count;
+		end
+
+		local function start(jid)
+			local before = followed(jid) or 0;
+			local shell = server:start_shell("push", "trace", jid);
+			loop.wait_for(function () return followed(jid) == before + 1; end, nil, "the shell to follow");
+			return shell;
+		end
+
+		local function send(jid, id)
+			local rosa = client.connect(server, devices.new_user(server));
+			rosa:message({ to = jid; body = "Wake up"; id = id });
+			rosa:ping();
+			rosa:close();
+		end
+
+		local function wait_output(shell, text)
+			loop.wait_for(function () return shell.output():find(text, 1, true); end, nil, text);
+		end
+
+		it("follows what is decided until somebody ends that", function ()
+			local phone = away();
+			if not follows then
+				assert.truthy(fail("trace", phone.jid):find("cannot follow: use push explain", 1, true));
+				return;
+			end
+			send(phone.jid, "before");
+			local shell, other = start(phone.jid), start(phone.jid);
+			send(phone.jid, "m1");
+			for _, one in ipairs({ shell; other }) do
+				wait_output(one, phone.name .. "  message m1 from home.test, archived: pushed");
+				wait_output(one, "taken");
+			end
+			assert.is_nil(shell.output():find("before", 1, true));
+			assert.truthy(succeed("trace", phone.jid, "off"):find(phone.jid .. " was followed in 2 shells", 1, true));
+			loop.wait_for(function () return not shell:running() and not other:running(); end, nil, "the shells to end");
+			assert.is_nil(followed(phone.jid));
+		end);
+
+		it("ends with the shell", function ()
+			if not follows then return; end
+			local phone = away();
+			start(phone.jid):kill();
+			loop.wait_for(function () return not followed(phone.jid); end, nil, "the server to notice");
+		end);
+
+		it("knows on and off, and can end what nobody has begun", function ()
+			local phone = away();
+			assert.truthy(fail("trace", phone.jid, "of"):find("of is neither on nor off", 1, true));
+			assert.truthy(succeed("trace", phone.jid, "off"):find("was followed in 0 shells", 1, true));
+			assert.is_nil(followed(phone.jid));
+		end);
+	end);
+
 	describe("whatever", function ()
 		local commands = {
 			list = { "@" }; test = { "@"; "name" }; remove = { "@"; "name" }; prune = { "7"; "@" }; services = { "@" };
-			history = { "@" };
+			history = { "@" }; explain = { "@" }; trace = { "@" };
 		};
 
 		it("is asked for, there is a sentence, and nothing changes", function ()
@@ -446,6 +508,8 @@ local function describe_all(version)
 			assert.truthy(succeed("list", jid):find("OK: 5 registrations\n", 1, true));
 			assert.equal(5, #decoded("list", jid, "--json"));
 			succeed("history", jid);
+			succeed("explain", jid);
+			decoded("explain", jid, "--json");
 			run("test", jid);
 			for _, one in ipairs(decoded("list", jid, "--json")) do succeed("remove", jid, one.name); end
 			assert.equal("OK: 0 registrations\n", (succeed("list", jid)));
@@ -459,7 +523,7 @@ local function describe_all(version)
 
 		it("are told of by push help", function ()
 			local output = succeed("help");
-			for _, name in ipairs({ "help"; "history"; "list"; "prune"; "remove"; "services"; "test" }) do
+			for _, name in ipairs({ "explain"; "help"; "history"; "list"; "prune"; "remove"; "services"; "test"; "trace" }) do
 				assert.truthy(output:find("push " .. name, 1, true));
 			end
 		end);

@@ -16,6 +16,8 @@ local repository = lfs.currentdir();
 
 local prosody = {};
 
+local shells = 0;
+
 -- Those that the module is made for, or the one that is asked for: specs of one version can be run beside
 -- those of another.
 local only = os.getenv("SPEC_PROSODY");
@@ -428,13 +430,20 @@ function methods:prosodyctl(input, ...)
 end
 
 -- What `prosodyctl shell` prints, and its exit status. Meanwhile push services answer.
+-- The same, while it runs: a process whose output() is what it has printed so far.
+function methods:start_shell(...)
+	shells = shells + 1;
+	local path = ("%s/shell%d"):format(self.directory, shells);
+	local shell = process.spawn(command_of(self, "prosodyctl", "shell", ...), path);
+	function shell.output() return read_file(path); end
+	return shell;
+end
+
 function methods:shell(...)
-	local output = self.directory .. "/shell";
-	os.remove(output);
-	local shell = process.spawn(command_of(self, "prosodyctl", "shell", ...), output);
+	local shell = self:start_shell(...);
 	loop.wait_for(function () return not shell:running(); end, nil, "the shell to end");
 	local _, status = shell:kill();
-	return read_file(output), status;
+	return shell.output(), status;
 end
 
 -- Deletes an account, or makes it, in another process.
