@@ -61,7 +61,7 @@ local names = {
 	"push_max_failures"; "push_max_hibernation_timeout"; "push_max_in_flight"; "push_max_per_minute";
 	"push_notification_important_body";
 	"push_notification_with_body"; "push_notification_with_sender"; "push_notify_on"; "push_recovery_rate";
-	"push_retry_age"; "push_retry_max"; "push_retry_min";
+	"push_retry_age"; "push_retry_max"; "push_retry_min"; "push_trace";
 };
 
 -- COMPAT 0.12: Lua's own functions go by their own names there
