@@ -5,6 +5,7 @@ local client = require "spec.support.client";
 local companion = require "spec.support.companion";
 local devices = require "spec.support.devices";
 local inspect = require "spec.support.inspect";
+local json = require "util.json";
 local loop = require "spec.support.loop";
 local payloads = require "spec.support.payloads";
 local phones = require "spec.support.phones";
@@ -691,14 +692,53 @@ local function describe_all(version)
 		end);
 	end);
 
-	it("is what a real shell prints, in eighty columns", function ()
-		local phone = suspended_phone();
-		local output = version == "0.12" and server:prosodyctl("", "shell", ("push:explain(%q)"):format(phone.jid))
-			or server:prosodyctl("", "shell", "push", "explain", phone.jid);
-		for line in output:gmatch("[^\n]+") do assert.is_true(#line <= 80, line); end
-		local lines = read(output:gsub("| ", ""):gsub("OK: ", ""):gsub("Result: ", ""));
-		local expected = read(explained(phone.jid));
-		assert.same(expected, lines);
+	describe("a real shell prints it in eighty columns:", function ()
+		local function shell(...)
+			if version ~= "0.12" then return server:prosodyctl("", "shell", "push", "explain", ...); end
+			local quoted = {};
+			for i, argument in ipairs({ ... }) do quoted[i] = ("%q"):format(argument); end
+			return server:prosodyctl("", "shell", ("push:explain(%s)"):format(table.concat(quoted, ", ")));
+		end
+
+		local situations = {
+			["a suspended registration"] = suspended_phone;
+			["a phone that is there"] = function ()
+				local phone = phones.new(push, with_host());
+				text(phone);
+				return phone;
+			end;
+			["one that is owed a push"] = function ()
+				local phone = phones.away(push, with_host());
+				push.answer = busy;
+				text_and_answer(phone);
+				return phone;
+			end;
+			["nobody's phone"] = function () return { jid = devices.new_user(server) }; end;
+		};
+		for name, stage in pairs(situations) do
+			it(name, function ()
+				local phone = stage();
+				local output = shell(phone.jid);
+				for line in output:gmatch("[^\n]+") do assert.is_true(#line <= 80, line); end
+				local lines = read(output:gsub("| ", ""):gsub("OK: ", ""):gsub("Result: ", ""));
+				assert.same(read(explained(phone.jid)), lines);
+			end);
+		end
+
+		it("also for machines", function ()
+			local phone = suspended_phone();
+			local elements = {};
+			for element in shell(phone.jid, "--json"):gmatch("{[^\n]*}") do
+				elements[#elements + 1] = assert(json.decode(element));
+			end
+			local first, last = elements[1], elements[#elements];
+			assert.same({ "enabled"; "push.test" }, { first.event; first.jid });
+			assert.same({ phone.jid; "away"; "forbidden" }, { last.account; last.state; last.suspended.condition });
+			assert.truthy(last.outlook:find("^no push yet, registration is suspended"));
+			for _, element in ipairs(elements) do
+				assert.is_nil(json.encode(element):find(phone.node .. "[^%w]"), "a node");
+			end
+		end);
 	end);
 end
 
