@@ -61,16 +61,20 @@ struct Host {
 impl Host {
     fn new(users: usize) -> Self {
         Self {
-            engine: Engine::new(Options {
-                max_per_minute: 0,
-                max_in_flight: 65_536,
-                ..Options::default()
-            }),
+            engine: Engine::new(Self::options()),
             users: (0..users)
                 .map(|user| (format!("user{user}"), format!("push.test<node-of-{user}")))
                 .collect(),
             count: 0,
             now: Duration::ZERO,
+        }
+    }
+
+    fn options() -> Options {
+        Options {
+            max_per_minute: 0,
+            max_in_flight: 65_536,
+            ..Options::default()
         }
     }
 
@@ -146,15 +150,26 @@ fn filled(users: usize) -> (Host, Facts) {
     (host, facts)
 }
 
+/// What filling a host takes, in bytes.
+fn filled_size(users: usize, trace: bool) -> usize {
+    let mut host = Host::new(users);
+    host.engine.configure(Options {
+        trace,
+        ..Host::options()
+    });
+    let before = IN_USE.load(Ordering::Relaxed);
+    host.fill();
+    IN_USE.load(Ordering::Relaxed) - before
+}
+
 fn print_sizes() {
-    println!("registrations that were pushed to, and bytes in the engine for each:");
+    println!("registrations that were pushed to, bytes in the engine for each, and of all trails:");
     for users in USERS {
-        let mut host = Host::new(users);
-        let before = IN_USE.load(Ordering::Relaxed);
-        host.fill();
+        let without = filled_size(users, false);
+        let trails = filled_size(users, true) - without;
         #[expect(clippy::cast_precision_loss, reason = "it is printed")]
-        let each = (IN_USE.load(Ordering::Relaxed) - before) as f64 / users as f64;
-        println!("  {users:>9}  {each:>7.1}");
+        let each = without as f64 / users as f64;
+        println!("  {users:>9}  {each:>7.1}  {trails:>10}");
     }
 }
 
