@@ -36,7 +36,8 @@ local function describe_all(version, window)
 		phones.acknowledge(phone);
 	end
 
-	-- What the module says it does about a message: how often it pushes, waits, and sees a push.
+	-- What the module says it does about a message: how often it pushes, waits, and leaves a push alone. One that
+	-- comes while another speaks for all is left unread.
 	local function decisions(recipient)
 		local mark = server:log_mark();
 		sender:message({ to = recipient.jid; body = "Hello" });
@@ -49,7 +50,8 @@ local function describe_all(version, window)
 		return {
 			pushed = count("Sending %w+ push for");
 			waits = count("waits for");
-			is_push = count("No push for [^\n]*: stanza is itself a push");
+			left_alone = count("No push for [^\n]*: stanza is itself a push")
+				+ count("No push for [^\n]*: device has just been woken");
 		};
 	end
 
@@ -65,7 +67,7 @@ local function describe_all(version, window)
 	for name, other_host in pairs({ ["one host"] = "home.test"; ["two hosts"] = "away.test" }) do
 		it("two users on " .. name .. " who name each other get one push for one message", function ()
 			local one = hibernate_two("home.test", other_host);
-			assert.same({ pushed = 1, waits = 0, is_push = 1 }, decisions(one));
+			assert.same({ pushed = 1, waits = 0, left_alone = 1 }, decisions(one));
 		end);
 	end
 
@@ -74,8 +76,8 @@ local function describe_all(version, window)
 		local three = log_in(devices.new_user(server));
 		register(three, two.full_jid, "n1");
 		three:cut();
-		assert.same({ pushed = 1, waits = 0, is_push = 1 }, decisions(three));
-		assert.same({ pushed = 1, waits = 0, is_push = 1 }, decisions(one));
+		assert.same({ pushed = 1, waits = 0, left_alone = 1 }, decisions(three));
+		assert.same({ pushed = 1, waits = 0, left_alone = 1 }, decisions(one));
 	end);
 
 	it("a user who follows the node of the pushes gets one push for one message", function ()
@@ -88,7 +90,7 @@ local function describe_all(version, window)
 		]], pubsub, phone.jid);
 		register(phone, pubsub, "news");
 		phone:cut();
-		assert.same({ pushed = 1, waits = 0, is_push = 1 }, decisions(phone));
+		assert.same({ pushed = 1, waits = 0, left_alone = 1 }, decisions(phone));
 		assert(phone:resume());
 		phone:expect(function (stanza)
 			return stanza:find("{http://jabber.org/protocol/pubsub#event}event/items/item/{urn:xmpp:push:0}notification");
