@@ -1,6 +1,8 @@
 #![no_main]
 //! Any sequence of events keeps the promises of the engine.
 
+#[path = "../../tests/model/noted.rs"]
+mod noted;
 #[path = "../../tests/model/world.rs"]
 mod world;
 

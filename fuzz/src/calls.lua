@@ -24,6 +24,7 @@ local options = {
 	push_retry_age = 86400;
 	push_retry_max = 1800;
 	push_retry_min = 5;
+	push_trace = true;
 };
 
 -- A store gives no table that contains itself. With one, st.deserialize() ends when Lua's stack is
@@ -99,6 +100,20 @@ local function go_through(engine, readers, session, sessions, queue)
 	if ask(readers[4], user, session, sessions, queue) then ask(engine.settle, engine, queue, session, true); end
 end
 
+-- What administrators are told
+local function look_back(engine, records, sessions)
+	for _, entry in ipairs(engine:trail(user)) do
+		assert(type(entry.event) == "string" and entry.since <= entry.at and entry.count > 0, "a damaged entry");
+	end
+	for identifier, record in next, records do
+		ask(engine.outlook, engine, user, identifier, record, sessions);
+		ask(engine.device, engine, user, identifier);
+	end
+	engine:services();
+	engine:counts(true);
+	engine:gauges();
+end
+
 local function greeting()
 	return st.message({ from = "bert@away.test/pc", to = "anna@home.test", id = "m1" }, "Hi");
 end
@@ -167,6 +182,7 @@ function calls.record(records)
 		end
 		local suspended, wait = ask(native.suspend, record, "gone", nil, now);
 		assert(not suspended or wait >= 0 and wait <= 16 * 86400, "suspended for ever");
+		look_back(engine, records, sessions);
 		ask(engine.back, engine, user, identifier);
 		ask(engine.forget, engine, user, identifier);
 	end
@@ -186,6 +202,11 @@ function calls.stanza(stanza)
 			{ phone = session }, true);
 		if push then check_push(engine, push, name, important, details); end
 	end
+	-- It joins the queue of a session for which a push may speak
+	for _ = 1, 2 do
+		carry_out(engine, ask(readers[3], user, session, { phone = session }, stanza, 0), stanza, session);
+	end
+	look_back(engine, { ["push.test<n1"] = record }, { phone = session });
 	local address, _, condition = ask(native.enable, stanza, own);
 	if address then
 		assert(address.identifier == address.jid .. "<" .. (address.node or ""), "an identifier of something else");
