@@ -288,6 +288,32 @@ for _, version in ipairs(prosody.all_versions) do
 				end);
 			end);
 
+			it("queues of two hibernated sessions of a device that get it in two seconds", function ()
+				local phone = phones.hibernated(push, { host = "noarchive.test" });
+				local again = phones.login(phone);
+				devices.enable(again, { jid = "push.test"; node = phone.node });
+				phones.acknowledge(again);
+				again:cut();
+				server:eval([[
+					local datetime = require "util.datetime";
+					local real, second = datetime.datetime, os.time();
+					function datetime.datetime(time)
+						if time then return real(time); end
+						second = second + 1;
+						return real(second);
+					end
+					function datetime.stop() datetime.datetime, datetime.stop = real, nil; end
+				]]);
+				for i = 1, 2 do
+					text_without_id(phone, "Hello");
+					assert.equal(i, #phones.pushed(phone));
+				end
+				server:eval([[require "util.datetime".stop();]]);
+				phones.expire(phone);
+				phones.expire(again);
+				assert.equal(2, #phones.pushed(phone));
+			end);
+
 			for _, host in ipairs({ "home.test"; "noarchive.test" }) do
 				for what, address in pairs({ ["with an address"] = true; ["without an address"] = false }) do
 					it("a note to self " .. what .. " " .. places[host], function ()

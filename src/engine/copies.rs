@@ -1,12 +1,16 @@
 //! Stanzas that come several times, without an identity that says so.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::time::Duration;
 
-use crate::stanza::{Facts, StanzaId};
+use crate::stanza::{Facts, Queued, StanzaId};
 
 /// How many stanzas in queues of several sessions of one device are told apart.
 pub(super) const MAX_TWINS: usize = 1024;
+
+/// Clones are stamped within so many seconds.
+const SECONDS: u64 = 1;
 
 /// Two archive events belong to one note to self if they come within this time.
 const ECHO: Duration = Duration::from_secs(1);
@@ -14,6 +18,7 @@ const ECHO: Duration = Duration::from_secs(1);
 /// A stanza without an identity of its own, and the sessions that have it in their queues.
 pub(super) struct Twin {
     id: StanzaId,
+    second: i64,
     sessions: Vec<u64>,
 }
 
@@ -38,27 +43,33 @@ impl Copies {
     /// one it gets `new_id`.
     pub fn twin(
         &mut self,
-        queued: StanzaId,
+        Queued { content, second }: Queued,
         session: u64,
         new_id: impl FnOnce() -> StanzaId,
     ) -> StanzaId {
-        if let Some(twins) = self.twins.get_mut(&queued)
-            && let Some(twin) = twins
-                .iter_mut()
-                .find(|twin| !twin.sessions.contains(&session))
-        {
+        let others = self.twins.get_mut(&content).into_iter().flatten();
+        let clone = others
+            .filter(|twin| second.abs_diff(twin.second) <= SECONDS)
+            .filter(|twin| !twin.sessions.contains(&session))
+            .min_by_key(|twin| second.abs_diff(twin.second));
+        if let Some(twin) = clone {
             twin.sessions.push(session);
             return twin.id;
         }
         let id = new_id();
         if self.twins_in_order.len() == MAX_TWINS
             && let Some(oldest) = self.twins_in_order.pop_front()
+            && let Entry::Occupied(mut twins) = self.twins.entry(oldest)
         {
-            self.twins.remove(&oldest);
+            twins.get_mut().pop_front();
+            if twins.get().is_empty() {
+                twins.remove();
+            }
         }
-        self.twins_in_order.push_back(queued);
-        self.twins.entry(queued).or_default().push_back(Twin {
+        self.twins_in_order.push_back(content);
+        self.twins.entry(content).or_default().push_back(Twin {
             id,
+            second,
             sessions: vec![session],
         });
         id

@@ -18,7 +18,7 @@ use super::schedule::Schedule;
 use super::trail::Event;
 use super::waiting;
 use super::witness::Witness;
-use crate::stanza::{Facts, Importance, Key, StanzaId, cut};
+use crate::stanza::{Facts, Importance, Key, Queued, StanzaId, cut};
 
 /// The rules of one host and all that they have to remember.
 pub struct Engine<S> {
@@ -74,8 +74,8 @@ impl<S> Engine<S> {
 
     /// An identity for a stanza without one that waits in the queue of `session`, where several
     /// sessions of a device may have been given a clone of it. `queued` is what the clones have in
-    /// common ([`crate::stanza::queued_id`]).
-    pub fn twin_id(&mut self, queued: StanzaId, session: u64) -> StanzaId {
+    /// common.
+    pub fn twin_id(&mut self, queued: Queued, session: u64) -> StanzaId {
         let identities = &mut self.schedule.identities;
         self.copies.twin(queued, session, || identities.stanza())
     }

@@ -1221,19 +1221,42 @@ mod services {
 
 mod twins {
     use super::*;
+    use crate::stanza::Queued;
+
+    #[test]
+    fn a_second_may_end_between_two_clones() {
+        for (first, second) in [
+            ([10, 10], [11, 11]),
+            ([10, 11], [9, 11]),
+            ([10, 11], [10, 12]),
+        ] {
+            let mut engine = Engine::<u64>::default();
+            let mut ids = |stamps: [i64; 2], session| {
+                let content = StanzaId(1);
+                stamps.map(|second| engine.twin_id(Queued { content, second }, session))
+            };
+            let of_first = ids(first, 1);
+            assert_ne!(of_first[0], of_first[1]);
+            assert_eq!(ids(second, 2), of_first);
+            assert!(ids([8, 13], 3).iter().all(|id| !of_first.contains(id)));
+        }
+    }
 
     #[test]
     fn clones_in_two_queues_are_one_stanza_but_not_two_in_one_queue() {
         let mut engine = Engine::<u64>::default();
-        let (queued, other) = (StanzaId(1), StanzaId(2));
-        let first = engine.twin_id(queued, 1);
-        assert_eq!(engine.twin_id(queued, 2), first);
-        let second = engine.twin_id(queued, 1);
+        let mut id = |content, second, session| {
+            let content = StanzaId(content);
+            engine.twin_id(Queued { content, second }, session)
+        };
+        let first = id(1, 10, 1);
+        assert_eq!(id(1, 10, 2), first);
+        let second = id(1, 10, 1);
         assert_ne!(second, first, "the same words once more");
-        assert_eq!(engine.twin_id(queued, 2), second);
-        assert_ne!(engine.twin_id(other, 2), first);
+        assert_eq!(id(1, 10, 2), second);
+        assert_ne!(id(2, 10, 2), first);
         for session in 0..10_000 {
-            engine.twin_id(StanzaId(session), session);
+            id(session / 3, 10, session % 2);
         }
         assert!(
             engine.copies.twins.len() <= MAX_TWINS

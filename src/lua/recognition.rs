@@ -4,7 +4,7 @@ use mlua::RegistryKey;
 
 use super::reader::{Key, Stanza, TableRef};
 use crate::engine::{Engine, Session};
-use crate::stanza::{Facts, StanzaId, queued_id};
+use crate::stanza::{Facts, StanzaId, queued};
 
 /// A stanza, and what it is recognised by.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ impl<'a> Recipient<'a> {
 
     fn make(&self, engine: &mut Engine<RegistryKey>, stanza: &Stanza<'_>) -> StanzaId {
         let twin = self.twins_of.and_then(|session| {
-            let queued = queued_id(stanza, &self.account, engine.key())?;
+            let queued = queued(stanza, &self.account, engine.key())?;
             Some((queued, session.address()))
         });
         match twin {

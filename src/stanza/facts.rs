@@ -1,6 +1,9 @@
 //! Importance, urgency and identity of a stanza.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::str::FromStr;
+
+use xmpp_parsers::date::DateTime;
 
 use super::call::{self, Call, Said};
 use super::element::{Attr, Element, bare};
@@ -169,9 +172,17 @@ fn may_matter<E: Element>(child: &E) -> Option<()> {
     (child.name() != "received" || child.ns() == ns::CARBONS).then_some(())
 }
 
-/// What the clones of a stanza have in common that waits in the stream management queues of
-/// several sessions: all its content, and the time when `mod_smacks` stamped them (XEP-0203).
-pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<StanzaId> {
+/// What tells the clones of a stanza that waits in the stream management queues of several sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// All its content.
+    pub content: StanzaId,
+    /// When `mod_smacks` stamped it (XEP-0203), in seconds. A second may end between two clones.
+    pub second: i64,
+}
+
+/// What tells the clones of a stanza; `None` if `mod_smacks` has not stamped it.
+pub fn queued<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<Queued> {
     let mut stamp = None;
     let mut content = key.build_hasher();
     let from = stanza.attr(Attr::From);
@@ -180,14 +191,19 @@ pub fn queued_id<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<Sta
     (stanza.name(), from, to, stanza.attr(Attr::Type)).hash(&mut content);
     stanza.find_map(|child| {
         if child.is("delay", ns::DELAY) && child.attr(Attr::From) == Some(account) {
-            stamp = child.attr(Attr::Stamp).map(str::to_owned);
+            stamp = child
+                .attr(Attr::Stamp)
+                .and_then(|stamp| DateTime::from_str(stamp).ok());
         } else {
             (child.name(), child.ns()).hash(&mut content);
             child.each_text(|piece| piece.hash(&mut content));
         }
         None::<()>
     });
-    stamp.map(|stamp| StanzaId(key.hash_one((account, content.finish(), stamp))))
+    stamp.map(|DateTime(stamp)| Queued {
+        content: StanzaId(key.hash_one((account, content.finish()))),
+        second: stamp.timestamp(),
+    })
 }
 
 /// Whether an IQ publishes a notification (XEP-0357 section 7).

@@ -13,7 +13,7 @@ mod minidom;
 
 pub use call::{Call, Party};
 pub use element::{Attr, Element};
-pub use facts::{Facts, Importance, importance, is_archived, may_be_call, queued_id};
+pub use facts::{Facts, Importance, Queued, importance, is_archived, may_be_call, queued};
 pub use key::{Key, StanzaId};
 pub use label::{Kind, Label, cut};
 

@@ -486,40 +486,47 @@ fn the_body_of_an_encrypted_message_is_not_its_text() {
 #[test]
 fn clones_in_several_queues_have_content_and_stamp_in_common() {
     let key = Key::random();
-    let queued = |body: &str, from: &str, stamp: &str| {
+    let clone = |body: &str, from: &str, stamp: &str| {
         let xml = format!(
             "<message xmlns='jabber:client' from='rosa@away.test'><body>{body}</body>\
              <delay xmlns='urn:xmpp:delay' from='{from}' stamp='{stamp}'/></message>"
         );
-        queued_id(&xml.parse::<Dom>().unwrap(), ACCOUNT, &key)
+        queued(&xml.parse::<Dom>().unwrap(), ACCOUNT, &key)
     };
-    let id = queued("hi", ACCOUNT, "12:00:00");
-    assert!(id.is_some());
-    assert_eq!(id, queued("hi", ACCOUNT, "12:00:00"));
-    assert_ne!(id, queued("ho", ACCOUNT, "12:00:00"));
-    assert_ne!(id, queued("hi", ACCOUNT, "12:00:01"));
-    assert_eq!(
-        queued("hi", "away.test", "12:00:00"),
-        None,
-        "not stamped by mod_smacks"
-    );
+    let at = "2026-01-01T00:00:00Z";
+    let first = clone("hi", ACCOUNT, at).unwrap();
+    assert_eq!(clone("hi", ACCOUNT, at), Some(first));
+    assert_ne!(clone("ho", ACCOUNT, at).unwrap().content, first.content);
+    for (stamp, second) in [
+        ("2026-01-01T00:00:01Z", first.second + 1),
+        ("2026-01-01T00:00:00.999999Z", first.second),
+    ] {
+        let content = first.content;
+        assert_eq!(
+            clone("hi", ACCOUNT, stamp),
+            Some(Queued { content, second })
+        );
+    }
+    for (from, stamp) in [("away.test", at), (ACCOUNT, "noon")] {
+        assert_eq!(clone("hi", from, stamp), None, "not stamped by mod_smacks");
+    }
 }
 
 #[test]
 fn carbon_copies_for_several_sessions_are_clones_but_not_what_went_to_several_addresses() {
     let key = Key::random();
-    let queued = |from: &str, to: &str| {
+    let clone = |from: &str, to: &str| {
         let xml = format!(
             "<message xmlns='jabber:client' from='{from}' to='{to}'><body>hi</body>\
-             <delay xmlns='urn:xmpp:delay' from='{ACCOUNT}' stamp='12:00:00'/></message>"
+             <delay xmlns='urn:xmpp:delay' from='{ACCOUNT}' stamp='2026-01-01T00:00:00Z'/></message>"
         );
-        queued_id(&xml.parse::<Dom>().unwrap(), ACCOUNT, &key).unwrap()
+        queued(&xml.parse::<Dom>().unwrap(), ACCOUNT, &key).unwrap()
     };
     let (pc, phone) = (format!("{ACCOUNT}/pc"), format!("{ACCOUNT}/phone"));
-    assert_eq!(queued(ACCOUNT, &pc), queued(ACCOUNT, &phone));
+    assert_eq!(clone(ACCOUNT, &pc), clone(ACCOUNT, &phone));
     assert_ne!(
-        queued("rosa@away.test", &pc),
-        queued("rosa@away.test", &phone)
+        clone("rosa@away.test", &pc),
+        clone("rosa@away.test", &phone)
     );
 }
 
@@ -587,7 +594,8 @@ fn what_is_of_another_namespace_is_something_else() {
         "chat",
         "<encrypted xmlns='urn:example:x'><payload/></encrypted>"
     ));
-    let stamped = format!("<delay xmlns='urn:example:x' from='{ACCOUNT}' stamp='12:00:00'/>");
-    let queued = queued_id(&message("chat", &stamped), ACCOUNT, &Key::known(1));
+    let stamped =
+        format!("<delay xmlns='urn:example:x' from='{ACCOUNT}' stamp='2026-01-01T00:00:00Z'/>");
+    let queued = queued(&message("chat", &stamped), ACCOUNT, &Key::known(1));
     assert_eq!(queued, None);
 }
