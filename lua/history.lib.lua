@@ -15,6 +15,7 @@ local tonumber, tostring, type = tonumber, tostring, type;
 
 local max_entries = 50; -- of a user; then the oldest go
 local max_names = 100; -- whose last session is known, of a user
+local min_token = 8; -- bytes of a node; what is shorter is none
 local max_text = 256; -- bytes of a field
 local max_seen = 10000; -- registrations that are known to have been seen today
 local day = 24*3600;
@@ -43,11 +44,16 @@ local function name_of(identifier)
 	return (beginning ~= "" and beginning .. "-" or "") .. sha256(identifier, true):sub(1, 8);
 end
 
--- What a push service says may have the node in it
+-- What a push service says may have the node in it, or its beginning where that was cut
 local function without_node(value, identifier)
 	local node = identifier:match("<(.*)$") or "";
-	if not value or #node < 8 then return value; end
-	return (value:gsub(node:gsub("%p", "%%%0"), (name_of(identifier))));
+	if not value or #node < min_token then return value; end
+	local name = name_of(identifier);
+	value = value:gsub(node:gsub("%p", "%%%0"), name);
+	for length = math_min(#node - 1, #value), min_token, -1 do
+		if value:sub(-length) == node:sub(1, length) then return value:sub(1, -length - 1) .. name; end
+	end
+	return value;
 end
 
 local function shorten(value)

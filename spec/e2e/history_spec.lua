@@ -260,6 +260,19 @@ local function describe_all(version)
 		end
 	end);
 
+	it("has no part of a node in it where what the push service says is cut", function ()
+		for _, length in ipairs({ 150; 195; 300 }) do
+			local long_node = ("0123456789abcdef"):rep(20):sub(1, length);
+			local phone = enable(new_phone(), long_node);
+			phone:close();
+			text(phone, push_service.error("cancel", "forbidden", ("No device has the token " .. long_node)), 2);
+			local name = call("history", "name_of", phone.identifier);
+			assert.equal("suspended by service: forbidden: No device has the token " .. name, last(phone));
+			assert.equal("No device has the token " .. name,
+				call("administration", "list", phone.username)[1].suspended.text);
+		end
+	end);
+
 	it("survives a restart, and goes with its account", function ()
 		local phone = enable(new_phone());
 		server:restart();
