@@ -15,6 +15,10 @@ use crate::stanza::{Importance, Label};
 /// How many entries there are of a user: the last ones.
 pub(super) const MAX_ENTRIES: usize = 32;
 
+/// How long the identifiers of a user may be all together, in bytes: some phones need a tenth of that. A few users with
+/// long ones shall not take the trails of all others.
+const MAX_NAMES: usize = 8192;
+
 /// How much memory the trails of a host may take, in bytes: the users who were active least recently have none.
 const MAX_BYTES: usize = 32 << 20;
 
@@ -203,21 +207,26 @@ impl Steps {
         if let Some(device) = known {
             return device;
         }
+        while (self.identifiers.len() > MAX_ENTRIES || self.names + identifier.len() > MAX_NAMES)
+            && self.make_room()
+        {}
         self.names += identifier.len();
+        self.identifiers.reserve_exact(1);
+        self.identifiers.push(identifier.into());
+        self.identifiers.len() - 1
+    }
+
+    /// Forgets a registration that there are no entries of, or else the oldest entry. Returns whether there was one.
+    fn make_room(&mut self) -> bool {
         let is_unused = |device: &usize| self.last.iter().all(|step| step.device != *device);
-        let unused = if self.identifiers.len() > MAX_ENTRIES {
-            (0..self.identifiers.len()).find(is_unused)
-        } else {
-            None
+        let Some(unused) = (0..self.identifiers.len()).find(is_unused) else {
+            return self.last.pop_front().is_some();
         };
-        let Some(device) = unused else {
-            self.identifiers.reserve_exact(1);
-            self.identifiers.push(identifier.into());
-            return self.identifiers.len() - 1;
-        };
-        self.names -= self.identifiers[device].len();
-        self.identifiers[device] = identifier.into();
-        device
+        self.names -= self.identifiers.remove(unused).len();
+        for step in &mut self.last {
+            step.device -= usize::from(step.device > unused);
+        }
+        true
     }
 
     /// How much memory it takes; `user` is whose it is.
@@ -386,6 +395,26 @@ mod tests {
             MAX_ENTRIES + 1
         );
         check_bytes(&trail);
+    }
+
+    #[test]
+    fn long_identifiers_take_room_from_their_own_user_alone() {
+        let mut trail = trail();
+        for (round, length) in (0..).zip([MAX_NAMES / 3, 10, MAX_NAMES, 2 * MAX_NAMES]) {
+            for second in 100 * round..100 * (round + 1) {
+                let identifier = format!("{second:>length$}");
+                trail.add(at(second), "anna", &identifier, Event::Discreet, 1);
+                let kept = trail.of("anna");
+                let names: usize = kept.iter().map(|entry| entry.identifier.len()).sum();
+                assert!(names <= MAX_NAMES || kept.len() == 1);
+                assert_eq!(kept.last().unwrap().identifier, identifier);
+                check_bytes(&trail);
+            }
+            let steps = trail.users.peek("anna").unwrap();
+            assert!(steps.last.len() >= (MAX_NAMES / length).clamp(1, MAX_ENTRIES));
+            let names: usize = steps.identifiers.iter().map(|name| name.len()).sum();
+            assert_eq!(steps.names, names);
+        }
     }
 
     #[test]
