@@ -39,7 +39,9 @@ local function unacked_queue(session, queue)
 		if reply then carry_out(user, reply, queue, session); end
 		place, left_unread = next_place, left_unread or unread;
 	until not place
-	if left_unread then session.unread_queue = queue; end
+	if not left_unread then return; end
+	read_queue(session); -- A listener may have caused a stanza
+	session.unread_queue = queue;
 end
 
 local function unacked_stanza(session, stanza)

@@ -448,6 +448,28 @@ for _, version in ipairs(prosody.all_versions) do
 				end
 			end
 
+			it("what a listener's own message adds to a queue while that is gone through", function ()
+				for _, host in ipairs({ "endless.test"; "noarchive.endless.test" }) do
+					local phone = phones.new(push, { host = host; resource = "phone" });
+					phone.withhold_acks = true;
+					for i = 1, 20 do text(phone, ("Text %d"):format(i)); end
+					rosa:ping();
+					server:eval([[
+						local host, jid = ...;
+						local module = module(host, "cloud_notify");
+						local function listen()
+							module:unhook("cloud_notify/push", listen);
+							module:send(require "util.stanza".message({ from = host; to = jid; type = "chat"; id = "more" }, "More"));
+						end
+						module:hook("cloud_notify/push", listen);
+					]], host, phone.jid);
+					phone:cut();
+					assert.same({ important }, phones.await(phone, 1));
+					phones.expire(phone);
+					assert.same({ important }, phones.pushed(phone, rosa));
+				end
+			end);
+
 			it("each of more than are left unread", function ()
 				local phone = phones.hibernated(push, { host = "endless.test"; resource = "phone" });
 				for i = 1, 600 do text(phone, ("Text %d"):format(i)); end
