@@ -530,6 +530,9 @@ end
 
 local function unload()
 	shared.instances[module.host] = nil;
+	for account in pairs(module.reloading and none or shared.followed) do
+		if jid.host(account) == module.host then shared.followed[account] = nil; end
+	end
 	if shared.owner ~= module.host then return; end
 	shared.unregister();
 	shared.owner, shared.unregister = nil, nil;

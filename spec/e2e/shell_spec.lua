@@ -440,6 +440,19 @@ local function describe_all(version)
 			loop.wait_for(function () return not followed(phone.jid); end, nil, "the server to notice");
 		end);
 
+		it("goes on through a reload of the module, and ends with the module", function ()
+			if not follows then return; end
+			local phone = away();
+			local shell = start(phone.jid);
+			server:reload_module("cloud_notify", "home.test");
+			send(phone.jid, "m2");
+			wait_output(shell, "message m2 from home.test");
+			server:unload_module("cloud_notify", "home.test");
+			loop.wait_for(function () return not shell:running(); end, nil, "the shell to end");
+			server:load_module("cloud_notify", "home.test");
+			assert.is_nil(followed(phone.jid));
+		end);
+
 		it("knows on and off, and can end what nobody has begun", function ()
 			local phone = away();
 			assert.truthy(fail("trace", phone.jid, "of"):find("of is neither on nor off", 1, true));
