@@ -98,6 +98,7 @@ end
 
 return {
 	version = "0.2.0";
+	read_queue = read_queue;
 	read_queues = read_queues;
 	on_ack_delayed = on_ack_delayed;
 	on_hibernation_start = on_hibernation_start;

@@ -10,7 +10,8 @@ local user_sessions, get_registration = sessions.user_sessions, sessions.get_reg
 local get_records = module.lib "registrations".get;
 local arm = module.lib "timer".arm;
 local carry_out = module.lib "publishing".carry_out;
-local read_queues = module.lib "stream_management".read_queues;
+local stream_management = module.lib "stream_management";
+local read_queue, read_queues = stream_management.read_queue, stream_management.read_queues;
 
 local ipairs, pairs = ipairs, pairs;
 
@@ -34,6 +35,7 @@ end
 
 local function on_undelivered(event)
 	local session, stanza = event.session, event.stanza;
+	read_queue(session); -- It is not among the user's any more when another one has been bound
 	local user, identifier = session.username, get_registration(session);
 	if not user or stanza.name ~= "message" or not get_records(user) then return; end
 	-- One that has hibernated is a matter of rule (a), and only of its own device

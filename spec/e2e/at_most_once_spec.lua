@@ -470,6 +470,24 @@ for _, version in ipairs(prosody.all_versions) do
 				end
 			end);
 
+			it("what was left unread in a session that another one replaces, and waits in a third one", function ()
+				for _, host in ipairs({ "endless.test"; "noarchive.endless.test" }) do
+					local phone = phones.new(push, { host = host; resource = "phone" });
+					local other = phones.login(phone, { resource = "other" });
+					devices.enable(other, { jid = "push.test"; node = phone.node });
+					phones.acknowledge(other);
+					other:cut();
+					phone.withhold_acks = true;
+					for i = 1, 20 do text(phone, ("Text %d"):format(i)); end
+					rosa:ping();
+					phone:cut();
+					assert.same({ important }, phones.await(phone, 1));
+					phones.login(phone, { resource = "phone"; presence = false }):close();
+					phones.expire(other);
+					assert.same({ important }, phones.pushed(phone, rosa));
+				end
+			end);
+
 			it("each of more than are left unread", function ()
 				local phone = phones.hibernated(push, { host = "endless.test"; resource = "phone" });
 				for i = 1, 600 do text(phone, ("Text %d"):format(i)); end
