@@ -1,9 +1,6 @@
 //! Importance, urgency and identity of a stanza.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::str::FromStr;
-
-use xmpp_parsers::date::DateTime;
 
 use super::call::{self, Call, Said};
 use super::element::{Attr, Element, bare};
@@ -170,40 +167,6 @@ pub fn may_be_call<E: Element>(stanza: &E) -> bool {
 /// Receipts (XEP-0184) are frequent, and have the name of carbon copies.
 fn may_matter<E: Element>(child: &E) -> Option<()> {
     (child.name() != "received" || child.ns() == ns::CARBONS).then_some(())
-}
-
-/// What tells the clones of a stanza that waits in the stream management queues of several sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queued {
-    /// All its content.
-    pub content: StanzaId,
-    /// When `mod_smacks` stamped it (XEP-0203), in seconds. A second may end between two clones.
-    pub second: i64,
-}
-
-/// What tells the clones of a stanza; `None` if `mod_smacks` has not stamped it.
-pub fn queued<E: Element>(stanza: &E, account: &str, key: &Key) -> Option<Queued> {
-    let mut stamp = None;
-    let mut content = key.build_hasher();
-    let from = stanza.attr(Attr::From);
-    // Each carbon copy has an address of its own.
-    let to = stanza.attr(Attr::To).filter(|_| from != Some(account));
-    (stanza.name(), from, to, stanza.attr(Attr::Type)).hash(&mut content);
-    stanza.find_map(|child| {
-        if child.is("delay", ns::DELAY) && child.attr(Attr::From) == Some(account) {
-            stamp = child
-                .attr(Attr::Stamp)
-                .and_then(|stamp| DateTime::from_str(stamp).ok());
-        } else {
-            (child.name(), child.ns()).hash(&mut content);
-            child.each_text(|piece| piece.hash(&mut content));
-        }
-        None::<()>
-    });
-    stamp.map(|DateTime(stamp)| Queued {
-        content: StanzaId(key.hash_one((account, content.finish()))),
-        second: stamp.timestamp(),
-    })
 }
 
 /// Whether an IQ publishes a notification (XEP-0357 section 7).

@@ -5,6 +5,7 @@
 //! rules ever see of a stanza.
 
 mod call;
+mod clones;
 mod element;
 mod facts;
 mod key;
@@ -12,8 +13,9 @@ mod label;
 mod minidom;
 
 pub use call::{Call, Party};
+pub use clones::{Queued, queued};
 pub use element::{Attr, Element};
-pub use facts::{Facts, Importance, Queued, importance, is_archived, may_be_call, queued};
+pub use facts::{Facts, Importance, importance, is_archived, may_be_call};
 pub use key::{Key, StanzaId};
 pub use label::{Kind, Label, cut};
 

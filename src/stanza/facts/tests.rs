@@ -1,5 +1,5 @@
 use super::*;
-use crate::stanza::may_concern_call;
+use crate::stanza::{Queued, may_concern_call, queued};
 use minidom::Element as Dom;
 use proptest::prelude::*;
 
