@@ -181,8 +181,9 @@ local function test_device(user, asker, said)
 	if said.test then return show_answer(user, asker, said.test); end
 	if not said.device then return choose_device(user, "Test a push device", "next"); end
 	local test = { id = new_id(); user = user };
-	local sent, problem = administration.test(user, said.device, function (result) test.result = result; end);
-	if not sent then return failed(problem); end
+	local name, problem = administration.test(user, said.device, function (result) test.result = result; end);
+	if not name then return failed(problem); end
+	test.name = name;
 	tests:set(asker, test);
 	return show_answer(user, asker, test.id);
 end

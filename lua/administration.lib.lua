@@ -224,7 +224,7 @@ local function held_back(user, identifier)
 end
 
 -- Sends a push without a message, and calls back with what has come of it: { name, identifier, jid, id, way, outcome,
--- condition, text, seconds }. Returns true if it has left.
+-- condition, text, seconds }. Returns its name if it has left.
 local function test(user, name, callback)
 	local identifier, records = find(user, name);
 	if not identifier then return nil, records; end
@@ -261,7 +261,7 @@ local function test(user, name, callback)
 		timeout:stop();
 		return nil, ("%s was not sent one: %s"):format(shown, problem or "the log says why");
 	end
-	return true;
+	return shown;
 end
 
 local function end_tests()

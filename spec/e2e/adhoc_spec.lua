@@ -345,6 +345,7 @@ local function describe_all(version)
 			push.answer = push_service.never;
 			local said = command(phone, own.test, { fields = { device = names_of(phone)[1] } });
 			assert.same({ "executing"; "next" }, { said.status; said.next });
+			assert.equal("Device: " .. names_of(phone)[1], said.form.fixed);
 			local again = go_on(phone, own.test, said);
 			assert.same({ "executing"; said.form }, { again.status; again.form });
 			local last = wait_for_answer(phone, own.test, again);
