@@ -462,7 +462,8 @@ local function describe_all(version)
 			text(phone);
 			assert_phone(phone, {
 				"message m1 from home.test, archived: pushed";
-				"answer after D: not taken, it is tried again (remote-server-timeout)"; stored;
+				"answer after D: not taken, it is tried again (remote-server-timeout)";
+				"message m1 from home.test, stored offline: no push, already waiting";
 			}, away, waits .. " at T");
 		end);
 
@@ -510,7 +511,7 @@ local function describe_all(version)
 			assert_phone(phone, {
 				"message m1 from home.test, archived: pushed"; stored;
 				"answer after D: not taken, it is tried again (resource-constraint)";
-				m2 .. "archived: " .. waits .. " at T"; m2 .. "stored offline: no push, already pushed";
+				m2 .. "archived: " .. waits .. " at T"; m2 .. "stored offline: no push, already waiting";
 			}, away, waits .. " at T");
 		end);
 

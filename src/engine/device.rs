@@ -6,7 +6,7 @@ use super::failing::Failing;
 use super::identity::{DeviceName, PushId};
 use super::pushed::Pushed;
 use super::rate::Meter;
-use super::reason::Cause;
+use super::reason::{Cause, Silence};
 use super::waiting::Waiting;
 use crate::stanza::{Importance, StanzaId};
 
@@ -93,13 +93,18 @@ impl<S> Device<S> {
         waiting.filter(|one| one.is_waiting())
     }
 
-    /// Whether the device has been pushed for this stanza, or will be.
-    pub fn knows(&self, id: StanzaId) -> bool {
-        self.pushed.contains(id)
-            || self
-                .waiting
-                .as_ref()
-                .is_some_and(|waiting| waiting.ids.contains(id))
+    /// Why there is no push for this stanza, if the device has been pushed for it, or will be.
+    pub fn knows(&self, id: StanzaId) -> Option<Silence> {
+        if self.pushed.contains(id) {
+            return Some(Silence::AlreadyPushed);
+        }
+        let waiting = self.waiting.as_ref();
+        let waiting = waiting.filter(|waiting| waiting.ids.contains(id))?;
+        Some(if waiting.is_standing_by() {
+            Silence::AlreadyPushed
+        } else {
+            Silence::AlreadyWaiting
+        })
     }
 
     /// The pace of rule (a).

@@ -57,8 +57,8 @@ pub(super) fn meet<S>(
         return Verdict::Silent(silence);
     }
     schedule.device(now, key, account.user, registration.identifier);
-    if is_known(schedule, key, met) {
-        return Verdict::Silent(Silence::AlreadyPushed);
+    if let Some(known) = known_as(schedule, key, met) {
+        return Verdict::Silent(known);
     }
     let about = About {
         ids: recognised_by(met.id, facts),
@@ -136,25 +136,23 @@ pub(super) fn recognised_by(id: StanzaId, facts: &Facts) -> Ids {
     [Some(id), facts.content.filter(|_| facts.id.is_none())]
 }
 
-/// Whether the device has been pushed for this, or will be.
-fn is_known<S>(
+/// Why there is no push, if the device has been pushed for this, or will be.
+fn known_as<S>(
     schedule: &mut Schedule<S>,
     key: DeviceKey,
     Met { facts, id, alias }: Met<'_>,
-) -> bool {
-    let Some(device) = schedule.devices.get_mut(key) else {
-        return false;
-    };
+) -> Option<Silence> {
+    let device = schedule.devices.get_mut(key)?;
     let [_, content] = recognised_by(id, facts);
     let returned = content.filter(|_| facts.redelivered);
-    if device.knows(id) || returned.is_some_and(|id| device.knows(id)) {
-        return true;
+    let known = device.knows(id);
+    let known = known.or_else(|| device.knows(returned?));
+    if known.is_some() {
+        return known;
     }
-    let is_copy = alias.is_some_and(|alias| device.knows(alias));
-    if is_copy {
-        device.pushed.add([Some(id), None]);
-    }
-    is_copy
+    let known = device.knows(alias?)?;
+    device.pushed.add([Some(id), None]);
+    Some(known)
 }
 
 /// What would become of an important stanza now, by rule (a) if the device hibernates.

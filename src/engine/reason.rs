@@ -42,6 +42,8 @@ pub enum Silence {
     Hibernated,
     /// There was a push for this stanza, or the device has received it.
     AlreadyPushed,
+    /// It waits for a push already.
+    AlreadyWaiting,
     /// An important push has just woken the device.
     SpokenFor,
     /// It is the user's own copy of what went to somebody else.
@@ -66,10 +68,11 @@ pub enum Silence {
 
 impl Silence {
     /// All of them, in their order.
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Online,
         Self::Hibernated,
         Self::AlreadyPushed,
+        Self::AlreadyWaiting,
         Self::SpokenFor,
         Self::NotRecipient,
         Self::NotArchived,
@@ -88,6 +91,7 @@ impl Silence {
             Self::Online => "online",
             Self::Hibernated => "hibernated",
             Self::AlreadyPushed => "already-pushed",
+            Self::AlreadyWaiting => "already-waiting",
             Self::SpokenFor => "spoken-for",
             Self::NotRecipient => "not-recipient",
             Self::NotArchived => "not-archived",
@@ -107,6 +111,7 @@ impl Silence {
             Self::Online => "device is online",
             Self::Hibernated => "device hibernates, stream management takes care of it",
             Self::AlreadyPushed => "already pushed",
+            Self::AlreadyWaiting => "already waiting",
             Self::SpokenFor => "device has just been woken",
             Self::NotRecipient => "user is not the recipient",
             Self::NotArchived => "not delivered, and not in the archive",

@@ -783,7 +783,7 @@ mod rules_b_and_c {
             assert!(matches!(phone.offline(1, Important, id), Verdict::Hold(_)));
             // The next rule meets it a moment later.
             let again = phone.offline(1, Important, id);
-            assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed), "{id}");
+            assert_eq!(again, Verdict::Silent(Silence::AlreadyWaiting), "{id}");
         }
         let (push, _) = phone.at(61_000).unwrap();
         phone.answer_at(61_000, push, Answer::Result).unwrap();

@@ -122,9 +122,11 @@ fn what_comes_meanwhile_is_owed_with_it_and_the_most_important_goes() {
         Verdict::Hold(_)
     ));
     let again = phone.offline(1000, Important, 2);
-    assert_eq!(again, Verdict::Silent(Silence::AlreadyPushed));
+    assert_eq!(again, Verdict::Silent(Silence::AlreadyWaiting));
     let (push, stanza) = phone.at(7500).unwrap();
     assert_eq!(stanza, Some(2));
+    let spoken_for = phone.offline(7500, Important, 3);
+    assert_eq!(spoken_for, Verdict::Silent(Silence::AlreadyPushed));
     phone.answer_at(7500, push, Answer::Result).unwrap();
     assert_eq!(phone.at(100_000), None, "one push for all");
 }
