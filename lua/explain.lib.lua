@@ -138,8 +138,11 @@ end
 local function service_state(it)
 	local service = it.service or none;
 	if service.circuit == "open" then
-		return (". %s is left alone after %s in a row%s: one push at a time finds out whether it works again"):format(
-			service.jid, count(service.failures, "failure"), service.condition and ", the last " .. service.condition or "");
+		local failures = ("%s in a row%s"):format(count(service.failures, "failure"),
+			service.condition and ", the last " .. service.condition or "");
+		if it.result == "pushed" then return (", though %s has had %s"):format(service.jid, failures); end
+		return (". %s is left alone after %s: one push at a time finds out whether it works again"):format(
+			service.jid, failures);
 	end
 	if service.circuit == "recovering" then
 		return (". %s works again, and gets what it is owed in turn"):format(service.jid);

@@ -478,6 +478,9 @@ local function describe_all(version)
 		it("is left alone", function ()
 			local phone = open_circuit(broken)[1];
 			inspect.wait_all_answered(server);
+			local unconcerned = phones.away(push, with_host());
+			assert_phone(unconcerned, {}, away, "pushed, though push.test has had 3 failures in a row, the last "
+				.. "internal-server-error");
 			assert_phone(phone, {
 				"message m1 from home.test, archived: pushed"; stored;
 				"answer after D: not taken, it is tried again (internal-server-error)";
