@@ -206,6 +206,7 @@ end
 
 return {
 	version = "0.2.0";
+	outcomes = outcomes;
 	look_back = look_back;
 	decisions = decisions;
 	outlook = outlook;

@@ -5,6 +5,7 @@ local async = util.prosody_require "util.async";
 local jid = util.prosody_require "util.jid";
 local guarded, none = util.guarded, util.none;
 local administration = module.lib "administration";
+local outcomes = module.lib "explain".outcomes;
 local terminal = module.lib "terminal";
 local echo, message, row, shorten = terminal.echo, terminal.message, terminal.row, terminal.shorten;
 local indented, labelled, print_json = terminal.indented, terminal.labelled, terminal.print_json;
@@ -166,22 +167,11 @@ local ways = {
 	["component that is not connected"] = "a component of this server that is not connected";
 };
 
-local outcomes = {
-	delivered = "taken";
-	revived = "taken; the registration is in force again";
-	failed = "it is tried again";
-	suspended = "the registration is suspended now";
-	removed = "the registration is removed now";
-};
-
 local function print_answer(print, result)
-	local parts = {};
-	parts[#parts + 1] = result.condition;
-	parts[#parts + 1] = result.text and "(" .. result.text .. ")";
-	local said, means = table.concat(parts, " "), outcomes[result.outcome];
+	local condition, text = result.condition, result.text;
 	indented(print, ("to %s, %s, as %s"):format(result.jid, ways[result.way], result.id), "    ");
-	indented(print, ("after %s: %s%s"):format(duration(result.seconds), said,
-		means and (said == "" and means or "; " .. means) or ""), "    ");
+	indented(print, ("after %s: %s%s"):format(duration(result.seconds), outcomes[result.outcome],
+		condition and (" (%s%s)"):format(condition, text and ": " .. text or "") or ""), "    ");
 end
 
 -- Sends one and waits for the answer
@@ -306,7 +296,7 @@ local function print_entries(print, entries)
 	local day;
 	for _, entry in ipairs(entries) do
 		local of = date(entry.at, "%a %d %b %Y");
-		if of ~= day then print(of); end
+		if of ~= day then print(of .. ", UTC"); end
 		day = of;
 		print_entry(print, entry);
 	end
@@ -331,6 +321,9 @@ commands.explain = {
 		local devices = explained.devices;
 		if arguments.json then
 			local elements = explained.entries; -- Each has an event, and each registration an outlook
+			for _, entry in ipairs(elements) do
+				entry.account, entry.service, entry.jid = user .. "@" .. host, entry.jid, nil;
+			end
 			for _, one in ipairs(devices or none) do
 				elements[#elements + 1] = public(one, host);
 				elements[#elements].outlook = one.outlook;
@@ -363,6 +356,7 @@ local function follow(print, session, admin, user, account)
 	local since = entries[1] and entries[#entries].tick or 0;
 	local following = shared.followed[account] or { count = 0 };
 	shared.followed[account], following.count = following, following.count + 1;
+	print(shorten(("Following %s, times are in UTC"):format(account)));
 	while session.is_connected() and shared.followed[account] == following do
 		for _, entry in ipairs(admin.decisions(user, since)) do
 			print_entry(print, entry);
@@ -376,7 +370,7 @@ local function follow(print, session, admin, user, account)
 end
 
 commands.trace = {
-	arguments = "JID [on or off]"; least = 1; most = 2;
+	arguments = "JID [on or off]"; least = 1; most = 2; no_json = true;
 	desc = "Follow what is decided for an account until Ctrl-C; off ends that in all shells";
 	run = function (print, arguments, session)
 		local admin, user, host = find_user(arguments[1]);
@@ -429,7 +423,7 @@ commands.services = {
 };
 
 commands.help = {
-	arguments = ""; most = 0;
+	arguments = ""; most = 0; no_json = true;
 	desc = "Show these commands";
 	run = function (print)
 		local names = {};
@@ -439,14 +433,14 @@ commands.help = {
 			print((("push %s %s"):format(name, commands[name].arguments):gsub(" $", "")));
 			indented(print, commands[name].desc, "    ");
 		end
-		return true, "--json at the end of each: for machines";
+		return true, "--json at the end, but for help and trace: for machines";
 	end;
 };
 
 -- Running them
 
 local function usage(name, command)
-	return ("Usage: push %s %s [--json]"):format(name, command.arguments);
+	return ("Usage: push %s %s%s"):format(name, command.arguments, command.no_json and "" or " [--json]");
 end
 
 -- Positional arguments, with those that are flags by name; or nil and a sentence
@@ -457,7 +451,7 @@ local function read_arguments(name, command, ...)
 		if type(argument) == "number" then argument = tostring(argument); end
 		if type(argument) == "string" and is_flag(argument) then
 			local flag = argument:sub(3);
-			if flag ~= "json" and not (command.flags or none)[flag] then
+			if (flag ~= "json" or command.no_json) and not (command.flags or none)[flag] then
 				return nil, ("There is no option %s. %s"):format(echo(argument), usage(name, command));
 			end
 			arguments[flag] = true;

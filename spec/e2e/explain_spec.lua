@@ -102,7 +102,7 @@ local function describe_all(version)
 		local lines = {};
 		for line in text:gmatch("[^\n]+") do
 			local is_new = not line:find("^%s") or line:find("^%s+a message now");
-			local is_day = line:find("^%a%a%a %d%d %a%a%a %d%d%d%d$");
+			local is_day = line:find("^%a%a%a %d%d %a%a%a %d%d%d%d, UTC$");
 			if is_new and not is_day then
 				lines[#lines + 1] = line:gsub("^%s+", "");
 			elseif not is_day then
@@ -736,10 +736,11 @@ local function describe_all(version)
 				elements[#elements + 1] = assert(json.decode(element));
 			end
 			local first, last = elements[1], elements[#elements];
-			assert.same({ "enabled"; "push.test" }, { first.event; first.jid });
+			assert.same({ "enabled"; "push.test" }, { first.event; first.service });
 			assert.same({ phone.jid; "away"; "forbidden" }, { last.account; last.state; last.suspended.condition });
 			assert.truthy(last.outlook:find("^no push yet, registration is suspended"));
 			for _, element in ipairs(elements) do
+				assert.same({ account = phone.jid }, { account = element.account; jid = element.jid });
 				assert.is_nil(json.encode(element):find(phone.node .. "[^%w]"), "a node");
 			end
 		end);

@@ -233,21 +233,22 @@ local function describe_all(version)
 			local phone = away();
 			push.answer = forbidden;
 			local output = fail("test", phone.jid);
-			assert.truthy(output:find("    after %d+ ms: forbidden %(Not with toke%-%x+%)\nError: 0 of 1 push taken\n"), output);
+			assert.truthy(output:find("    after %d+ ms: refused, that counts towards push_max_errors %(forbidden: Not\n"
+				.. "    with toke%-%x+%)\nError: 0 of 1 push taken\n"), output);
 			output = fail("test", phone.jid);
-			assert.truthy(output:find(("ms: forbidden (Not with %s); the registration is\n    suspended now\n")
-				:format(phone.name), 1, true));
+			assert.truthy(output:find(("ms: not taken, the registration is suspended (forbidden: Not with\n    %s)\n")
+				:format(phone.name), 1, true), output);
 			assert.truthy(fail("test", phone.jid):find(phone.name .. " is suspended: nothing is sent but trials\n", 1, true));
 			phone = away();
 			push.answer = busy;
-			assert.truthy(fail("test", phone.jid):find("ms: resource-constraint; it is tried again\n", 1, true));
+			assert.truthy(fail("test", phone.jid):find("ms: not taken, it is tried again (resource-constraint)\n", 1, true));
 		end);
 
 		it("tells of silence, after the time limit", function ()
 			local phone = away();
 			push.answer = push_service.never;
 			local output = fail("test", phone.jid, phone.name);
-			assert.truthy(output:find("    after %d[%d.]* s: no answer; it is tried again\n"), output);
+			assert.truthy(output:find("    after %d[%d.]* s: not taken, it is tried again %(no answer%)\n"), output);
 			assert.is_nil(inspect.eval(server, [[return (next((upvalue("awaited"))));]]));
 		end);
 
@@ -427,6 +428,7 @@ local function describe_all(version)
 				wait_output(one, phone.name .. "  message m1 from home.test, archived: pushed");
 				wait_output(one, "taken");
 			end
+			assert.equal(("Following %s, times are in UTC"):format(phone.jid), shell.output():match("^[^\n]*"));
 			assert.is_nil(shell.output():find("before", 1, true));
 			assert.truthy(succeed("trace", phone.jid, "off"):find(phone.jid .. " was followed in 2 shells", 1, true));
 			loop.wait_for(function () return not shell:running() and not other:running(); end, nil, "the shells to end");
@@ -457,6 +459,7 @@ local function describe_all(version)
 			local phone = away();
 			assert.truthy(fail("trace", phone.jid, "of"):find("of is neither on nor off", 1, true));
 			assert.truthy(succeed("trace", phone.jid, "off"):find("was followed in 0 shells", 1, true));
+			assert.truthy(fail("trace", phone.jid, "--json"):find("There is no option --json", 1, true));
 			assert.is_nil(followed(phone.jid));
 		end);
 	end);
