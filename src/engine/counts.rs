@@ -22,8 +22,6 @@ const RULES: [&str; 7] = [
 const WAITING: usize = 5;
 const PING: usize = 6;
 
-const IMPORTANCES: [&str; 3] = ["unimportant", "important", "urgent"];
-
 /// A listener has vetoed a push: a reason for silence besides the engine's own.
 const VETOED: usize = Silence::ALL.len();
 
@@ -51,7 +49,7 @@ pub struct Count {
 /// What has been counted since it was taken.
 #[derive(Default)]
 pub(super) struct Counts {
-    pushes: [[u64; IMPORTANCES.len()]; RULES.len()],
+    pushes: [[u64; Importance::ALL.len()]; RULES.len()],
     silences: [u64; Silence::ALL.len() + 2],
     holds: [u64; Cause::ALL.len() + 1],
     answers: [[u64; CONDITIONS.len() + 2]; Outcome::ALL.len()],
@@ -121,8 +119,8 @@ impl Counts {
             }
         };
         for (rule, counts) in RULES.iter().zip(&mut self.pushes) {
-            for (importance, count) in IMPORTANCES.iter().zip(counts) {
-                take("pushes", &[PROTOCOL, rule, importance], count);
+            for (importance, count) in Importance::ALL.iter().zip(counts) {
+                take("pushes", &[PROTOCOL, rule, importance.name()], count);
             }
         }
         let silences = Silence::ALL.map(Silence::name);
@@ -322,6 +320,9 @@ mod tests {
     fn all_that_may_happen_has_its_place() {
         for (i, silence) in Silence::ALL.into_iter().enumerate() {
             assert_eq!(silence as usize, i);
+        }
+        for (i, importance) in Importance::ALL.into_iter().enumerate() {
+            assert_eq!(importance as usize, i);
         }
         for (i, cause) in Cause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, i);

@@ -102,7 +102,7 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
             table.raw_set("rule", rule.name())?;
             if let Some((importance, label)) = stanza {
                 table.raw_set("kind", label.kind.name())?;
-                table.raw_set("importance", importance_name(importance))?;
+                table.raw_set("importance", importance.name())?;
                 table.raw_set("id", &*label.id)?;
                 table.raw_set("from", &*label.from)?;
             }
@@ -114,7 +114,7 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
             trial,
             reason,
         } => {
-            table.raw_set("importance", importance.map(importance_name))?;
+            table.raw_set("importance", importance.map(Importance::name))?;
             table.raw_set("trial", trial)?;
             set_reason(&table, clock, reason)?;
             "turn"
@@ -160,12 +160,4 @@ fn set_reason(table: &Table, clock: &Clock, reason: Reason) -> Result<()> {
     table.raw_set("result", result)?;
     table.raw_set("reason", reason.name())?;
     table.raw_set("phrase", reason.phrase())
-}
-
-fn importance_name(importance: Importance) -> &'static str {
-    match importance {
-        Importance::Unimportant => "unimportant",
-        Importance::Important => "important",
-        Importance::Urgent => "urgent",
-    }
 }

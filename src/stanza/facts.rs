@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use super::call::{self, Call, Said};
 use super::element::{Attr, Element, bare};
+use super::importance::Importance;
 use super::key::{Key, StanzaId};
 use super::label::Label;
 
@@ -71,17 +72,6 @@ const IMPORTANT_NAMES: [&str; 10] = [
     "sticker",
     "x",
 ];
-
-/// How much a stanza matters to the person who holds the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Importance {
-    /// Nothing to show: chat states, receipts, presence.
-    Unimportant,
-    /// The device should show something.
-    Important,
-    /// It must not wait: a call. An urgent stanza is important, too.
-    Urgent,
-}
 
 /// All that the rules know of a stanza.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]

@@ -8,6 +8,7 @@ mod call;
 mod clones;
 mod element;
 mod facts;
+mod importance;
 mod key;
 mod label;
 mod minidom;
@@ -15,7 +16,8 @@ mod minidom;
 pub use call::{Call, Party};
 pub use clones::{Queued, queued};
 pub use element::{Attr, Element};
-pub use facts::{Facts, Importance, importance, is_archived, may_be_call};
+pub use facts::{Facts, importance, is_archived, may_be_call};
+pub use importance::Importance;
 pub use key::{Key, StanzaId};
 pub use label::{Kind, Label, cut};
 
