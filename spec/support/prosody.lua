@@ -429,8 +429,7 @@ function methods:prosodyctl(input, ...)
 	return output;
 end
 
--- What `prosodyctl shell` prints, and its exit status. Meanwhile push services answer.
--- The same, while it runs: a process whose output() is what it has printed so far.
+-- Runs `prosodyctl shell`: a process whose output() is what it has printed so far.
 function methods:start_shell(...)
 	shells = shells + 1;
 	local path = ("%s/shell%d"):format(self.directory, shells);
@@ -439,6 +438,7 @@ function methods:start_shell(...)
 	return shell;
 end
 
+-- What it prints, and its exit status. Meanwhile push services answer.
 function methods:shell(...)
 	local shell = self:start_shell(...);
 	loop.wait_for(function () return not shell:running(); end, nil, "the shell to end");
