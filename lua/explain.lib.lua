@@ -182,7 +182,7 @@ local function order_of(happened)
 end
 
 local function has_led_to(entry, happened)
-	return entry.event == "answer" and happened and entry.name == happened.name and entry.at < happened.at + 2
+	return entry.event == "answer" and happened and entry.at < happened.at + 2
 		and (happened.what == entry.outcome or happened.what == "removed" and entry.outcome == "suspended");
 end
 

@@ -33,11 +33,11 @@ local hosts = [[
 	VirtualHost "noarchive.test"
 		modules_disabled = { "mam"; "s2s"; "s2s_auth_certs" }
 
+	VirtualHost "nooffline.test"
+		modules_disabled = { "offline"; "s2s"; "s2s_auth_certs" }
+
 	VirtualHost "nowhere.test"
 		modules_disabled = { "mam"; "offline"; "s2s"; "s2s_auth_certs" }
-
-	VirtualHost "nosmacks.test"
-		modules_disabled = { "smacks"; "s2s"; "s2s_auth_certs" }
 
 	VirtualHost "overdue.test"
 		smacks_max_ack_delay = 0.05
@@ -374,8 +374,9 @@ local function describe_all(version)
 			}, live, delivered);
 		end);
 
-		it("without stream management nobody knows whether it is", function ()
-			local phone = phones.new(push, { host = "nosmacks.test"; resource = "phone"; sm = false });
+		it("without stream management nobody knows whether it is, whatever others have", function ()
+			local phone = phones.new(push, { resource = "phone"; sm = false });
+			client.connect(server, phone.jid, { resource = "pc"; sm = "resume" });
 			text(phone);
 			assert_phone(phone, { "1 stanza, archived: no push, device is online" }, live,
 				"delivered to its session, without a push: it does not use stream management, so that nobody knows "
@@ -425,10 +426,31 @@ local function describe_all(version)
 			});
 		end);
 
+		it("it is none", function ()
+			local phone = phones.hibernated(push, with_host());
+			rosa:send(st.presence({ to = phone.full_jid }));
+			rosa:ping();
+			assert_phone(phone, {
+				"presence from home.test, not acknowledged: no push yet, not important, "
+					.. "waits for the end of push_coalesce_window at T";
+			}, "phone at push.test, hibernated");
+		end);
+
 		it("nothing keeps it", function ()
 			local phone = phones.away(push, with_host("nowhere.test"));
 			text(phone);
 			assert_phone(phone, {}, away, "no push, for nothing keeps it: neither mod_mam nor mod_offline is loaded");
+		end);
+
+		it("nothing keeps it, but a session that hibernates does", function ()
+			local phone = phones.hibernated(push, with_host("nowhere.test"));
+			assert_phone(phone, {}, "phone at push.test, hibernated");
+		end);
+
+		it("without offline storage, what the archive keeps is one", function ()
+			local phone = phones.away(push, with_host("nooffline.test"));
+			text_and_answer(phone);
+			assert_phone(phone, { "message m1 from home.test, archived: pushed"; stored; taken });
 		end);
 
 		it("without an archive, what offline storage keeps is one", function ()
@@ -486,6 +508,15 @@ local function describe_all(version)
 				"answer after D: not taken, it is tried again (internal-server-error)";
 			}, away, waits .. ". push.test is left alone after 3 failures in a row, the last internal-server-error: one push "
 				.. "at a time finds out whether it works again");
+		end);
+
+		it("is left alone, and the registration is suspended, too", function ()
+			local phone = suspended_phone();
+			open_circuit(broken);
+			inspect.wait_all_answered(server);
+			local lines = read(explained(phone.jid));
+			assert.same("a message now: " .. is_suspended .. ". push.test is left alone after 3 failures in a row, the last "
+				.. "internal-server-error: one push at a time finds out whether it works again", lines[#lines - 1]);
 		end);
 
 		it("works again", function ()
@@ -600,6 +631,19 @@ local function describe_all(version)
 				phone.jid .. " has no registrations: the app has to register again");
 			table.insert(expected, 1, enabled);
 			assert_explained(expected, phone);
+		end);
+
+		it("is removed, and its app registers again", function ()
+			local phone = suspended_phone();
+			try(phone, 31);
+			push:wait(1);
+			settle();
+			push.answer = push_service.result;
+			text_and_answer(phones.away(push, { jid = phone.jid; resource = "phone" }), "m3");
+			assert_phone(phone, after_suspension("trial: pushed", until_suspended[6],
+				"registration at push.test removed by its push service: the last trial failed with forbidden: No",
+				enabled, "message m3 from home.test, archived: pushed",
+				"message m3 from home.test, stored offline: no push, already pushed", taken));
 		end);
 
 		it("is suspended, but its client is there", function ()

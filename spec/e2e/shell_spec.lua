@@ -387,6 +387,25 @@ local function describe_all(version)
 		end);
 	end);
 
+	describe("push explain", function ()
+		it("tells machines the same, and no node", function ()
+			local phone = away();
+			push.answer = forbidden;
+			message(phone);
+			local told, shell = decoded("explain", phone.jid, "--json");
+			assert.equal("OK: 1 registration\n", shell);
+			local events = {};
+			for i, one in ipairs(told) do
+				assert.equal(phone.name, one.name);
+				events[i] = one.event or one.account;
+			end
+			assert.same({ "enabled"; "met"; "met"; "answer"; phone.jid }, events);
+			assert.same({ "archived"; "important"; "pushed"; "message" },
+				{ told[2].rule; told[2].importance; told[2].result; told[2].kind });
+			assert.same({ "away"; 1; "pushed" }, { told[5].state; told[5].errors; told[5].outlook });
+		end);
+	end);
+
 	describe("push trace", function ()
 		local follows = version ~= "0.12"; -- The shell of that does not say when it is left
 
