@@ -335,7 +335,35 @@ mod tests {
     /// What the counter says is what is there.
     fn check_bytes(trail: &Trail) {
         let bytes = trail.users.iter().map(|(user, steps)| steps.bytes(user));
-        assert_eq!(trail.bytes, bytes.sum::<usize>());
+        assert_eq!(trail.bytes(), bytes.sum::<usize>());
+        for (_, steps) in &trail.users {
+            let names = steps.identifiers.iter().map(|one| one.len());
+            assert_eq!(steps.names, names.sum::<usize>());
+        }
+    }
+
+    /// What the trail of a user with these registrations takes, each with so many entries.
+    fn bytes_of(user: &str, identifiers: &[&str], entries: usize) -> usize {
+        let mut trail = trail();
+        for _ in 0..entries {
+            for identifier in identifiers {
+                trail.add(at(0), user, identifier, Event::Discreet, 1);
+            }
+        }
+        trail.bytes()
+    }
+
+    #[test]
+    fn what_it_takes_is_counted() {
+        let step = size_of::<Step>();
+        let identifier = size_of::<Box<str>>() + OVERHEAD_OF_IDENTIFIER;
+        let one = bytes_of("anna", &["node"], 1);
+        assert_eq!(one, OVERHEAD + 4 + 4 + identifier + step);
+        assert_eq!(bytes_of("annabella", &["node"], 1), one + 5);
+        assert_eq!(bytes_of("anna", &["longer node"], 1), one + 7);
+        assert_eq!(bytes_of("anna", &["node"], 2), one + step);
+        let two = bytes_of("anna", &["node", "more"], 1);
+        assert_eq!(two, one + 4 + identifier + step);
     }
 
     #[test]
@@ -352,6 +380,8 @@ mod tests {
             (7, "one", Event::Discreet),
             (8, "one", Event::Discreet),
             (9, "one", silent(Unimportant, Silence::Hibernated)),
+            (10, "", Event::Blind),
+            (11, "", Event::Blind),
         ] {
             trail.add(at(second), "anna", identifier, event, 1);
         }
@@ -369,6 +399,7 @@ mod tests {
                 (at(7), at(7), 1, "one"),
                 (at(8), at(8), 1, "one"),
                 (at(9), at(9), 1, "one"),
+                (at(10), at(11), 2, ""),
             ]
         );
         check_bytes(&trail);
