@@ -106,6 +106,7 @@ pub fn cut<const N: usize>(text: &str) -> ArrayString<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stanza::{Facts, Key};
 
     #[test]
     fn it_has_the_id_and_the_domain_alone() {
@@ -117,6 +118,38 @@ mod tests {
         ] {
             let label = Label::new(Kind::Message, Some("id 1"), from);
             assert_eq!((&*label.id, &*label.from), ("id 1", domain));
+        }
+    }
+
+    #[test]
+    fn it_says_what_the_stanza_is() {
+        let jmi =
+            |name| format!("<message><{name} xmlns='urn:xmpp:jingle-message:0' id='c'/></message>");
+        for (xml, name) in [
+            ("<message/>", "message"),
+            ("<message type='chat'/>", "message"),
+            ("<message type='groupchat'/>", "group message"),
+            ("<message type='headline'/>", "headline"),
+            ("<message type='error'/>", "error"),
+            (&*jmi("propose"), "call"),
+            (&*jmi("retract"), "end of a call"),
+            ("<presence/>", "presence"),
+            ("<iq/>", "iq"),
+            (
+                "<message><sent xmlns='urn:xmpp:carbons:2'/></message>",
+                "message",
+            ),
+        ] {
+            let (start, end) = xml.split_at(xml.find(['>', '/', ' ']).unwrap_or_default());
+            let from = " xmlns='jabber:client' from='rosa@home.test'";
+            let stanza = format!("{start}{from}{end}");
+            let stanza: minidom::Element = stanza.parse().unwrap();
+            let label = Facts::read(&stanza, "anna@home.test", &Key::known(1)).label;
+            assert_eq!(
+                (label.kind.name(), &*label.from),
+                (name, "home.test"),
+                "{xml}"
+            );
         }
     }
 
