@@ -147,7 +147,6 @@ local tests = cache.new(max_tests); -- who asks -> the last test that they have 
 
 local outcomes = {
 	delivered = "The push service has taken it";
-	revived = "The push service has taken it, and the device gets pushes again";
 	failed = "It did not get through, and is tried again";
 	refused = "The push service has refused it";
 	suspended = "The push service has refused it too often: the device is suspended";
@@ -173,8 +172,7 @@ local function show_answer(user, asker, id)
 	local said = (outcomes[result.outcome] or result.outcome)
 		.. (result.condition and ": " .. reason_of(result.condition, result.text) or "");
 	local text = ("%s at %s. %s, after %s."):format(result.name, echo(result.jid), said, duration(result.seconds));
-	local is_taken = result.outcome == "delivered" or result.outcome == "revived";
-	return (is_taken and completed or failed)(text);
+	return (result.outcome == "delivered" and completed or failed)(text);
 end
 
 local function test_device(user, asker, said)

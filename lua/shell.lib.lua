@@ -205,7 +205,7 @@ commands.test = {
 			local result, problem = test_one(admin, user, name);
 			if not result and arguments[2] then return nil, problem; end
 			result = result or { name = name; outcome = "not sent"; text = problem };
-			if result.outcome == "delivered" or result.outcome == "revived" then taken = taken + 1; end
+			if result.outcome == "delivered" then taken = taken + 1; end
 			elements[i] = {
 				account = user .. "@" .. host; name = result.name; service = result.jid; way = result.way; id = result.id;
 				outcome = result.outcome; condition = result.condition; text = result.text; seconds = result.seconds;

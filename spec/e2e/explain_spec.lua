@@ -281,6 +281,11 @@ local function describe_all(version)
 			local phone = phones.new(push, with_host());
 			text(phone);
 			assert_phone(phone, { "1 stanza, archived: no push, device is online" }, live, delivered);
+			local second = os.time();
+			loop.wait_for(function () return os.time() > second + 1; end, nil, "another second");
+			text(phone);
+			assert_phone(phone, { "2 stanzas, archived: no push, device is online" }, live, delivered);
+			assert.truthy(explained(phone.jid):find("2 stanzas since %d%d:%d%d:%d%d, archived"));
 		end);
 
 		it("it has acknowledged the message", function ()
@@ -399,11 +404,11 @@ local function describe_all(version)
 			local pc = client.connect(server, phone.jid, { resource = "pc" });
 			rosa:message({ to = phone.jid; id = "c1"; payloads.propose() });
 			settle();
-			pc:message({ to = rosa.jid; id = "m1"; body = "Hello" });
+			for _, id in ipairs({ "m1"; "m2" }) do pc:message({ to = rosa.jid; id = id; body = "Hello" }); end
 			pc:ping();
 			assert_phone(phone, {
 				"call c1 from home.test, archived: pushed"; taken;
-				"message m1 from home.test, archived: no push, user is not the recipient";
+				"the last of 2: message m2 from home.test, archived: no push, user is not the recipient";
 			});
 		end);
 
@@ -434,6 +439,22 @@ local function describe_all(version)
 				"presence from home.test, not acknowledged: no push yet, not important, "
 					.. "waits for the end of push_coalesce_window at T";
 			}, "phone at push.test, hibernated");
+		end);
+
+		it("it comes from a room", function ()
+			local phone = phones.away(push, with_host());
+			push:send(st.message({ type = "groupchat"; from = "team@push.test/Rosa"; to = phone.jid; id = "r1" })
+				:text_tag("subject", "News"));
+			push:wait(1);
+			settle();
+			assert_phone(phone, { "group message r1 from push.test, to the bare JID: pushed"; taken });
+		end);
+
+		it("there is none, somebody has asked for a push", function ()
+			local phone = phones.away(push, with_host());
+			server:eval([[hosts["home.test"].events.fire_event("cloud-notify-ping", { user = ... });]], phone.username);
+			settle();
+			assert_phone(phone, { "push without a message: pushed"; taken });
 		end);
 
 		it("nothing keeps it", function ()
@@ -472,6 +493,9 @@ local function describe_all(version)
 			end
 			lines[#lines + 1] = "message m4 from home.test, stored offline: " .. limited;
 			assert_phone(phone, lines, away, limited);
+			if os.date("!%d") == os.date("!%d", os.time() + 120) then
+				assert.truthy(explained(phone.jid):find("turn%s+at%s+%d%d:%d%d:%d%d")); -- Without the day
+			end
 		end);
 	end);
 
@@ -651,6 +675,26 @@ local function describe_all(version)
 			phones.login(phone, { resource = "phone" });
 			assert_phone(phone, until_suspended, "phone at push.test, live, suspended",
 				"delivered to its session, " .. is_suspended);
+		end);
+
+		it("is suspended, and nobody knows since when or why", function ()
+			local phone = phones.away(push, with_host());
+			server:eval([[
+				local user, identifier = ...;
+				local store = module("home.test", "cloud_notify"):open_store();
+				local records = store:get(user);
+				records[identifier].suspended = { ["until"] = os.time() + 3600 };
+				assert(store:set(user, records));
+				assert(require "core.storagemanager".open("home.test", "cloud_notify_history"):set(user, {
+					entries = { "1\ttouched\tsomebody\tname" };
+				}));
+			]], phone.username, phone.identifier);
+			inspect.eval(server, [[upvalue("read_records")(...)]], phone.username);
+			assert_explained({
+				"registration at a push service touched by somebody"; "phone at push.test, away, suspended";
+				"a message now: no push yet, registration is suspended, waits for the next trial at T (suspended: no reason)";
+				"1 registration";
+			}, phone);
 		end);
 
 		it("is damaged", function ()

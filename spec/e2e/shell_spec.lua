@@ -61,7 +61,10 @@ local function describe_all(version)
 		for line in output:gmatch("[^\n]+") do
 			assert.is_true(is_json or columns(line) <= 80, line);
 			assert.is_nil(line:find("%c"), line);
+			assert.is_nil(line:find(" $"), line);
 		end
+		assert.truthy(utf8.len(output), output);
+		assert.is_nil(output:find("\194[\128-\159]") or output:find("\226\128[\142\143\168-\174]"), output);
 		assert.is_nil(output:find(node, 1, true), output);
 		return output, status;
 	end
@@ -162,6 +165,7 @@ local function describe_all(version)
 			local all, of_host = succeed("list"), succeed("list", "other.test");
 			assert.truthy(all:find("\n" .. here.jid .. "\n", 1, true));
 			assert.truthy(all:find("\n" .. there.jid .. "\n", 1, true));
+			assert.is_true(all:find("@home.test\n", 1, true) < all:find("\n\n" .. there.jid, 1, true));
 			assert.truthy(of_host:find(there.jid .. "\n", 1, true));
 			assert.is_nil(of_host:find("@home.test", 1, true));
 			local listed, shell = decoded("list", there.jid, "--json");
@@ -192,6 +196,19 @@ local function describe_all(version)
 					assert(require "core.usermanager".delete_user(("many%03d"):format(i), "other.test"));
 				end
 			]]);
+		end);
+
+		it("says how many cannot be read, as does push prune", function ()
+			local phone = away();
+			local path = ("%s/home%%2etest/cloud_notify/%s.dat"):format(server.data, phone.username);
+			local file = assert(io.open(path, "w"));
+			file:write("damaged");
+			file:close();
+			server:reload_module("cloud_notify", "home.test");
+			local listed, pruned = fail("list", "home.test"), fail("prune", "5", "home.test");
+			assert(os.remove(path));
+			assert.truthy(listed:find("; those of 1 account cannot be\n? *read\n"), listed);
+			assert.truthy(pruned:find("; those of 1 account\n? *cannot be\n? *read or written\n"), pruned);
 		end);
 
 		it("says so where the storage cannot", function ()
@@ -242,6 +259,11 @@ local function describe_all(version)
 			phone = away();
 			push.answer = busy;
 			assert.truthy(fail("test", phone.jid):find("ms: not taken, it is tried again (resource-constraint)\n", 1, true));
+			phone = away();
+			push.answer = push_service.error("cancel", "item-not-found");
+			fail("test", phone.jid);
+			assert.truthy(fail("test", phone.jid):find("ms: refused for good, the registration is removed (item-not-found)",
+				1, true));
 		end);
 
 		it("tells of silence, after the time limit", function ()
@@ -362,12 +384,13 @@ local function describe_all(version)
 				if one.service == "push.test" and one.host == "home.test" then found = one; end
 			end
 			assert.same({ "closed"; "item-not-found"; 0 }, { found.circuit; found.condition; found.in_flight });
+			assert.is_nil(found.jid);
 			assert.is_true(found.condition_age < 30 and found.median <= found.worst);
 			push.answer = push_service.error("wait", "remote-server-timeout");
 			message(away());
 			message(away());
 			output = succeed("services");
-			assert.truthy(output:find("\npush%.test +open +2 +0 +[2-9] "), output);
+			assert.truthy(output:find("\nhome%.test\npush%.test +open +2 +0 +[2-9] "), output);
 			assert.truthy(succeed("services"):find("    last not taken [%d.]+ m?s ago: remote%-server%-timeout\n"));
 			push:disconnect();
 			push:reconnect();
@@ -384,10 +407,22 @@ local function describe_all(version)
 				.. "%d+%-%d+%-%d+ %d+:%d+  toke%-%x+  push%.test             disabled   client\nOK: 2 entries\n$"), output);
 			local entries = decoded("history", phone.jid, "--json");
 			assert.same({ "enabled"; "disabled" }, { entries[1].what; entries[2].what });
+			assert.same({ phone.jid; "push.test" }, { entries[1].account; entries[1].service });
+			assert.is_nil(entries[1].jid);
 		end);
 	end);
 
 	describe("push explain", function ()
+		it("tells it by day, and errors", function ()
+			local phone = away();
+			push.answer = forbidden;
+			message(phone);
+			local output = succeed("explain", phone.jid);
+			assert.truthy(output:find("^%a%a%a %d%d %a%a%a %d%d%d%d\n%d%d:%d%d:%d%d  " .. phone.name:gsub("%-", "%%-")), output);
+			assert.is_true(select(2, output:gsub("%a%a%a %d%d %a%a%a %d%d%d%d\n", "")) < 3, output);
+			assert.truthy(output:find("\n\n" .. phone.name .. "  phone at push.test, away, 1 error in a row\n", 1, true), output);
+		end);
+
 		it("tells machines the same, and no node", function ()
 			local phone = away();
 			push.answer = forbidden;
@@ -537,11 +572,13 @@ local function describe_all(version)
 					["push.test<b"] = { jid = evil; node = "b"; timestamp = 1e300; suspended = { since = "x"; text = evil } };
 					["push.test<c"] = { jid = ("\195\164"):rep(300); node = {}; timestamp = -5; resource = {} };
 					["d\27"] = { jid = "push.test"; timestamp = {}; suspended = { since = -1e300; condition = ("y"):rep(500) } };
-					e = {};
+					e = { client_id = "\194\155\226\128\174x" };
 				}));
 			]], jid:match("^[^@]+"));
 			assert.truthy(succeed("list", jid):find("OK: 5 registrations\n", 1, true));
-			assert.equal(5, #decoded("list", jid, "--json"));
+			local listed = decoded("list", jid, "--json");
+			assert.equal(5, #listed);
+			for _, one in ipairs(listed) do assert.is_true(math.abs(one.enabled or 0) < 1e15); end
 			succeed("history", jid);
 			succeed("explain", jid);
 			decoded("explain", jid, "--json");
@@ -559,7 +596,7 @@ local function describe_all(version)
 		it("are told of by push help", function ()
 			local output = succeed("help");
 			for _, name in ipairs({ "explain"; "help"; "history"; "list"; "prune"; "remove"; "services"; "test"; "trace" }) do
-				assert.truthy(output:find("push " .. name, 1, true));
+				assert.truthy(output:find("push " .. name .. "[^\n]*\n    %u"));
 			end
 		end);
 
@@ -569,6 +606,7 @@ local function describe_all(version)
 			assert.same({ "OK: 0 registrations\n"; 0 }, { output; status });
 			output = server:shell(("push:list(%q, '--json')"):format(jid));
 			assert.equal("[\n]\nOK: 0 registrations\n", output);
+			assert.truthy(server:shell("push:prune(30000)"):find("OK: 0 registrations to be removed with --yes\n", 1, true));
 		end);
 
 		it("work as long as a host has the module", function ()
