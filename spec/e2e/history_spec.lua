@@ -257,7 +257,9 @@ local function describe_all(version)
 		assert.truthy(content:find("toke-", 1, true));
 		for _, short in ipairs({ "a"; "abc" }) do
 			assert.truthy(call("history", "name_of", "push.test<" .. short):find("^%x%x%x%x%x%x%x%x$"));
+			assert.equal("a, abc", call("history", "without_node", "a, abc", "push.test<" .. short));
 		end
+		assert.truthy(call("history", "name_of", "push.test<a/\27+0123456789abcdef"):find("^a%-%x%x%x%x%x%x%x%x$"));
 	end);
 
 	it("has no part of a node in it where what the push service says is cut", function ()
@@ -308,6 +310,14 @@ local function describe_all(version)
 		assert.equal("replaced by client", history(phone)[49]);
 	end);
 
+	it("is cut between characters, and has an event in each line", function ()
+		local phone = enable(new_phone("x" .. ("ä"):rep(200)));
+		assert.equal("x" .. ("ä"):rep(127), call("history", "read", phone.username)[1].client);
+		call("history", "add", phone.username,
+			{ what = "tried"; identifier = phone.identifier; by = "admin"; why = "one\ttwo\nthree" });
+		assert.equal("tried by admin: one two three", last(phone));
+	end);
+
 	describe("a store that fails", function ()
 		for _, how in ipairs({ "error"; "raise" }) do
 			it("costs one line, and nothing else: " .. how, function ()
@@ -338,6 +348,7 @@ local function describe_all(version)
 			{}; { 1; 2 }; { entries = 1 }; { entries = { 1; "x"; {}; false } };
 			{ entries = { "now\tenabled\tclient\tn"; "1.5\tx\tx\tx"; "" } };
 			{ entries = { "nan\tx\tx\tx"; "1"; "1\t\t\t"; "\t\t\t\t\t\t\t\t\t" } };
+			{ entries = { "1\t\tx\tx"; "1\tx\t\tx"; "1\tx\tx" } };
 			{ entries = { { at = 1; what = {}; name = {} }; ("1\tx\tx\tx"):rep(1000) }; last_seen = { 1; 2; x = "y"; y = {} } };
 			{ entries = {}; last_seen = 5; version = 99; more = { "things" } };
 		}) do
@@ -348,12 +359,12 @@ local function describe_all(version)
 			devices.disable(phone, { jid = "push.test"; node = "other" });
 			assert.same({ "enabled by client"; "disabled by client" }, history(phone));
 		end
-		inspect.eval(server, [[rawset(upvalue("history_store"), "get", function () return "text"; end)]]);
+		inspect.eval(server, [[rawset(upvalue("history_store"), "get", function () return 5; end)]]);
 		assert.same({}, history(phone));
 		inspect.eval(server, [[rawset(upvalue("history_store"), "get", nil)]]);
 		server:eval([[
 			local many, long = {}, ("x"):rep(1000);
-			for i = 1, 1000 do many[i] = i .. "\t" .. long .. "\tclient\tn\t\27[2J\t\tyes"; end
+			for i = 1, 1000 do many[i] = i .. "\t" .. long .. "\tclient\tn\t\27[2J\t\tyes\tmore"; end
 			assert(require "core.storagemanager".open("home.test", "cloud_notify_history"):set(..., {
 				entries = many; last_seen = { [long] = 1 };
 			}));

@@ -317,6 +317,7 @@ local function describe_all(version)
 		local all = {
 			["pushes important push0 archived"] = 3; ["answers none delivered"] = 3; ["silences already-pushed"] = 3;
 		};
+		local before = values()["answer_latency_seconds_count"] or 0;
 		assert.same(all, counted(function ()
 			greet(phone);
 			server:reload_module("cloud_notify", "home.test");
@@ -328,6 +329,7 @@ local function describe_all(version)
 			server:unload_module("cloud_notify", "home.test");
 			server:load_module("cloud_notify", "home.test");
 		end));
+		assert.equal(3, values()["answer_latency_seconds_count"] - before);
 	end);
 
 	it("counts hosts apart", function ()

@@ -1135,6 +1135,34 @@ fn a_suspended_registration_gets_one_push_after_its_pause() {
 }
 
 #[test]
+fn nothing_has_waited_for_a_device_that_is_back_before_a_trial_for_nothing() {
+    let returned = |prepare: fn(&mut Phone)| {
+        let mut phone = Phone::new(vec![]);
+        prepare(&mut phone);
+        phone.engine.enabled(seconds(1), USER, ID);
+        let trail = phone.engine.trail(USER);
+        trail
+            .last()
+            .is_some_and(|last| last.event == Event::RETURNED)
+    };
+    let suspend = |phone: &mut Phone| {
+        phone.engine.suspend(ms(0), USER, ID, seconds(1000));
+        phone.registration.suspended = Some(seconds(1000));
+    };
+    assert!(!returned(|_| ()));
+    assert!(!returned(suspend));
+    assert!(returned(|phone| {
+        phone.engine.suspend(ms(0), USER, ID, seconds(1000));
+        phone.registration.suspended = Some(seconds(1000));
+        phone.offline(500, Important, 1);
+    }));
+    assert!(returned(|phone| {
+        let push = pushed(phone.offline(0, Important, 1));
+        phone.answer(push, WAIT);
+    }));
+}
+
+#[test]
 fn a_trial_that_fails_suspends_again_and_a_passing_failure_is_tried_again() {
     let mut phone = Phone::new(vec![]);
     phone.engine.suspend(ms(0), USER, ID, seconds(1000));
