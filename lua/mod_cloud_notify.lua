@@ -73,6 +73,8 @@ local owed = load_lib "owed";
 load_lib "terminal";
 load_lib "explain";
 local administration = load_lib "administration";
+load_lib "shell_arguments";
+load_lib "shell_commands";
 local shell = load_lib "shell";
 local adhoc_commands = load_lib "adhoc_commands";
 local metrics = load_lib "metrics";
