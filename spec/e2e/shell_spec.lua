@@ -348,8 +348,11 @@ local function describe_all(version)
 				local user, identifier = ...;
 				local records = store:get(user);
 				records[identifier].timestamp = 1;
-				store:set(user, records);
-			]], seen.username, seen.identifier);
+				assert(store:set(user, records));
+				local enabled_only = select(3, ...);
+				assert(require "core.storagemanager".open("other.test", "cloud_notify_history"):set(enabled_only, nil));
+			]], seen.username, seen.identifier, young.username);
+			server:reload_module("cloud_notify", "other.test"); -- It has read what is in the store
 			server:set_clock(10 * day);
 			local output = succeed("prune", "7", host);
 			assert.truthy(output:find(old.jid, 1, true));
