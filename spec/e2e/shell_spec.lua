@@ -263,8 +263,7 @@ local function describe_all(version)
 			phone = away();
 			push.answer = push_service.error("cancel", "item-not-found");
 			fail("test", phone.jid);
-			assert.truthy(fail("test", phone.jid):find("ms: refused for good, the registration is removed (item-not-found)",
-				1, true));
+			assert.truthy(fail("test", phone.jid):find("ms: refused for good, the registration is removed", 1, true));
 		end);
 
 		it("tells of silence, after the time limit", function ()
@@ -422,8 +421,9 @@ local function describe_all(version)
 			push.answer = forbidden;
 			message(phone);
 			local output = succeed("explain", phone.jid);
-			assert.truthy(output:find("^%a%a%a %d%d %a%a%a %d%d%d%d\n%d%d:%d%d:%d%d  " .. phone.name:gsub("%-", "%%-")), output);
-			assert.is_true(select(2, output:gsub("%a%a%a %d%d %a%a%a %d%d%d%d\n", "")) < 3, output);
+			local name = phone.name:gsub("%-", "%%-");
+			assert.truthy(output:find("^%a%a%a %d%d %a%a%a %d%d%d%d, UTC\n%d%d:%d%d:%d%d  " .. name), output);
+			assert.is_true(select(2, output:gsub("%a%a%a %d%d %a%a%a %d%d%d%d, UTC\n", "")) < 3, output);
 			local outlook = phone.name .. "  phone at push.test, away, 1 error in a row\n";
 			assert.truthy(output:find("\n\n" .. outlook, 1, true), output);
 		end);
@@ -439,7 +439,8 @@ local function describe_all(version)
 			assert.same({ "met"; "archived"; "important"; "pushed"; "message" },
 				{ told[2].event; told[2].rule; told[2].importance; told[2].result; told[2].kind });
 			local last = told[#told];
-			assert.same({ phone.jid; "away"; 1; "pushed" }, { last.account; last.state; last.errors; last.outlook });
+			assert.same({ phone.jid; "away"; 1; "pushed" },
+				{ last.account; last.state; last.errors; last.outlook:match("^pushed") }); -- It may have failed before
 		end);
 	end);
 
