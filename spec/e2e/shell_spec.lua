@@ -270,7 +270,7 @@ local function describe_all(version)
 			local phone = away();
 			push.answer = push_service.never;
 			local output = fail("test", phone.jid, phone.name);
-			assert.truthy(output:find("    after %d[%d.]* s: not taken, it is tried again %(no answer%)\n"), output);
+			assert.truthy(output:find("    after %d[%d.]* m?s: not taken, it is tried again %(no answer%)\n"), output);
 			assert.is_nil(inspect.eval(server, [[return (next((upvalue("awaited"))));]]));
 		end);
 
