@@ -22,18 +22,18 @@ local day = 24*3600;
 
 local history_store = store.open("cloud_notify_history");
 
-local store_fails = false;
+local failing; -- The user whom the store has failed for
 
--- One line until it works again
+-- One line until it works again for that user
 local function log_store(doing, user, err)
-	if not err and not store_fails then return; end
+	if not err and failing ~= user then return; end
 	if err then
-		module:log(store_fails and "debug" or "error", "What happens to push registrations of %s cannot be %s: %s -- "
+		module:log(failing and "debug" or "error", "What happens to push registrations of %s cannot be %s: %s -- "
 			.. "pushes go on, but their history has gaps; check the storage of this host", user, doing, tostring(err));
 	else
 		module:log("info", "What happens to push registrations can be written again");
 	end
-	store_fails = err ~= nil;
+	failing = err and (failing or user) or nil;
 end
 
 -- The name of a registration wherever somebody may read it: the beginning of its node, too short to be of use, and

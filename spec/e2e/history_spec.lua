@@ -342,6 +342,21 @@ local function describe_all(version)
 		end
 	end);
 
+	it("costs one line where a store fails for one user and works for others", function ()
+		local phone, other = new_phone(), new_phone();
+		fail("cloud_notify_history/get/" .. phone.username, "error");
+		local mark = server:log_mark();
+		for i = 1, 3 do
+			enable(phone, "one" .. i);
+			enable(other, "other" .. i);
+		end
+		assert.equal(1, #inspect.logged(server, "error", mark));
+		assert.is_nil(server:log_since(mark):find("can be written again", 1, true));
+		fail("cloud_notify_history/get/" .. phone.username, nil);
+		enable(phone, "one4");
+		assert.truthy(server:log_since(mark):find("can be written again", 1, true));
+	end);
+
 	it("may be anything in the store", function ()
 		local phone = enable(new_phone());
 		for _, data in ipairs({

@@ -1,6 +1,7 @@
 -- A storage driver that is the internal one until it is told to fail: the shared
--- table "failing" has "error" or "raise" per method ("get", "set", "open"), or per store and method
--- ("cloud_notify/get"). What the option spec_failing has is there from the start.
+-- table "failing" has "error" or "raise" per method ("get", "set", "open"), per store and method
+-- ("cloud_notify/get"), or per store, method and user ("cloud_notify/get/anna"). What the option spec_failing
+-- has is there from the start.
 
 local storagemanager = require "core.storagemanager";
 
@@ -19,10 +20,11 @@ local function wrap(real_store, store)
 	return setmetatable({}, { __index = function (_, name)
 		local method = real_store[name];
 		if type(method) ~= "function" then return method; end
-		return function (_, ...)
-			local how = failing[name] or failing[store .. "/" .. name];
+		return function (_, user, ...)
+			local path = store .. "/" .. name;
+			local how = failing[name] or failing[path] or failing[path .. "/" .. tostring(user)];
 			if how then return fail(how); end
-			return method(real_store, ...);
+			return method(real_store, user, ...);
 		end
 	end });
 end
