@@ -10,6 +10,7 @@ local user_sessions = module.lib "sessions".user_sessions;
 local get_records = module.lib "registrations".get;
 local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
+local judge = module.lib "filters".judge;
 
 local host = module.host;
 
@@ -40,7 +41,7 @@ local meet_archived = guarded(function (event)
 	local reply = engine_archived(user, records, user_sessions(user), stanza, event.id);
 	if reply == false then
 		read_queues(user);
-		reply = engine_archived(user, records, user_sessions(user), stanza, event.id);
+		reply = engine_archived(user, records, user_sessions(user), stanza, event.id, judge(user, records, stanza));
 	end
 	if reply then carry_out(user, reply, stanza, records); end
 end);

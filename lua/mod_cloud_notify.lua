@@ -51,6 +51,8 @@ end
 local guarded = load_lib "util".guarded;
 local engine_lib = load_lib "engine";
 local options = load_lib "options";
+local others = load_lib "others";
+load_lib "filters";
 local hibernation = load_lib "hibernation";
 local sessions = load_lib "sessions";
 load_lib "store";
@@ -84,6 +86,7 @@ local configure = guarded(function ()
 	timer.arm(engine_lib.engine:configure(options.values));
 end);
 
+others.look();
 timer.serve_with(deadlines.serve);
 configure();
 guarded(owed.restore)();
@@ -135,6 +138,10 @@ module:hook_global("host-activated", guarded(connections.on_host_activated), -1)
 shell.load();
 module:hook_global("module-loaded", guarded(shell.on_module_loaded));
 for _, command in pairs(adhoc_commands.commands) do module:provides("adhoc", command); end
+
+-- What others do
+module:hook("module-loaded", guarded(others.look));
+module:hook("module-unloaded", guarded(others.look));
 
 -- What push needs here
 module:hook("module-loaded", self_test.schedule);

@@ -8,6 +8,7 @@ local user_sessions = module.lib "sessions".user_sessions;
 local get_records = module.lib "registrations".get;
 local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
+local judge = module.lib "filters".judge;
 
 local ipairs = ipairs;
 
@@ -20,6 +21,9 @@ local meet_offline = guarded(function (event, is_room)
 	if not records then return; end
 	read_queues(user);
 	local reply = engine_offline(user, records, user_sessions(user), stanza, is_room);
+	if reply == false then
+		reply = engine_offline(user, records, user_sessions(user), stanza, is_room, judge(user, records, stanza));
+	end
 	if reply then carry_out(user, reply, stanza, records); end
 end);
 

@@ -9,6 +9,7 @@ local st = util.prosody_require "util.stanza";
 local copy, guarded, none = util.copy, util.guarded, util.none;
 local options = module.lib "options".values;
 local engine = module.lib "engine".engine;
+local others = module.lib "others".loaded;
 local extend_hibernation = module.lib "hibernation".extend;
 local sessions = module.lib "sessions";
 local get_registration, attach, attach_owner = sessions.get_registration, sessions.attach, sessions.attach_owner;
@@ -42,7 +43,9 @@ local function guarded_request(handler)
 end
 
 local function on_disco_info(event)
-	(event.reply or event.stanza):tag("feature", { var = xmlns_push }):up();
+	local reply = event.reply or event.stanza;
+	reply:tag("feature", { var = xmlns_push }):up();
+	for _, feature in ipairs(native.features(others)) do reply:tag("feature", { var = feature }):up(); end
 end
 
 local function is_of(record, session)
@@ -72,7 +75,7 @@ end
 local function on_enable(event)
 	local origin, stanza = event.origin, event.stanza;
 	local enable = stanza.tags[1];
-	local address, error_type, condition, error_text = native.enable(enable, origin.full_jid);
+	local address, error_type, condition, error_text = native.enable(enable, origin.full_jid, others);
 	if not address then
 		origin.send(st.error_reply(stanza, error_type, condition, error_text));
 		return true;

@@ -7,6 +7,7 @@ local engine, engine_unacked, engine_read = engine_lib.engine, engine_lib.unacke
 local sessions = module.lib "sessions";
 local user_sessions, get_registration = sessions.user_sessions, sessions.get_registration;
 local arm = module.lib "timer".arm;
+local judge_queue = module.lib "filters".judge_queue;
 local extend_hibernation = module.lib "hibernation".extend;
 local publishing = module.lib "publishing";
 local has_listeners, carry_out = publishing.has_listeners, publishing.carry_out;
@@ -33,10 +34,14 @@ end
 local function unacked_queue(session, queue)
 	if not get_registration(session) then return; end
 	local user, place = session.username, 1;
-	local reply, next_place, unread, left_unread;
+	local reply, next_place, unread, left_unread, judged;
 	repeat
-		reply, next_place, unread = engine_unacked(user, session, user_sessions(user), queue, place, has_listeners());
-		if reply then carry_out(user, reply, queue, session); end
+		reply, next_place, unread = engine_unacked(user, session, user_sessions(user), queue, place, has_listeners(), judged);
+		if reply == false then
+			judged = judge_queue(user, session.push_settings, queue, 1);
+			next_place = place;
+		elseif reply then carry_out(user, reply, queue, session);
+		end
 		place, left_unread = next_place, left_unread or unread;
 	until not place
 	if not left_unread then return; end
@@ -48,6 +53,10 @@ local function unacked_stanza(session, stanza)
 	if not get_registration(session) then return; end
 	local user = session.username;
 	local reply, _, left_unread = engine_unacked(user, session, user_sessions(user), stanza, 0);
+	if reply == false then
+		local judged = judge_queue(user, session.push_settings, stanza, 0);
+		reply, _, left_unread = engine_unacked(user, session, user_sessions(user), stanza, 0, false, judged);
+	end
 	if reply then carry_out(user, reply, stanza, session); end
 	if not left_unread then return; end
 	local queue = session.unread_queue;

@@ -12,6 +12,7 @@ local arm = module.lib "timer".arm;
 local carry_out = module.lib "publishing".carry_out;
 local stream_management = module.lib "stream_management";
 local read_queue, read_queues = stream_management.read_queue, stream_management.read_queues;
+local judge = module.lib "filters".judge;
 
 local ipairs, pairs = ipairs, pairs;
 
@@ -24,6 +25,9 @@ local meet_undelivered = guarded(function (user, stanza, only)
 	if not records then return; end
 	read_queues(user);
 	local reply = engine_undelivered(user, records, user_sessions(user), stanza);
+	if reply == false then
+		reply = engine_undelivered(user, records, user_sessions(user), stanza, nil, judge(user, records, stanza));
+	end
 	if reply then carry_out(user, reply, stanza, records); end
 end);
 

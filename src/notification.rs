@@ -4,14 +4,14 @@
 //! there is one. Its [`Protocol`] says who writes it.
 
 use crate::engine::{PushId, normalised};
-use crate::extension::{Content, EXTENSIONS, Part, Record};
-use crate::stanza::{self, Element, Importance};
-use crate::wire::publish::{self, Summary, xml_text};
+use crate::extension::{EXTENSIONS, News, Others, Record};
+use crate::stanza::{Content, Element, Importance};
+use crate::wire::publish::{Part, Payload, Summary, xml_text};
 
 /// The longest message text that goes into a notification, in bytes.
 const MAX_BODY: usize = 4096;
 
-/// What notifications may tell the push service.
+/// What notifications may tell the push service, and who makes parts of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disclosure {
     /// `push_notification_with_body`: the text of messages.
@@ -20,6 +20,8 @@ pub struct Disclosure {
     pub sender: bool,
     /// `push_notification_important_body`: the text instead.
     pub important_body: Option<String>,
+    /// What is left to other modules.
+    pub others: Others,
 }
 
 impl Disclosure {
@@ -68,6 +70,22 @@ pub struct Push {
     pub id: PushId,
     /// How much that matters which it is for.
     pub importance: Importance,
+    /// How many messages it tells of; 0 if there is nothing unread any more.
+    pub count: u32,
+    /// How many ask to see the user's presence, if it is about that.
+    pub pending_subscriptions: Option<u32>,
+}
+
+impl Push {
+    /// A push that tells of one message.
+    pub fn new(id: PushId, importance: Importance) -> Self {
+        Self {
+            id,
+            importance,
+            count: 1,
+            pending_subscriptions: None,
+        }
+    }
 }
 
 /// A notification.
@@ -87,10 +105,22 @@ pub struct Notification {
     pub important: bool,
     /// Whether it carries content, for an extension.
     pub content: bool,
-    /// What the push service is told of the message.
-    told: Content,
+    /// The fields of the summary form.
+    told: Told,
     /// What extensions add.
     parts: Vec<Part>,
+    /// They stand in place of the form.
+    is_form_replaced: bool,
+}
+
+/// What the summary form tells besides what all have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Told {
+    body: Option<String>,
+    sender: Option<String>,
+    /// Not one.
+    count: Option<String>,
+    pending_subscriptions: Option<String>,
 }
 
 impl Notification {
@@ -102,23 +132,20 @@ impl Notification {
         disclosure: &Disclosure,
     ) -> Self {
         let important = push.importance >= Importance::Important;
-        let told = stanza.filter(|_| important);
         let carries_content = EXTENSIONS.carry_content(target.record);
-        let body = told
-            .filter(|_| disclosure.body || carries_content)
-            .and_then(|(stanza, account)| stanza::body(stanza, account));
-        let sender = told
-            .filter(|_| disclosure.sender || carries_content)
-            .and_then(|(stanza, account)| stanza::sender(stanza, account));
-        let content = Content { body, sender };
-        let parts = if carries_content && important {
-            EXTENSIONS.parts(target.record, &content)
-        } else {
-            Vec::new()
+        let content = stanza
+            .filter(|_| important && (carries_content || disclosure.tells_of_stanzas()))
+            .map(|(stanza, account)| Content::read(stanza, account));
+        let news = News {
+            importance: push.importance,
+            content: content.as_ref(),
+            count: push.count,
+            pending_subscriptions: push.pending_subscriptions,
         };
-        let Content { body, sender } = content;
-        let body = body.filter(|_| disclosure.body);
-        let sender = sender.filter(|_| disclosure.sender);
+        let (parts, is_form_replaced) = EXTENSIONS.parts(target.record, disclosure.others, &news);
+        let body = content.as_ref().filter(|_| disclosure.body);
+        let body = body.and_then(|content| content.body.as_deref());
+        let sender = content.as_ref().filter(|_| disclosure.sender);
         Self {
             id: push.id,
             identifier: target.identifier.into(),
@@ -127,38 +154,42 @@ impl Notification {
             node: xml_text(target.node).into(),
             important,
             content: carries_content,
-            told: Content {
-                body: body.map(|body| xml_text(cut(&body)).into_owned()),
-                sender: sender.map(|sender| xml_text(&sender).into_owned()),
+            told: Told {
+                body: body.map(|body| xml_text(cut(body)).into_owned()),
+                sender: sender.map(|content| xml_text(&content.from).into_owned()),
+                count: (push.count != 1).then(|| push.count.to_string()),
+                pending_subscriptions: push.pending_subscriptions.map(|count| count.to_string()),
             },
             parts,
+            is_form_replaced,
         }
     }
 
     /// Whether it tells something that others do not.
     pub fn is_telling(&self) -> bool {
-        self.told != Content::default() || !self.parts.is_empty()
+        self.told != Told::default() || !self.parts.is_empty()
     }
 
-    /// What it says.
+    /// What its form says, be it left out or not.
     pub fn summary<'a>(&'a self, disclosure: &'a Disclosure) -> Summary<'a> {
+        let told = &self.told;
         let usual = disclosure.important_body.as_deref();
         let usual = usual.filter(|_| self.important);
         Summary {
-            body: self.told.body.as_deref().or(usual),
-            sender: self.told.sender.as_deref(),
-            parts: self.parts.iter().map(as_written).collect(),
+            count: told.count.as_deref().unwrap_or("1"),
+            pending_subscriptions: told.pending_subscriptions.as_deref(),
+            body: told.body.as_deref().or(usual),
+            sender: told.sender.as_deref(),
         }
     }
-}
 
-fn as_written(part: &Part) -> publish::Part<'_> {
-    let attrs = part.attrs.iter();
-    publish::Part {
-        name: part.name,
-        ns: part.ns,
-        attrs: attrs.map(|(name, value)| (*name, &**value)).collect(),
-        text: &part.text,
+    /// What it says.
+    pub fn payload<'a>(&'a self, disclosure: &'a Disclosure) -> Payload<'a> {
+        let summary = Some(self.summary(disclosure));
+        Payload {
+            summary: summary.filter(|_| !self.is_form_replaced),
+            parts: &self.parts,
+        }
     }
 }
 

@@ -9,7 +9,8 @@ local everything = {};
 
 local methods = {
 	"answered"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet"; "enabled"; "expire";
-	"forget"; "forget_user"; "gauges"; "heard"; "in_flight"; "latencies"; "next_push"; "out"; "outlook"; "owed"; "ping";
+	"forget"; "forget_user"; "gauges"; "heard"; "in_flight"; "judge"; "judge_queue"; "latencies"; "leave_to"; "next_push";
+	"out"; "outlook"; "owed"; "ping";
 	"postpone"; "readers"; "release"; "restore"; "services"; "settle"; "suspend"; "trail"; "vetoed"; "waiting";
 	"watched";
 };
@@ -36,6 +37,9 @@ local function arguments_of(engine)
 		counts = { engine; true };
 		discreet = { engine; "push-00000000000000000000000000000000"; record; true };
 		heard = { engine; "push.test" };
+		judge = { engine; user; records; greeting(); function () return {}; end };
+		judge_queue = { engine; user; record; { greeting() }; 1; function () return {}; end };
+		leave_to = { engine; {} };
 		latencies = { engine; 1000 };
 		next_push = { engine; greeting(); records; true };
 		ping = { engine; user; identifier; record; true };

@@ -54,8 +54,22 @@ pub enum Silence {
     Unimportant,
     /// `push_notify_on` leaves it out.
     NotWanted,
-    /// An extension that the client has asked for leaves it out.
-    LeftOut,
+    /// The client has muted the chat.
+    Muted,
+    /// The client wants nothing from whom the user's roster does not know.
+    UnknownSender,
+    /// The room is not among those that the client listens to.
+    RoomNotListed,
+    /// The client listens to the room only where the user is mentioned.
+    NotMentioned,
+    /// The user's notification settings (XEP-0492) leave the chat out.
+    ChatSettings,
+    /// It is the user's own message, which a room has sent to all.
+    OwnMessage,
+    /// It corrects or takes back what the device was pushed for.
+    Amends,
+    /// The user has read it on another device.
+    ReadElsewhere,
     /// It is itself a push: two who name each other as push service would wake each other for ever.
     IsPush,
     /// It has waited, and its device is back: it has received it.
@@ -68,7 +82,7 @@ pub enum Silence {
 
 impl Silence {
     /// All of them, in their order.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Online,
         Self::Hibernated,
         Self::AlreadyPushed,
@@ -78,12 +92,33 @@ impl Silence {
         Self::NotArchived,
         Self::Unimportant,
         Self::NotWanted,
-        Self::LeftOut,
+        Self::Muted,
+        Self::UnknownSender,
+        Self::RoomNotListed,
+        Self::NotMentioned,
+        Self::ChatSettings,
+        Self::OwnMessage,
+        Self::Amends,
+        Self::ReadElsewhere,
         Self::IsPush,
         Self::Returned,
         Self::TooOld,
         Self::Served,
     ];
+
+    /// A number for it, from 1.
+    pub fn code(self) -> u8 {
+        let place = Self::ALL.iter().position(|one| *one == self);
+        place
+            .and_then(|place| u8::try_from(place + 1).ok())
+            .unwrap_or(0)
+    }
+
+    /// What a number stands for.
+    pub fn from_code(code: i64) -> Option<Self> {
+        let place = usize::try_from(code).ok()?.checked_sub(1)?;
+        Self::ALL.get(place).copied()
+    }
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -97,7 +132,14 @@ impl Silence {
             Self::NotArchived => "not-archived",
             Self::Unimportant => "unimportant",
             Self::NotWanted => "not-wanted",
-            Self::LeftOut => "left-out",
+            Self::Muted => "muted",
+            Self::UnknownSender => "unknown-sender",
+            Self::RoomNotListed => "room-not-listed",
+            Self::NotMentioned => "not-mentioned",
+            Self::ChatSettings => "chat-settings",
+            Self::OwnMessage => "own-message",
+            Self::Amends => "amends",
+            Self::ReadElsewhere => "read-elsewhere",
             Self::IsPush => "is-push",
             Self::Returned => "returned",
             Self::TooOld => "too-old",
@@ -116,7 +158,16 @@ impl Silence {
             Self::NotRecipient => "user is not the recipient",
             Self::NotArchived => "not delivered, and not in the archive",
             Self::Unimportant => "not delivered, and not important",
-            Self::LeftOut => "left out by what the client has asked for",
+            Self::Muted => "chat is muted by the client",
+            Self::UnknownSender => {
+                "sender is not in the roster, the client wants none from strangers"
+            }
+            Self::RoomNotListed => "room is not among those that the client listens to",
+            Self::NotMentioned => "user is not mentioned, the client wants only that of this room",
+            Self::ChatSettings => "left out by the user's notification settings for this chat",
+            Self::OwnMessage => "user's own message, sent back by a room",
+            Self::Amends => "corrects or takes back what was pushed",
+            Self::ReadElsewhere => "user has read it on another device",
             Self::IsPush => "stanza is itself a push",
             Self::NotWanted => "left out by push_notify_on",
             Self::Returned => "device is back, it has what waited",

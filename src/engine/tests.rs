@@ -826,8 +826,8 @@ mod rules_b_and_c {
 #[test]
 fn what_an_extension_leaves_out_is_no_reason_by_any_rule() {
     let mut phone = Phone::new(vec![hibernated()]);
-    phone.registration.left_out = Some(Silence::LeftOut);
-    let left_out = Verdict::Silent(Silence::LeftOut);
+    phone.registration.left_out = Some(Silence::Muted);
+    let left_out = Verdict::Silent(Silence::Muted);
     assert_eq!(phone.unacked(0, Urgent, 1), left_out);
     assert_eq!(phone.archived_as(0, &facts(Urgent, 1), "a1"), left_out);
     assert_eq!(phone.offline(0, Important, 1), left_out);

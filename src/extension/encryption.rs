@@ -1,13 +1,18 @@
-//! Another module of the server encrypts what notifications tell, and adds it to them by `cloud_notify/push`. It has
-//! put its settings into the record when the registration was made.
+//! `tigase:push:encrypt:0`: notifications tell what is in a message, and only the device can read it.
 
-use super::interface::{Extension, Field, Record};
+use super::interface::Extension;
+use super::others::Community;
+use super::record::{Asked, Field, Record};
 
 /// See the module.
 pub struct Encryption;
 
 impl Extension for Encryption {
-    fn is_asked(&self, record: &dyn Record) -> bool {
+    fn community(&self) -> Option<Community> {
+        Some(Community::Encrypted)
+    }
+
+    fn is_asked(&self, record: &dyn Asked) -> bool {
         record.is_set(Field::Encryption)
     }
 

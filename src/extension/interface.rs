@@ -2,73 +2,64 @@
 
 use minidom::Element;
 
+use super::others::Community;
+use super::record::{Asked, Chosen, Field, Kept, Record};
 use crate::engine::Silence;
-use crate::stanza::Facts;
+use crate::stanza::{Content, Importance};
+use crate::wire::publish::Part;
 use crate::wire::request::RequestError;
 
-/// A field of a record that an extension keeps something in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
-    /// See [`super::encryption`].
-    Encryption,
+/// What there is to be told by a notification.
+#[derive(Debug, Clone, Copy)]
+pub struct News<'a> {
+    /// How much what it is for matters.
+    pub importance: Importance,
+    /// What that says, if it is for a stanza that is known.
+    pub content: Option<&'a Content>,
+    /// The number for `message-count`.
+    pub count: u32,
+    /// How many ask to see the user's presence, where it is about that.
+    pub pending_subscriptions: Option<u32>,
 }
 
-/// The record of a registration.
-pub trait Record {
-    /// Whether a field is there and is not false.
-    fn is_set(&self, field: Field) -> bool;
-    /// A field that is a string.
-    fn text(&self, field: Field) -> Option<&str>;
-}
-
-/// One that has asked for nothing.
-impl Record for () {
-    fn is_set(&self, _: Field) -> bool {
-        false
+impl News<'_> {
+    /// What an important stanza says.
+    pub fn important(&self) -> Option<&Content> {
+        self.content
+            .filter(|_| self.importance >= Importance::Important)
     }
-
-    fn text(&self, _: Field) -> Option<&str> {
-        None
-    }
-}
-
-/// What there is to be told of a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Content {
-    /// Its text.
-    pub body: Option<String>,
-    /// Who wrote it.
-    pub sender: Option<String>,
-}
-
-/// What an extension adds to a `<notification/>`: an element.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Its local name.
-    pub name: &'static str,
-    /// Its namespace.
-    pub ns: &'static str,
-    /// Its attributes.
-    pub attrs: Vec<(&'static str, String)>,
-    /// Its character data.
-    pub text: String,
 }
 
 /// An extension. What it does not do it need not say.
 pub trait Extension: Sync {
+    /// Its features in the account's disco#info.
+    fn features(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The community's module that does the same, and is left to do it where it is loaded.
+    fn community(&self) -> Option<Community> {
+        None
+    }
+
     /// Whether the registration has asked for it. Only then it has a say in what becomes of stanzas.
-    fn is_asked(&self, record: &dyn Record) -> bool;
+    fn is_asked(&self, record: &dyn Asked) -> bool;
 
     /// What the record keeps of its elements in `<enable/>`. Asked of each, whatever the client wants.
     ///
     /// # Errors
     /// What is wrong with them, for the client.
-    fn enable(&self, _enable: &Element) -> Result<Vec<(Field, String)>, RequestError> {
+    fn enable(&self, _enable: &Element) -> Result<Vec<(Field, Kept)>, RequestError> {
         Ok(Vec::new())
     }
 
+    /// Whether it leaves some stanzas out: [`Self::silence`] has to be asked.
+    fn is_filter(&self) -> bool {
+        false
+    }
+
     /// Why it leaves a stanza out.
-    fn silence(&self, _record: &dyn Record, _stanza: &Facts) -> Option<Silence> {
+    fn silence(&self, _chosen: &Chosen, _content: &Content) -> Option<Silence> {
         None
     }
 
@@ -77,9 +68,14 @@ pub trait Extension: Sync {
         false
     }
 
-    /// Its parts of a `<notification/>`, for a message that matters. Only with [`Self::carries_content`]: a push
+    /// Its parts of a `<notification/>`. What tells something of a message needs [`Self::carries_content`]: a push
     /// that says something of its own speaks for no other.
-    fn parts(&self, _record: &dyn Record, _content: &Content) -> Vec<Part> {
+    fn parts(&self, _record: &dyn Record, _news: &News<'_>) -> Vec<Part> {
         Vec::new()
+    }
+
+    /// Whether its parts stand in place of the summary form.
+    fn replaces_summary(&self, _record: &dyn Record, _news: &News<'_>) -> bool {
+        false
     }
 }

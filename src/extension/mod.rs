@@ -5,13 +5,18 @@
 
 mod encryption;
 mod interface;
+mod others;
+mod record;
 
-pub use interface::{Content, Extension, Field, Part, Record};
+pub use interface::{Extension, News};
+pub use others::{Community, Others};
+pub use record::{Asked, Chosen, Field, Kept, Record, Room, Rooms};
 
 use minidom::Element;
 
 use crate::engine::Silence;
-use crate::stanza::Facts;
+use crate::stanza::Content;
+use crate::wire::publish::Part;
 use crate::wire::request::RequestError;
 
 /// Several extensions.
@@ -21,118 +26,73 @@ pub struct Extensions(&'static [&'static dyn Extension]);
 pub static EXTENSIONS: Extensions = Extensions(&[&encryption::Encryption]);
 
 impl Extensions {
+    /// Their features in the account's disco#info, but for what others do.
+    pub fn features(&self, others: Others) -> impl Iterator<Item = &'static str> {
+        let ours = self.ours(others);
+        ours.flat_map(|extension| extension.features().iter().copied())
+    }
+
     /// What the record keeps of `<enable/>`.
     ///
     /// # Errors
     /// What is wrong with it, for the client.
-    pub fn enable(&self, enable: &Element) -> Result<Vec<(Field, String)>, RequestError> {
+    pub fn enable(
+        &self,
+        enable: &Element,
+        others: Others,
+    ) -> Result<Vec<(Field, Kept)>, RequestError> {
         let mut fields = Vec::new();
-        for extension in self.0 {
+        for extension in self.ours(others) {
             fields.extend(extension.enable(enable)?);
         }
         Ok(fields)
     }
 
-    /// Whether the registration has asked for any.
-    pub fn are_asked(&self, record: &dyn Record) -> bool {
-        self.asked(record).next().is_some()
+    /// Whether the registration has asked for any that leaves stanzas out.
+    pub fn filter(&self, record: &dyn Asked, others: Others) -> bool {
+        self.asked(record, others).any(Extension::is_filter)
     }
 
     /// Why one of them leaves a stanza out.
-    pub fn silence(&self, record: &dyn Record, stanza: &Facts) -> Option<Silence> {
-        self.asked(record)
-            .find_map(|extension| extension.silence(record, stanza))
+    pub fn silence(
+        &self,
+        record: &dyn Asked,
+        others: Others,
+        chosen: &Chosen,
+        content: &Content,
+    ) -> Option<Silence> {
+        self.asked(record, others)
+            .find_map(|extension| extension.silence(chosen, content))
     }
 
-    /// Whether notifications carry content.
+    /// Whether notifications carry content, whoever writes it.
     pub fn carry_content(&self, record: &dyn Record) -> bool {
-        self.asked(record)
+        self.asked(record, Others::default())
             .any(|extension| extension.carries_content(record))
     }
 
-    /// Their parts of a `<notification/>`.
-    pub fn parts(&self, record: &dyn Record, content: &Content) -> Vec<Part> {
-        self.asked(record)
-            .flat_map(|extension| extension.parts(record, content))
-            .collect()
+    /// Their parts of a `<notification/>`, and whether the summary form is left out for them.
+    pub fn parts(&self, record: &dyn Record, others: Others, news: &News<'_>) -> (Vec<Part>, bool) {
+        let mut parts = Vec::new();
+        let mut is_replaced = false;
+        for extension in self.asked(record, others) {
+            parts.extend(extension.parts(record, news));
+            is_replaced |= extension.replaces_summary(record, news);
+        }
+        (parts, is_replaced)
     }
 
-    fn asked(&self, record: &dyn Record) -> impl Iterator<Item = &'static dyn Extension> {
+    fn ours(&self, others: Others) -> impl Iterator<Item = &'static dyn Extension> {
         let all = self.0.iter().copied();
-        all.filter(move |extension| extension.is_asked(record))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stanza::{Importance, Key};
-
-    struct Named;
-
-    impl Record for &str {
-        fn is_set(&self, _: Field) -> bool {
-            !self.is_empty()
-        }
-
-        fn text(&self, _: Field) -> Option<&str> {
-            Some(self)
-        }
+        all.filter(move |extension| !others.has(extension.community()))
     }
 
-    impl Extension for Named {
-        fn is_asked(&self, record: &dyn Record) -> bool {
-            record.is_set(Field::Encryption)
-        }
-
-        fn enable(&self, enable: &Element) -> Result<Vec<(Field, String)>, RequestError> {
-            let name = enable.attr("name").ok_or(RequestError::Unreadable)?;
-            Ok(vec![(Field::Encryption, name.to_owned())])
-        }
-
-        fn silence(&self, record: &dyn Record, stanza: &Facts) -> Option<Silence> {
-            let is_left_out = record.text(Field::Encryption) == Some("quiet")
-                && stanza.importance < Importance::Important;
-            is_left_out.then_some(Silence::LeftOut)
-        }
-
-        fn carries_content(&self, _: &dyn Record) -> bool {
-            true
-        }
-
-        fn parts(&self, _: &dyn Record, content: &Content) -> Vec<Part> {
-            vec![Part {
-                name: "named",
-                ns: "urn:x",
-                attrs: Vec::new(),
-                text: content.body.clone().unwrap_or_default(),
-            }]
-        }
-    }
-
-    #[test]
-    fn each_has_its_say() {
-        let all = Extensions(&[&encryption::Encryption, &Named]);
-        let enable = |xml: &str| all.enable(&xml.parse().unwrap());
-        let named = enable("<enable xmlns='urn:xmpp:push:0' name='n'/>");
-        assert_eq!(named, Ok(vec![(Field::Encryption, "n".to_owned())]));
-        let unnamed = enable("<enable xmlns='urn:xmpp:push:0'/>");
-        assert_eq!(unnamed, Err(RequestError::Unreadable));
-        let facts =
-            |xml: &str| Facts::read(&xml.parse::<Element>().unwrap(), "a@b", &Key::known(1));
-        let marker = facts("<message xmlns='jabber:client'/>");
-        let message = facts("<message xmlns='jabber:client'><body>hi</body></message>");
-        assert_eq!(all.silence(&"quiet", &marker), Some(Silence::LeftOut));
-        assert_eq!(all.silence(&"quiet", &message), None);
-        assert_eq!(all.silence(&"loud", &marker), None);
-        assert!(all.are_asked(&"quiet") && !all.are_asked(&""));
-        assert!(all.carry_content(&"quiet") && !all.carry_content(&""));
-        let content = Content {
-            body: Some("hi".to_owned()),
-            sender: None,
-        };
-        let parts = all.parts(&"quiet", &content);
-        assert_eq!(parts.len(), 1);
-        assert_eq!((parts[0].name, &*parts[0].text), ("named", "hi"));
+    fn asked(
+        &self,
+        record: &dyn Asked,
+        others: Others,
+    ) -> impl Iterator<Item = &'static dyn Extension> {
+        self.ours(others)
+            .filter(move |extension| extension.is_asked(record))
     }
 }

@@ -6,17 +6,27 @@ use super::clock::clock;
 use super::reader::{Key, TableRef};
 use crate::engine::suspension::Suspension;
 use crate::engine::{Connection, Registration, Session};
-use crate::extension::{EXTENSIONS, Field, Record};
+use crate::extension::{Asked, EXTENSIONS, Field, Record};
 use crate::notification::{Disclosure, Protocol, Target};
 use crate::wire::publish::is_xml_text;
 
-impl Record for TableRef<'_> {
+impl Asked for TableRef<'_> {
     fn is_set(&self, field: Field) -> bool {
         TableRef::is_set(self, field.into())
     }
+}
 
+impl Record for TableRef<'_> {
     fn text(&self, field: Field) -> Option<&str> {
         self.str(field.into())
+    }
+
+    fn number(&self, field: Field) -> Option<i64> {
+        self.integer(field.into())
+    }
+
+    fn inside(&self, field: Field, look: &mut dyn FnMut(&dyn Record)) {
+        self.with(field.into(), |table| look(table));
     }
 }
 

@@ -9,7 +9,7 @@ use super::clock::now;
 use super::host::Host;
 use super::reader;
 use super::state::Shared;
-use super::{metrics, overview, pushes, readers, reports, restart, trail};
+use super::{judging, metrics, overview, pushes, readers, reports, requests, restart, trail};
 use crate::engine::{NotifyOn, Options};
 use crate::notification::Disclosure;
 
@@ -29,6 +29,9 @@ impl UserData for Host {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("readers", all_readers);
         add(methods, "configure", configure);
+        methods.add_method("leave_to", leave_to);
+        methods.add_method("judge", judging::judge);
+        methods.add_method("judge_queue", judging::judge_queue);
         add(methods, "settle", pushes::settle);
         add(methods, "next_push", pushes::next_push);
         add(methods, "release", pushes::release);
@@ -101,7 +104,7 @@ type Readers = (Function, Function, Function, Function, Function);
 
 /// `readers()`: the functions `archived`, `offline`, `unacked`, `read` and `undelivered` (see
 /// [`readers`]). The first two and the last return nothing, or the reason why nobody is pushed, or true
-/// if there is something to settle, or false if the user's queues have to be read first.
+/// if there is something to settle, or false if the user's queues have to be read first, and filters asked.
 fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
     let (keys, name) = (&host.keys, &host.name);
     Ok((
@@ -139,11 +142,28 @@ fn configure(_: &Lua, host: &Host, options: Table) -> Result<Option<f64>> {
         body: options.get("push_notification_with_body")?,
         sender: options.get("push_notification_with_sender")?,
         important_body: Some(important_body).filter(|body| !body.is_empty()),
+        ..Disclosure::default()
     };
     host.publisher.forget_common();
     let state = &mut *host.state()?;
     state.engine.configure(engine_options);
-    state.disclosure = Arc::new(disclosure);
+    let others = state.disclosure.others;
+    state.disclosure = Arc::new(Disclosure {
+        others,
+        ..disclosure
+    });
     state.armed = None;
     Ok(state.next_delay(now()))
+}
+
+/// `leave_to(others)`: modules of the community, name -> true, to which what they do is left.
+fn leave_to(_: &Lua, host: &Host, others: Table) -> Result<()> {
+    let others = requests::read_others(Some(&others));
+    let state = &mut *host.state()?;
+    let disclosure = (*state.disclosure).clone();
+    state.disclosure = Arc::new(Disclosure {
+        others,
+        ..disclosure
+    });
+    Ok(())
 }

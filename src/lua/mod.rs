@@ -13,6 +13,7 @@ mod account;
 mod clock;
 mod dom;
 mod host;
+mod judging;
 mod methods;
 mod metrics;
 mod overview;
@@ -36,6 +37,8 @@ use std::rc::Rc;
 
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Result, Table};
 use reader::Keys;
+
+use crate::extension::Community;
 
 /// The `_VERSION` that this library is for.
 static LUA: &str = if cfg!(feature = "lua52") {
@@ -64,6 +67,9 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
     exports.set("close", lua.create_function(methods::close)?)?;
     exports.set("latency_bounds", metrics::latency_bounds().to_vec())?;
     exports.set("enable", with_keys(lua, &keys, requests::enable)?)?;
+    let community = Community::ALL.map(Community::module).to_vec();
+    exports.set("community", community)?;
+    exports.set("features", lua.create_function(requests::features)?)?;
     exports.set("disable", with_keys(lua, &keys, requests::disable)?)?;
     exports.set(
         "revoked_node",

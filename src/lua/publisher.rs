@@ -9,7 +9,7 @@ use super::reader::{self, Keys};
 use super::writer;
 use crate::notification::{Disclosure, Notification, Protocol};
 use crate::wire::options::{Submitted, submitted};
-use crate::wire::publish::{Header, Summary};
+use crate::wire::publish::{Header, Payload};
 
 /// What pushes have in common as long as nobody will change it.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Publisher {
         let pubsub = if is_shared && !notification.is_telling() {
             self.shared_pubsub(lua, keys, notification, record, disclosure)?
         } else {
-            let item = writer::item(lua, &self.metatable, &notification.summary(disclosure))?;
+            let item = writer::item(lua, &self.metatable, &notification.payload(disclosure))?;
             let options = self.options(lua, keys, record)?;
             writer::pubsub(lua, &self.metatable, &notification.node, item, options)?
         };
@@ -84,7 +84,7 @@ impl Publisher {
         let Common { item, publishes } = self.common(
             lua,
             notification.important,
-            &notification.summary(disclosure),
+            &notification.payload(disclosure),
         )?;
         if let Some(pubsub) = publishes.raw_get(record)? {
             return Ok(pubsub);
@@ -95,7 +95,7 @@ impl Publisher {
         Ok(pubsub)
     }
 
-    fn common(&self, lua: &Lua, important: bool, summary: &Summary<'_>) -> Result<Common> {
+    fn common(&self, lua: &Lua, important: bool, payload: &Payload<'_>) -> Result<Common> {
         let kind = usize::from(important);
         if let Some(common) = &self.common.borrow()[kind] {
             return Ok(common.clone());
@@ -105,7 +105,7 @@ impl Publisher {
         let publishes = lua.create_table()?;
         publishes.set_metatable(Some(weak))?;
         let common = Common {
-            item: writer::item(lua, &self.metatable, summary)?,
+            item: writer::item(lua, &self.metatable, payload)?,
             publishes,
         };
         self.common.borrow_mut()[kind] = Some(common.clone());

@@ -197,7 +197,7 @@ pub fn release(
     if let Some(stanza) = stanza {
         host.state()?.engine.keep(id, stanza);
     }
-    let push = Push { id, importance };
+    let push = Push::new(id, importance);
     let account = format!("{user}@{}", host.name);
     let original = original.as_ref();
     let received = original.map(|original| (original, &*account));
@@ -231,10 +231,7 @@ pub fn ping(
     let Some(id) = id? else {
         return Ok(delayed(delay, None));
     };
-    let push = Push {
-        id,
-        importance: Importance::Unimportant,
-    };
+    let push = Push::new(id, Importance::Unimportant);
     let notification = compose(lua, host, push, &name, &record, None)?;
     let published = notification
         .map(|one| publish(lua, host, &one, identifier, &record, None, listened))
@@ -267,7 +264,7 @@ pub fn discreet(
         state.engine.was_discreet(now(), id);
         Arc::clone(&state.disclosure)
     };
-    let push = Push { id, importance };
+    let push = Push::new(id, importance);
     let notification = Notification::compose::<Stanza<'_>>(push, target, None, &told);
     let publisher = &host.publisher;
     publisher.publish(lua, &host.keys, &notification, &record, &told, false)

@@ -10,7 +10,7 @@ use super::dom::{self, Room};
 use super::reader::{self, Key, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
-use crate::extension::{EXTENSIONS, Field};
+use crate::extension::{Community, EXTENSIONS, Field, Kept, Others, Room as Wish};
 use crate::wire::request::{self, Address, RequestError};
 use crate::wire::{affiliation, publish};
 
@@ -22,27 +22,59 @@ type Answer = (
     Option<String>,
 );
 
-/// `enable(<enable/>, own full JID)`: `{ identifier, jid, node, fields }`; fields are those that extensions keep in
-/// the record.
-pub fn enable(lua: &Lua, keys: &Keys, (element, own): (Table, String)) -> Result<Answer> {
-    let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
-    let asked = element.and_then(|element| {
-        let address = request::enable(&element, &own)?;
-        Ok((address, EXTENSIONS.enable(&element)?))
+/// `enable(<enable/>, own full JID, others)`: `{ identifier, jid, node, fields }`; fields are those that extensions
+/// keep in the record. Others are modules, name -> true, to which what they do is left.
+pub fn enable(
+    lua: &Lua,
+    keys: &Keys,
+    (element, own, others): (Table, String, Option<Table>),
+) -> Result<Answer> {
+    let others = read_others(others.as_ref());
+    let asked = read_request(lua, keys, element, |element| {
+        let address = request::enable(element, &own)?;
+        Ok((address, EXTENSIONS.enable(element, others)?))
     });
-    answer(lua, asked)
+    answer(lua, asked?)
+}
+
+/// `features(others)`: those of extensions, for the account's disco#info.
+pub fn features(_: &Lua, others: Option<Table>) -> Result<Vec<&'static str>> {
+    Ok(EXTENSIONS.features(read_others(others.as_ref())).collect())
+}
+
+/// Modules of the community, name -> true.
+pub fn read_others(others: Option<&Table>) -> Others {
+    let mut found = Others::default();
+    for module in Community::ALL {
+        let is_there = others.map(|others| others.raw_get::<bool>(module.module()));
+        if matches!(is_there, Some(Ok(true))) {
+            found.add(module);
+        }
+    }
+    found
 }
 
 /// `disable(<disable/>)`: `{ identifier, jid, node }`.
 pub fn disable(lua: &Lua, keys: &Keys, element: Table) -> Result<Answer> {
-    let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
-    let asked = element.and_then(|element| Ok((request::disable(&element)?, Vec::new())));
-    answer(lua, asked)
+    let asked = read_request(lua, keys, element, |element| {
+        Ok((request::disable(element)?, Vec::new()))
+    });
+    answer(lua, asked?)
 }
 
-type Asked = (Address, Vec<(Field, String)>);
+type Asked = std::result::Result<(Address, Vec<(Field, Kept)>), RequestError>;
 
-fn answer(lua: &Lua, asked: std::result::Result<Asked, RequestError>) -> Result<Answer> {
+fn read_request(
+    lua: &Lua,
+    keys: &Keys,
+    element: Table,
+    read: impl FnOnce(&Element) -> Asked,
+) -> Result<Asked> {
+    let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
+    Ok(element.and_then(|element| read(&element)))
+}
+
+fn answer(lua: &Lua, asked: Asked) -> Result<Answer> {
     match asked {
         Ok((Address { jid, node }, fields)) => {
             let table = lua.create_table()?;
@@ -53,9 +85,7 @@ fn answer(lua: &Lua, asked: std::result::Result<Asked, RequestError>) -> Result<
             table.set("jid", jid.as_str())?;
             table.set("node", node)?;
             if !fields.is_empty() {
-                let fields = fields.into_iter();
-                let fields = fields.map(|(field, value)| (Key::from(field).name(), value));
-                table.set("fields", lua.create_table_from(fields)?)?;
+                table.set("fields", as_stored(lua, Kept::Table(fields))?)?;
             }
             Ok((Some(table), None, None, None))
         }
@@ -66,6 +96,33 @@ fn answer(lua: &Lua, asked: std::result::Result<Asked, RequestError>) -> Result<
             Ok((None, Some(kind), Some(condition), Some(error.to_string())))
         }
     }
+}
+
+/// What extensions keep, as it is stored.
+fn as_stored(lua: &Lua, kept: Kept) -> Result<Value> {
+    let table = match kept {
+        Kept::Set => return Ok(Value::Boolean(true)),
+        Kept::Number(number) => return Ok(Value::Integer(number.into())),
+        Kept::Text(text) => return lua.create_string(text).map(Value::String),
+        Kept::Table(fields) => {
+            let fields = fields.into_iter().map(|(field, kept)| {
+                let name = Key::from(field).name();
+                Ok((name, as_stored(lua, kept)?))
+            });
+            lua.create_table_from(fields.collect::<Result<Vec<_>>>()?)?
+        }
+        Kept::Chats(chats) => lua.create_table_from(chats.into_iter().map(|chat| (chat, true)))?,
+        Kept::Rooms(rooms) => {
+            let rooms = rooms.into_iter().map(|(room, Wish { when, nick })| {
+                let wish = lua.create_table()?;
+                wish.raw_set("when", when)?;
+                wish.raw_set("nick", nick)?;
+                Ok((room, wish))
+            });
+            lua.create_table_from(rooms.collect::<Result<Vec<_>>>()?)?
+        }
+    };
+    Ok(Value::Table(table))
 }
 
 /// The name of an error type as it stands in the attribute.

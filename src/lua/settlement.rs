@@ -60,7 +60,7 @@ impl Settlement {
         self.rings |= importance == Importance::Urgent;
         let reason = decision.reason();
         match decision.verdict {
-            Verdict::Push(id) => return Some(Push { id, importance }),
+            Verdict::Push(id) => return Some(Push::new(id, importance)),
             Verdict::Hold(ticket) => self.holds.push(Held {
                 place,
                 ticket,

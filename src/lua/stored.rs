@@ -11,7 +11,8 @@ use crate::extension::EXTENSIONS;
 use crate::notification::Notification;
 use crate::stanza::{self, StanzaId, may_be_call};
 
-/// `archived(user, records, sessions, stanza, archive id)`: rule (b).
+/// `archived(user, records, sessions, stanza, archive id, judged)`: rule (b). Judged is what filters say of it, see
+/// [`super::judging`].
 pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     all_registrations(
         state,
@@ -33,7 +34,7 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     )
 }
 
-/// `undelivered(user, records, sessions, stanza)`: rule (b), once a session has ended without
+/// `undelivered(user, records, sessions, stanza, nil, judged)`: rule (b), once a session has ended without
 /// acknowledging the stanza.
 pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     all_registrations(
@@ -54,7 +55,7 @@ pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     )
 }
 
-/// `offline(user, records, sessions, stanza, room)`: rule (c); `room` says that it is a room's message
+/// `offline(user, records, sessions, stanza, room, judged)`: rule (c); `room` says that it is a room's message
 /// to the bare JID.
 pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     let ask = if frame.is_set(4) {
@@ -88,10 +89,10 @@ fn all_registrations(
     let sessions_table = frame.table(2);
     let (sessions, _) = read_sessions(sessions_table.as_ref(), None);
     let mut registrations = Vec::new();
-    let mut have_extensions = false;
+    let mut have_filters = false;
     records.each(|identifier, record| {
         registrations.extend(read_registration(identifier, record, &state.disclosure));
-        have_extensions |= EXTENSIONS.are_asked(record);
+        have_filters |= EXTENSIONS.filter(record, state.disclosure.others);
     });
     let account = Account {
         user,
@@ -102,14 +103,16 @@ fn all_registrations(
         if let Some(silence) = left_unread(state, &account, stanza) {
             return Reply::Text(Reason::Silent(silence).phrase());
         }
-        if sessions_table.is_some_and(|sessions| has_unread(&sessions)) {
-            return Reply::Unread;
+        let judged = frame.table(5);
+        let is_unread = sessions_table.is_some_and(|sessions| has_unread(&sessions));
+        if is_unread || have_filters && judged.is_none() {
+            return Reply::Incomplete;
         }
         let recipient = Recipient::new(user, host);
         let known = recognise(&mut state.engine, &table, stanza, &recipient);
-        let asked = have_extensions.then(|| with_extensions(&registrations, &records, &known));
+        let left = judged.map(|judged| with_judgements(&registrations, &judged));
         let account = Account {
-            registrations: asked.as_ref().unwrap_or(&registrations),
+            registrations: left.as_ref().unwrap_or(&registrations),
             ..account
         };
         let decisions = ask(state, &account, &known);
@@ -139,17 +142,16 @@ fn all_registrations(
     })
 }
 
-/// The registrations for this stanza, which extensions that they have asked for may leave out.
-fn with_extensions<'f>(
+/// The registrations for this stanza, which filters may leave out.
+fn with_judgements<'f>(
     registrations: &[Registration<'f>],
-    records: &TableRef<'_>,
-    known: &Known,
+    judged: &TableRef<'_>,
 ) -> Vec<Registration<'f>> {
     let mut registrations = registrations.to_vec();
-    records.each(|key, record| {
+    judged.each_integer(|key, code| {
         for one in &mut registrations {
             if one.identifier == key {
-                one.left_out = EXTENSIONS.silence(record, &known.facts);
+                one.left_out = Silence::from_code(code);
             }
         }
     });

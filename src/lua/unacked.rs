@@ -14,10 +14,10 @@ use crate::notification::Notification;
 use crate::stanza::{self, Importance, may_concern_call};
 use mlua::RegistryKey;
 
-/// `unacked(user, session, sessions, queue, place, listened)`: rule (a), for the registration that the
+/// `unacked(user, session, sessions, queue, place, listened, judged)`: rule (a), for the registration that the
 /// session is attached to. Goes through the queue from `place` up to the first push, for a
 /// veto of it may change what becomes of the rest. What a push speaks for anyway is left unread. At place 0 a
-/// stanza takes the place of the queue.
+/// stanza takes the place of the queue. Judged is what filters say of each, see [`super::judging`].
 pub fn unacked(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     go_through(state, host, frame).unwrap_or(Reply::Nothing)
 }
@@ -53,6 +53,8 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
 struct Queue<'a, 'f> {
     table: &'a TableRef<'f>,
     record: &'a TableRef<'f>,
+    /// What filters say, by place, the first one being that of the only one.
+    judged: &'a [u8],
     account: &'a Account<'a>,
     session: usize,
     recipient: Recipient<'a>,
@@ -95,6 +97,10 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
                 .left_unread(now(), rule, &account, silence, count);
             return Some(Reply::Text(Reason::Silent(silence).phrase()));
         }
+        let judged = frame.bytes(6);
+        if judged.is_none() && EXTENSIONS.filter(record, state.disclosure.others) {
+            return Some(Reply::Incomplete);
+        }
         let recipient = Recipient::of(user, host, identifier, &session, &sessions);
         let may_be_unread = if place == 0 {
             !recipient.has_twins() // Who would meet it before it is read
@@ -105,6 +111,7 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
         let queue = Queue {
             table: &table,
             record,
+            judged: judged.unwrap_or_default(),
             account: &account,
             session: own,
             recipient,
@@ -229,9 +236,9 @@ impl Queue<'_, '_> {
             if is_new {
                 self.settlement.mark(index, id);
             }
-            let left_out = EXTENSIONS.silence(self.record, &facts);
+            let judged = self.judged.get(index.saturating_sub(1));
             let registration = Registration {
-                left_out,
+                left_out: judged.and_then(|code| Silence::from_code((*code).into())),
                 ..self.account.registrations[0]
             };
             let account = Account {

@@ -15,7 +15,7 @@ use mlua::{IntoLuaMulti, Lua, LuaString, Result, Table};
 
 use crate::stanza::StanzaId;
 use crate::wire::options::{Field, write_form};
-use crate::wire::publish::{Header, Summary, Writer, write_pubsub};
+use crate::wire::publish::{Header, NONE, Payload, Writer, write_pubsub};
 
 /// Where the metatable lies on the stack; elements that exist already follow.
 const METATABLE: c_int = 1;
@@ -55,9 +55,9 @@ pub fn pubsub(
 ///
 /// # Errors
 /// What Lua raises.
-pub fn item(lua: &Lua, metatable: &Table, summary: &Summary<'_>) -> Result<Table> {
+pub fn item(lua: &Lua, metatable: &Table, payload: &Payload<'_>) -> Result<Table> {
     write(lua, (metatable, None::<Table>, None::<Table>), |writer| {
-        summary.write_item(writer);
+        payload.write_item(writer);
     })
 }
 
@@ -77,7 +77,7 @@ pub fn form(lua: &Lua, metatable: &Table, fields: &[Field]) -> Result<Table> {
 /// What Lua raises.
 pub fn options(lua: &Lua, metatable: &Table, form: Table) -> Result<Table> {
     write(lua, (metatable, form, None::<Table>), |writer| {
-        writer.open("publish-options", None, &[]);
+        writer.open("publish-options", None, NONE);
         writer.child(Place(FIRST));
         writer.close();
     })
@@ -211,7 +211,7 @@ impl StackWriter {
 impl Writer for StackWriter {
     type Element = Place;
 
-    fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]) {
+    fn open<V: AsRef<str>>(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, V)]) {
         // SAFETY: makes the tables of one element and leaves it on top.
         unsafe {
             ffi::lua_createtable(self.state, 2, 3);
@@ -225,7 +225,7 @@ impl Writer for StackWriter {
                 self.set("xmlns", ns);
             }
             for (name, value) in attrs {
-                self.set(name, value);
+                self.set(name, value.as_ref());
             }
             ffi::lua_rawset(self.state, -3);
             self.push_str("tags");

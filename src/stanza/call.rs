@@ -8,6 +8,9 @@ use super::key::Key;
 const JMI: &str = "urn:xmpp:jingle-message:0";
 const CALL_INVITES: &str = "urn:xmpp:call-invites:0";
 
+/// XEP-0167.
+const RTP: &str = "urn:xmpp:jingle:apps:rtp:1";
+
 /// The names of the elements that say that there is no call any more, whoever sends them; the
 /// last three only where the account itself does: another of its devices has taken the call, or not.
 pub(super) const ENDS: [&str; 6] = ["retract", "finish", "left", "proceed", "accept", "reject"];
@@ -52,6 +55,64 @@ pub(super) struct Said {
     by_caller: bool,
     /// XEP-0482 has the id of the invitation, which is the message's own, in what ends it.
     id: Option<u64>,
+}
+
+/// What a message says of a call, for whoever is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The name of the element: `propose`, `retract` and the like.
+    pub action: &'static str,
+    /// The id of the call. `None` for an invitation (XEP-0482), whose id is the message's.
+    pub id: Option<String>,
+    /// What it is about to carry: audio, video, or both. Nothing if it is no beginning.
+    pub media: Vec<Media>,
+}
+
+/// What a call carries (XEP-0167).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Media {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+impl Media {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+}
+
+/// What this child of a message says of a call, in words.
+pub(super) fn content<E: Element>(child: &E, name: &str, ns: &str) -> Option<Content> {
+    if ns != JMI && ns != CALL_INVITES {
+        return None;
+    }
+    let action = NAMES[..COPIES].iter().find(|known| **known == name)?;
+    let mut media = Vec::new();
+    if begins(name, ns) {
+        child.find_named(&["description"], |description| {
+            if description.ns() == RTP {
+                match description.attr(Attr::Media) {
+                    Some("audio") => media.push(Media::Audio),
+                    Some("video") => media.push(Media::Video),
+                    _ => {}
+                }
+            }
+            None::<()>
+        });
+        media.sort_unstable();
+        media.dedup();
+    }
+    Some(Content {
+        action,
+        id: child.attr(Attr::Id).map(str::to_owned),
+        media,
+    })
 }
 
 impl Call {

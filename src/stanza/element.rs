@@ -11,12 +11,16 @@ pub enum Attr {
     From,
     /// `id` of a stanza or of a `<stanza-id/>`.
     Id,
+    /// `media` of a `<description/>` (XEP-0167).
+    Media,
     /// `stamp` of a `<delay/>`.
     Stamp,
-    /// `to` of a stanza.
+    /// `to` of a stanza, or of a `<reply/>` (XEP-0461).
     To,
-    /// `type` of a stanza.
+    /// `type` of a stanza, or of a `<reference/>` (XEP-0372).
     Type,
+    /// `uri` of a `<reference/>`.
+    Uri,
 }
 
 /// An XML element, as far as the rules need one.

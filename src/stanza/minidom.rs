@@ -22,9 +22,11 @@ impl Element for Dom {
                 Attr::By => "by",
                 Attr::From => "from",
                 Attr::Id => "id",
+                Attr::Media => "media",
                 Attr::Stamp => "stamp",
                 Attr::To => "to",
                 Attr::Type => "type",
+                Attr::Uri => "uri",
             },
         )
     }

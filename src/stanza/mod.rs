@@ -6,6 +6,7 @@
 
 mod call;
 mod clones;
+mod content;
 mod element;
 mod facts;
 mod importance;
@@ -13,35 +14,14 @@ mod key;
 mod label;
 mod minidom;
 
-pub use call::{Call, Party};
+pub use call::{Call, Content as CallContent, Media, Party};
 pub use clones::{Queued, queued};
+pub use content::{Content, Sort};
 pub use element::{Attr, Element};
 pub use facts::{Facts, importance, is_archived, may_be_call};
 pub use importance::Importance;
 pub use key::{Key, StanzaId};
 pub use label::{Kind, Label, cut};
-
-/// The text of `<body/>`, of the message itself or of the one that a carbon copy
-/// (XEP-0280) carries. `None` where there is none, it is empty, or it stands in for what is encrypted.
-pub fn body<E: Element>(stanza: &E, account: &str) -> Option<String> {
-    facts::with_message(stanza, account, |message, _| {
-        if facts::is_encrypted(message) {
-            return None;
-        }
-        message.find_map(|child| {
-            (child.name() == "body" && child.ns() == message.ns())
-                .then(|| child.text().into_owned())
-                .filter(|text| !text.is_empty())
-        })
-    })
-}
-
-/// Who wrote the message: its `from`, or that of the message in a carbon copy.
-pub fn sender<E: Element>(stanza: &E, account: &str) -> Option<String> {
-    facts::with_message(stanza, account, |message, _| {
-        message.attr(Attr::From).map(str::to_owned)
-    })
-}
 
 /// Whether a message, or the one in a carbon copy, may begin or end a call: quicker than reading what it says,
 /// and never wrong if it says no.

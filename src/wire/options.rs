@@ -8,7 +8,7 @@ use minidom::rxml::{Namespace, NcName};
 use xmpp_parsers::data_forms::DataForm;
 
 use super::ns;
-use super::publish::Writer;
+use super::publish::{NONE, Writer};
 
 /// What a push service gets of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn write_form<W: Writer>(writer: &mut W, fields: &[Field]) {
     for Field { var, values } in fields {
         writer.open("field", None, &[("var", var)]);
         for value in values {
-            writer.open("value", None, &[]);
+            writer.open("value", None, NONE);
             writer.text(value);
             writer.close();
         }

@@ -10,7 +10,7 @@ pub trait Writer {
     type Element;
 
     /// Starts an element. Without `ns` it is in the namespace of its parent.
-    fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]);
+    fn open<V: AsRef<str>>(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, V)]);
     /// Writes character data.
     fn text(&mut self, text: &str);
     /// Adds an element that exists already.
@@ -18,6 +18,9 @@ pub trait Writer {
     /// Ends the element that was started last.
     fn close(&mut self);
 }
+
+/// No attributes.
+pub const NONE: &[(&str, &str)] = &[];
 
 /// The IQ of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,32 +33,53 @@ pub struct Header<'a> {
     pub to: &'a str,
 }
 
-/// What a notification says. Fields without a value are left out.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a notification says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payload<'a> {
+    /// The form, if there is one.
+    pub summary: Option<Summary<'a>>,
+    /// What there is besides.
+    pub parts: &'a [Part],
+}
+
+/// The form in a notification. Fields without a value are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary<'a> {
+    /// `message-count`.
+    pub count: &'a str,
+    /// `pending-subscription-count`.
+    pub pending_subscriptions: Option<&'a str>,
     /// `last-message-body`.
     pub body: Option<&'a str>,
     /// `last-message-sender`.
     pub sender: Option<&'a str>,
-    /// What there is besides.
-    pub parts: Vec<Part<'a>>,
 }
 
 /// An element of a `<notification/>` besides the summary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part<'a> {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
     /// Its local name.
     pub name: &'static str,
-    /// Its namespace.
-    pub ns: &'static str,
+    /// Its namespace; none for that of the element around it.
+    pub ns: Option<&'static str>,
     /// Its attributes.
-    pub attrs: Vec<(&'static str, &'a str)>,
+    pub attrs: Vec<(&'static str, String)>,
     /// Its character data.
-    pub text: &'a str,
+    pub text: String,
+    /// The elements in it.
+    pub children: Vec<Part>,
 }
 
-/// `message-count` is always one: no number means the same to any two push services.
-const MESSAGE_COUNT: &str = "1";
+impl Default for Summary<'_> {
+    fn default() -> Self {
+        Self {
+            count: "1",
+            pending_subscriptions: None,
+            body: None,
+            sender: None,
+        }
+    }
+}
 
 /// Whether XML may contain this text (XML 1.0 section 2.2).
 pub fn is_xml_text(text: &str) -> bool {
@@ -99,7 +123,7 @@ pub fn write_pubsub<W: Writer>(
     item: W::Element,
     options: Option<W::Element>,
 ) {
-    writer.open("pubsub", Some(ns::PUBSUB), &[]);
+    writer.open("pubsub", Some(ns::PUBSUB), NONE);
     writer.open("publish", None, &[("node", node)]);
     writer.child(item);
     writer.close();
@@ -109,27 +133,36 @@ pub fn write_pubsub<W: Writer>(
     writer.close();
 }
 
-impl Summary<'_> {
+impl Payload<'_> {
     /// Writes the `<item/>`, which is the same for all publishes that say the same.
     pub fn write_item<W: Writer>(&self, writer: &mut W) {
-        writer.open("item", None, &[]);
-        writer.open("notification", Some(ns::PUSH), &[]);
-        self.write(writer);
-        for Part {
-            name,
-            ns,
-            attrs,
-            text,
-        } in &self.parts
-        {
-            writer.open(name, Some(ns), attrs);
-            writer.text(text);
-            writer.close();
+        writer.open("item", None, NONE);
+        writer.open("notification", Some(ns::PUSH), NONE);
+        if let Some(summary) = &self.summary {
+            summary.write(writer);
+        }
+        for part in self.parts {
+            part.write(writer);
         }
         writer.close();
         writer.close();
     }
+}
 
+impl Part {
+    fn write<W: Writer>(&self, writer: &mut W) {
+        writer.open(self.name, self.ns, &self.attrs);
+        if !self.text.is_empty() {
+            writer.text(&self.text);
+        }
+        for child in &self.children {
+            child.write(writer);
+        }
+        writer.close();
+    }
+}
+
+impl Summary<'_> {
     fn write<W: Writer>(&self, writer: &mut W) {
         writer.open("x", Some(ns::DATA_FORMS), &[("type", "form")]);
         field(
@@ -137,7 +170,10 @@ impl Summary<'_> {
             &[("var", "FORM_TYPE"), ("type", "hidden")],
             ns::PUSH_SUMMARY,
         );
-        field(writer, &[("var", "message-count")], MESSAGE_COUNT);
+        field(writer, &[("var", "message-count")], self.count);
+        if let Some(count) = self.pending_subscriptions {
+            field(writer, &[("var", "pending-subscription-count")], count);
+        }
         if let Some(sender) = self.sender {
             field(writer, &[("var", "last-message-sender")], sender);
         }
@@ -150,7 +186,7 @@ impl Summary<'_> {
 
 fn field<W: Writer>(writer: &mut W, attrs: &[(&str, &str)], value: &str) {
     writer.open("field", None, attrs);
-    writer.open("value", None, &[]);
+    writer.open("value", None, NONE);
     writer.text(value);
     writer.close();
     writer.close();
@@ -176,7 +212,7 @@ mod tests {
     impl Writer for Dom {
         type Element = Element;
 
-        fn open(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, &str)]) {
+        fn open<V: AsRef<str>>(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, V)]) {
             let parent = self.open.last().map(Element::ns);
             let ns = ns
                 .map(str::to_owned)
@@ -184,7 +220,11 @@ mod tests {
                 .unwrap_or_else(|| self.ns.into());
             let mut element = Element::bare(name, ns);
             for (name, value) in attrs {
-                element.set_attr(Namespace::NONE, NcName::try_from(*name).unwrap(), *value);
+                element.set_attr(
+                    Namespace::NONE,
+                    NcName::try_from(*name).unwrap(),
+                    value.as_ref(),
+                );
             }
             self.open.push(element);
         }
@@ -210,7 +250,7 @@ mod tests {
         <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
         <field var='secret'><value>s3-91b</value></field></x>";
 
-    fn publish(summary: &Summary<'_>, node: &str, options: Option<&str>) -> Element {
+    fn publish(summary: Summary<'_>, node: &str, options: Option<&str>) -> Element {
         let header = Header {
             id: "push-1",
             from: "home.test",
@@ -223,7 +263,11 @@ mod tests {
             );
             xml.parse().unwrap()
         });
-        let item = written(ns::PUBSUB, |writer| summary.write_item(writer));
+        let payload = Payload {
+            summary: Some(summary),
+            parts: &[],
+        };
+        let item = written(ns::PUBSUB, |writer| payload.write_item(writer));
         let pubsub = written(ns::PUBSUB, |writer| {
             write_pubsub(writer, node, item, options);
         });
@@ -262,13 +306,13 @@ mod tests {
     #[test]
     fn parses_as_strict_services_do() {
         let summary = Summary {
-            parts: Vec::new(),
             body: Some("New <Message> & more"),
             sender: Some("rosa@home.test"),
+            ..Summary::default()
         };
         for options in [None, Some(FORM)] {
             for node in ["n1", ""] {
-                let (publish, form) = parsed(&publish(&summary, node, options));
+                let (publish, form) = parsed(&publish(summary, node, options));
                 assert_eq!(publish.node.0, node);
                 assert_eq!(form.is_some(), options.is_some());
                 let payload = publish.items[0].payload.clone().unwrap();
@@ -313,7 +357,7 @@ mod tests {
             let form = written(ns::PUBSUB, |writer| write_form(writer, &fields));
             assert_eq!(form, FORM.parse().unwrap());
             let (_, form) = parsed(&publish(
-                &Summary::default(),
+                Summary::default(),
                 "n1",
                 Some(&String::from(&form)),
             ));
@@ -333,7 +377,7 @@ mod tests {
 
     #[test]
     fn fields_without_a_value_are_left_out() {
-        let xml = String::from(&publish(&Summary::default(), "n1", None));
+        let xml = String::from(&publish(Summary::default(), "n1", None));
         assert!(xml.contains("message-count"));
         assert!(!xml.contains("last-message"));
         assert!(!xml.contains("publish-options"));
@@ -341,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_options_stand_beside_the_publish() {
-        let iq = publish(&Summary::default(), "n1", Some(FORM));
+        let iq = publish(Summary::default(), "n1", Some(FORM));
         let pubsub = iq.get_child("pubsub", ns::PUBSUB).unwrap();
         let names: Vec<_> = pubsub.children().map(Element::name).collect();
         assert_eq!(names, ["publish", "publish-options"]);

@@ -49,6 +49,11 @@ impl<'f> Frame<'f> {
         self.at(place).str()
     }
 
+    /// The argument at `place`, if it is a string of any bytes.
+    pub fn bytes(&self, place: c_int) -> Option<&'f [u8]> {
+        self.at(place).bytes()
+    }
+
     /// The argument at `place`, if it is a whole number.
     pub fn integer(&self, place: c_int) -> Option<i64> {
         self.at(place).integer()

@@ -11,15 +11,15 @@ use super::keys::Keys;
 use super::value::{SLOTS, Value};
 
 /// The most arguments that a [`function`] has.
-const ARGUMENTS: c_int = 6;
+const ARGUMENTS: c_int = 7;
 
 /// What a [`function`] returns to Lua.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     /// Nothing.
     Nothing,
-    /// False: what sessions have unread has to be read first.
-    Unread,
+    /// False: there is more to know first, see [`super::super::judging`] and what sessions have unread.
+    Incomplete,
     /// A string.
     Text(&'static str),
     /// After a queue: a string, or true if there is something to do; where to go on from; whether
@@ -97,7 +97,7 @@ unsafe fn push(state: *mut lua_State, reply: Reply) -> c_int {
     unsafe {
         match reply {
             Reply::Nothing => return 0,
-            Reply::Unread => ffi::lua_pushboolean(state, 0),
+            Reply::Incomplete => ffi::lua_pushboolean(state, 0),
             Reply::Text(text) => push_str(state, text),
             Reply::Work => ffi::lua_pushboolean(state, 1),
             Reply::Queue {

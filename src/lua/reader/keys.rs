@@ -18,16 +18,24 @@ macro_rules! keys {
 }
 
 keys! {
+    Algorithm = "algorithm",
     Attr = "attr",
     AwaitingAck = "awaiting_ack",
+    Away = "away",
     By = "by",
     DelayedAckTimer = "delayed_ack_timer",
     Destroyed = "destroyed",
     Encryption = "encryption",
+    FilterUnknown = "filter_unknown",
     From = "from",
+    GroupchatRules = "groupchat_rules",
     Hibernating = "hibernating",
     Id = "id",
     Jid = "jid",
+    Jingle = "jingle",
+    MaxSize = "max_size",
+    Media = "media",
+    MutedJids = "muted_jids",
     Name = "name",
     Node = "node",
     Presence = "presence",
@@ -38,6 +46,7 @@ keys! {
     PushSettings = "push_settings",
     PushStreamClosed = "push_stream_closed",
     Smacks = "smacks",
+    Secret = "key_base64",
     Since = "since",
     Stamp = "stamp",
     Suspended = "suspended",
@@ -45,6 +54,7 @@ keys! {
     To = "to",
     Trials = "trials",
     Type = "type",
+    Uri = "uri",
     UnreadQueue = "unread_queue",
     Until = "until",
     Xmlns = "xmlns",
@@ -68,6 +78,15 @@ impl From<Field> for Key {
     fn from(field: Field) -> Self {
         match field {
             Field::Encryption => Self::Encryption,
+            Field::Algorithm => Self::Algorithm,
+            Field::Secret => Self::Secret,
+            Field::MaxSize => Self::MaxSize,
+            Field::Priority => Self::Priority,
+            Field::Jingle => Self::Jingle,
+            Field::Away => Self::Away,
+            Field::FilterUnknown => Self::FilterUnknown,
+            Field::MutedJids => Self::MutedJids,
+            Field::GroupchatRules => Self::GroupchatRules,
         }
     }
 }

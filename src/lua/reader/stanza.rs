@@ -13,9 +13,11 @@ impl From<Attr> for Key {
             Attr::By => Self::By,
             Attr::From => Self::From,
             Attr::Id => Self::Id,
+            Attr::Media => Self::Media,
             Attr::Stamp => Self::Stamp,
             Attr::To => Self::To,
             Attr::Type => Self::Type,
+            Attr::Uri => Self::Uri,
         }
     }
 }

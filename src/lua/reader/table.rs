@@ -202,4 +202,14 @@ impl<'f> TableRef<'f> {
             true
         });
     }
+
+    /// Calls `f` with every field that has a string for a key and a whole number for a value.
+    pub fn each_integer(&self, mut f: impl FnMut(&'f str, i64)) {
+        self.go_through(|key, value| {
+            if let (Some(key), Some(value)) = (key.str(), value.integer()) {
+                f(key, value);
+            }
+            true
+        });
+    }
 }

@@ -442,18 +442,16 @@ fn body_and_sender_are_those_of_the_message_in_a_carbon() {
         1,
     );
     let dom: Dom = xml.parse().unwrap();
-    assert_eq!(crate::stanza::body(&dom, ACCOUNT).as_deref(), Some("hi"));
-    assert_eq!(
-        crate::stanza::sender(&dom, ACCOUNT).as_deref(),
-        Some("rosa@away.test/x")
-    );
+    let content = crate::stanza::Content::read(&dom, ACCOUNT);
+    assert_eq!(content.body.as_deref(), Some("hi"));
+    assert_eq!(content.from, "rosa@away.test/x");
 }
 
 #[test]
 fn the_body_of_an_encrypted_message_is_not_its_text() {
     let body = |children: &str| {
         let xml = format!("<message xmlns='jabber:client'><body>b</body>{children}</message>");
-        crate::stanza::body(&xml.parse::<Dom>().unwrap(), ACCOUNT)
+        crate::stanza::Content::read(&xml.parse::<Dom>().unwrap(), ACCOUNT).body
     };
     for encrypted in [
         "<encrypted xmlns='eu.siacs.conversations.axolotl'><payload/></encrypted>",
@@ -471,7 +469,11 @@ fn the_body_of_an_encrypted_message_is_not_its_text() {
             1,
         );
         let copied: Dom = copied.parse().unwrap();
-        assert_eq!(crate::stanza::body(&copied, ACCOUNT), None, "{encrypted}");
+        assert_eq!(
+            crate::stanza::Content::read(&copied, ACCOUNT).body,
+            None,
+            "{encrypted}"
+        );
     }
     for plain in [
         "",
@@ -584,7 +586,10 @@ fn what_is_of_another_namespace_is_something_else() {
     };
     let body = "<body xmlns='urn:example:x'>hi</body>";
     assert!(!important("chat", body));
-    assert_eq!(crate::stanza::body(&message("chat", body), ACCOUNT), None);
+    assert_eq!(
+        crate::stanza::Content::read(&message("chat", body), ACCOUNT).body,
+        None
+    );
     let link = "<x xmlns='jabber:x:oob'><url>https://a.test/</url></x>";
     assert!(important(
         "groupchat",
