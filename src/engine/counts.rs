@@ -342,7 +342,7 @@ mod tests {
         }
         // Statsd gives a meaning to anything else.
         let all = Counts::default().take(true);
-        assert_eq!(all.len(), 7 * 3 + 16 + 6);
+        assert_eq!(all.len(), 7 * 3 + 23 + 6);
         for label in all.iter().flat_map(|one| &one.labels) {
             let is_plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
             assert!(label.chars().all(is_plain), "{label}");
