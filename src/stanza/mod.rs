@@ -12,6 +12,7 @@ mod facts;
 mod importance;
 mod key;
 mod label;
+mod mention;
 mod minidom;
 
 pub use call::{Call, Content as CallContent, Media, Party};
@@ -22,6 +23,7 @@ pub use facts::{Facts, importance, is_archived, may_be_call};
 pub use importance::Importance;
 pub use key::{Key, StanzaId};
 pub use label::{Kind, Label, cut};
+pub use mention::is_mentioned;
 
 /// Whether a message, or the one in a carbon copy, may begin or end a call: quicker than reading what it says,
 /// and never wrong if it says no.
