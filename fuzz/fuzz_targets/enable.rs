@@ -25,12 +25,21 @@ const NAMES: &[&str] = &[
     "enable",
     "encrypt",
     "field",
+    "groupchat",
     "item",
+    "muted",
     "pubsub",
     "value",
     "x",
 ];
-const NAMESPACES: &[&str] = &[ns::DATA_FORMS, ns::PUBSUB, ns::PUSH, "urn:x"];
+const NAMESPACES: &[&str] = &[
+    ns::DATA_FORMS,
+    ns::FILTER_GROUPCHAT,
+    ns::FILTER_MUTED,
+    ns::PUBSUB,
+    ns::PUSH,
+    "urn:x",
+];
 const ATTRIBUTES: &[&str] = &["affiliation", "jid", "node", "type", "var"];
 const VALUES: &[&str] = &[
     "anna@home.test",
@@ -101,6 +110,8 @@ fn check_children(element: &Element) {
         if child.is("x", ns::DATA_FORMS) {
             assert!(length <= request::MAX_FORM && elements <= request::MAX_FORM_ELEMENTS);
             check_submitted(child);
+        } else if request::is_chats(child.name(), &child.ns()) {
+            assert!(length <= request::MAX_CHATS_BYTES && elements <= request::MAX_CHATS);
         } else {
             assert!(length <= request::MAX_EXTENSION);
         }

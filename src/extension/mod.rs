@@ -3,14 +3,19 @@
 //! An extension ([`Extension`]) is one file here, named in [`EXTENSIONS`]. It reads its elements of `<enable/>` and
 //! says what the record keeps ([`Field`]), may leave stanzas out, and adds its part to notifications.
 
+mod chats;
 mod encryption;
+mod groupchat;
 mod interface;
+mod muted;
 mod others;
 mod record;
+mod unknown;
 
 pub use interface::{Extension, News};
 pub use others::{Community, Others};
 pub use record::{Asked, Chosen, Field, Kept, Record, Room, Rooms};
+pub use unknown::stranger;
 
 use minidom::Element;
 
@@ -23,7 +28,12 @@ use crate::wire::request::RequestError;
 pub struct Extensions(&'static [&'static dyn Extension]);
 
 /// All that there are.
-pub static EXTENSIONS: Extensions = Extensions(&[&encryption::Encryption]);
+pub static EXTENSIONS: Extensions = Extensions(&[
+    &muted::Muted,
+    &unknown::Unknown,
+    &groupchat::Groupchat,
+    &encryption::Encryption,
+]);
 
 impl Extensions {
     /// Their features in the account's disco#info, but for what others do.

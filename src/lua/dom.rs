@@ -6,7 +6,7 @@ use minidom::rxml::{Namespace, NcName};
 
 use super::reader::{Child, Frame, Key, TableRef};
 use crate::wire::publish::is_xml_text;
-use crate::wire::request::RequestError;
+use crate::wire::request::{MAX_CHATS, MAX_CHATS_BYTES, RequestError, is_chats};
 
 /// How much is read before that is given up.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,12 @@ impl Room {
         elements: 4096,
         depth: 16,
         bytes: 256 * 1024,
+    };
+    /// For all lists of chats in a request. Prosody has a namespace on each entry.
+    const CHATS: Self = Self {
+        elements: 2 * (MAX_CHATS + 1),
+        depth: Self::LARGE.depth,
+        bytes: 4 * MAX_CHATS_BYTES,
     };
     /// For what anybody may send.
     pub const SMALL: Self = Self {
@@ -46,16 +52,42 @@ impl Room {
 /// If it is none that XML could say, or there is no `room` for it.
 pub fn read(frame: &Frame<'_>, place: i32, mut room: Room) -> Result<Element, RequestError> {
     let table = frame.table(place).ok_or(RequestError::Unreadable)?;
-    parse(&table, "jabber:client", room.depth, &mut room)
+    parse(&table, "jabber:client", &mut room)
 }
 
-fn parse(
+/// The request that the argument at `place` is. What would be too long a list of chats is not read to its end.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_request(frame: &Frame<'_>, place: i32) -> Result<Element, RequestError> {
+    let table = frame.table(place).ok_or(RequestError::Unreadable)?;
+    let mut chats = Room::CHATS;
+    let mut room = Room::LARGE;
+    parse_with(&table, "jabber:client", &mut room, |child, ns, room| {
+        let own_ns = child.with(Key::Attr, |attr| attr.str(Key::Xmlns));
+        let name = child.str(Key::Name).unwrap_or_default();
+        if is_chats(name, own_ns.flatten().unwrap_or(ns)) {
+            parse(child, ns, &mut chats).map_err(|error| match error {
+                RequestError::TooLarge => RequestError::TooManyChats,
+                other => other,
+            })
+        } else {
+            parse(child, ns, room)
+        }
+    })
+}
+
+fn parse(table: &TableRef<'_>, inherited: &str, room: &mut Room) -> Result<Element, RequestError> {
+    parse_with(table, inherited, room, parse)
+}
+
+fn parse_with(
     table: &TableRef<'_>,
     inherited: &str,
-    depth: usize,
     room: &mut Room,
+    mut parse_child: impl FnMut(&TableRef<'_>, &str, &mut Room) -> Result<Element, RequestError>,
 ) -> Result<Element, RequestError> {
-    let depth = depth.checked_sub(1).ok_or(RequestError::TooLarge)?;
+    room.depth = room.depth.checked_sub(1).ok_or(RequestError::TooLarge)?;
     let elements = room.elements.checked_sub(1);
     room.elements = elements.ok_or(RequestError::TooLarge)?;
     let name = table.str(Key::Name).ok_or(RequestError::Unreadable)?;
@@ -83,7 +115,7 @@ fn parse(
     for place in 1..=table.len() {
         let child = table.with_child(place, |child| match child {
             Child::Element(child) => {
-                element.append_child(parse(child, &ns, depth, room)?);
+                element.append_child(parse_child(child, &ns, room)?);
                 Ok(())
             }
             Child::Text(text) => {
@@ -95,6 +127,7 @@ fn parse(
         });
         child.ok_or(RequestError::Unreadable)??;
     }
+    room.depth += 1;
     Ok(element)
 }
 

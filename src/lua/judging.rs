@@ -1,29 +1,42 @@
 //! What filters say of a stanza. They may have ten thousand chats in a record, which Lua finds among in no time, but
 //! not without making strings. So it is asked for where it matters only, and through handles.
 
+use std::cell::OnceCell;
+
 use mlua::{Function, Lua, LuaString, Result, Table, Value};
+use xmpp_parsers::jid::Jid;
 
 use super::host::Host;
 use super::reader::{self, Key, Stanza};
 use super::requests::text;
 use crate::engine::Silence;
-use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Room, Rooms};
+use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Others, Room, Rooms, stranger};
 use crate::stanza::Content;
 
 /// `judge(user, records, stanza, load_roster)`: identifier -> the number of a reason for silence. `load_roster(user)`
-/// is called if a filter wants to know the user's roster.
+/// is called if a filter wants to know the user's roster, and returns nil if nobody knows it.
 pub fn judge(
     lua: &Lua,
     host: &Host,
     (user, records, stanza, load_roster): (String, Table, Table, Function),
 ) -> Result<Table> {
     let judged = lua.create_table()?;
-    let judge = Judge::new(host, user, load_roster);
-    let content = judge.read(lua, &stanza)?;
+    let judge = Judge::new(lua, host, user, load_roster)?;
+    let content = OnceCell::new();
     for pair in records.pairs::<Value, Value>() {
-        if let (Value::String(identifier), Value::Table(record)) = pair?
-            && let Some(silence) = judge.silence(&record, &content)?
-        {
+        let (Value::String(identifier), Value::Table(record)) = pair? else {
+            continue;
+        };
+        if !judge.has_filter(&record) {
+            continue;
+        }
+        if content.get().is_none() {
+            let _ = content.set(judge.read(&stanza)?);
+        }
+        let silence = content
+            .get()
+            .and_then(|content| judge.silence(&record, content));
+        if let Some(silence) = silence {
             judged.raw_set(identifier, silence.code())?;
         }
     }
@@ -37,19 +50,23 @@ pub fn judge_queue(
     host: &Host,
     (user, record, queue, place, load_roster): (String, Table, Table, i64, Function),
 ) -> Result<LuaString> {
-    let judge = Judge::new(host, user, load_roster);
+    let judge = Judge::new(lua, host, user, load_roster)?;
     let mut judged = Vec::new();
-    let mut add = |stanza: &Table| {
-        let content = judge.read(lua, stanza)?;
-        let silence = judge.silence(&record, &content)?;
-        judged.push(silence.map_or(0, Silence::code));
-        Ok::<_, mlua::Error>(())
-    };
-    if place == 0 {
-        add(&queue)?;
-    } else {
-        for stanza in queue.sequence_values::<Table>() {
-            add(&stanza?)?;
+    if judge.has_filter(&record) {
+        let mut add = |stanza: &Value| {
+            let silence = match stanza {
+                Value::Table(stanza) => judge.silence(&record, &judge.read(stanza)?),
+                _ => None,
+            };
+            judged.push(silence.map_or(0, Silence::code));
+            Ok::<_, mlua::Error>(())
+        };
+        if place == 0 {
+            add(&Value::Table(queue))?;
+        } else {
+            for stanza in queue.sequence_values() {
+                add(&stanza?)?;
+            }
         }
     }
     lua.create_string(judged)
@@ -57,26 +74,36 @@ pub fn judge_queue(
 
 /// Whoever looks at stanzas for a user's registrations.
 struct Judge<'a> {
+    lua: &'a Lua,
     host: &'a Host,
+    others: Others,
     user: String,
     account: String,
     load_roster: Function,
+    /// What that has returned.
+    roster: OnceCell<Option<Table>>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(host: &'a Host, user: String, load_roster: Function) -> Self {
-        let account = format!("{user}@{}", host.name);
-        Self {
+    fn new(lua: &'a Lua, host: &'a Host, user: String, load_roster: Function) -> Result<Self> {
+        Ok(Self {
+            lua,
             host,
+            others: host.state()?.disclosure.others,
+            account: format!("{user}@{}", host.name),
             user,
-            account,
             load_roster,
-        }
+            roster: OnceCell::new(),
+        })
     }
 
-    fn read(&self, lua: &Lua, stanza: &Table) -> Result<Content> {
+    fn has_filter(&self, record: &Table) -> bool {
+        EXTENSIONS.filter(record, self.others)
+    }
+
+    fn read(&self, stanza: &Table) -> Result<Content> {
         let account = &*self.account;
-        let content = reader::read(lua, &self.host.keys, stanza, |frame| {
+        let content = reader::read(self.lua, &self.host.keys, stanza, |frame| {
             let table = frame.table(0)?;
             Some(Stanza::with(&table, |stanza| {
                 Content::read(stanza, account)
@@ -85,48 +112,55 @@ impl<'a> Judge<'a> {
         content.ok_or_else(|| mlua::Error::runtime("it is no stanza"))
     }
 
-    fn silence(&self, record: &Table, content: &Content) -> Result<Option<Silence>> {
-        let others = self.host.state()?.disclosure.others;
-        if !EXTENSIONS.filter(record, others) {
-            return Ok(None);
-        }
-        let is_unknown = record.is_set(Field::FilterUnknown) && !self.is_in_roster(content)?;
+    fn silence(&self, record: &Table, content: &Content) -> Option<Silence> {
         let chosen = Chosen {
             account: self.account.clone(),
             is_muted: is_muted(record, content),
-            is_unknown,
+            is_unknown: record.is_set(Field::FilterUnknown) && self.is_unknown(content),
             room: read_room(record, content),
         };
-        Ok(EXTENSIONS.silence(record, others, &chosen, content))
+        EXTENSIONS.silence(record, self.others, &chosen, content)
     }
 
-    /// Whether the user's roster has the sender (RFC 6121 section 2), and not only as one who asks to be there.
-    fn is_in_roster(&self, content: &Content) -> Result<bool> {
-        let sender = content
-            .invited_by
-            .as_deref()
-            .unwrap_or_else(|| content.chat());
-        let Value::Table(roster) = self.load_roster.call(&*self.user)? else {
-            return Ok(false);
+    /// Whether the user's roster has not the sender (RFC 6121 section 2). Those who only ask to be there are not in it.
+    /// If it cannot be read, everybody is known: no push is lost.
+    fn is_unknown(&self, content: &Content) -> bool {
+        let Some(sender) = stranger(content, &self.account).and_then(bare_jid) else {
+            return false;
         };
-        Ok(matches!(roster.raw_get(bare(sender))?, Value::Table(_)))
+        let roster = self.roster.get_or_init(|| self.read_roster());
+        let item = roster.as_ref().map(|roster| roster.raw_get(sender));
+        item.is_some_and(|item| !matches!(item, Ok(Value::Table(_))))
+    }
+
+    fn read_roster(&self) -> Option<Table> {
+        match self.load_roster.call(&*self.user) {
+            Ok(Value::Table(roster)) => Some(roster),
+            _ => None,
+        }
     }
 }
 
-fn bare(jid: &str) -> &str {
-    jid.split_once('/').map_or(jid, |(bare, _)| bare)
+/// Normalised (RFC 7622).
+fn bare_jid(jid: &str) -> Option<String> {
+    Some(Jid::new(jid).ok()?.into_bare().into_inner())
 }
 
+fn is_there(value: Result<Value>) -> bool {
+    !matches!(value, Err(_) | Ok(Value::Nil | Value::Boolean(false)))
+}
+
+/// Whether the chat is muted, or who invites to a room, or that room.
 fn is_muted(record: &Table, content: &Content) -> bool {
     let Ok(Value::Table(muted)) = record.raw_get(Key::MutedJids.name()) else {
         return false;
     };
-    let is_there = |chat: &str| matches!(muted.raw_get(chat), Ok(Value::Boolean(true)));
-    is_there(content.chat())
-        || content
-            .invited_by
-            .as_deref()
-            .is_some_and(|by| is_there(bare(by)))
+    let named = [&content.invited_by, &content.invited_to];
+    is_there(muted.raw_get(content.chat()))
+        || named.into_iter().flatten().any(|jid| {
+            let chat = bare_jid(jid);
+            chat.is_some_and(|chat| is_there(muted.raw_get(chat)))
+        })
 }
 
 fn read_room(record: &Table, content: &Content) -> Rooms {
@@ -144,7 +178,6 @@ fn read_room(record: &Table, content: &Content) -> Rooms {
 
 impl Asked for Table {
     fn is_set(&self, field: Field) -> bool {
-        let value = self.raw_get(Key::from(field).name());
-        !matches!(value, Err(_) | Ok(Value::Nil | Value::Boolean(false)))
+        is_there(self.raw_get(Key::from(field).name()))
     }
 }

@@ -70,7 +70,7 @@ fn read_request(
     element: Table,
     read: impl FnOnce(&Element) -> Asked,
 ) -> Result<Asked> {
-    let element = reader::read(lua, keys, element, |frame| dom::read(frame, 0, Room::LARGE))?;
+    let element = reader::read(lua, keys, element, |frame| dom::read_request(frame, 0))?;
     Ok(element.and_then(|element| read(&element)))
 }
 

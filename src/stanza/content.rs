@@ -8,6 +8,8 @@ use super::facts;
 const REFERENCE: &str = "urn:xmpp:reference:0";
 /// XEP-0461.
 const REPLY: &str = "urn:xmpp:reply:0";
+/// XEP-0249.
+const CONFERENCE: &str = "jabber:x:conference";
 /// XEP-0045.
 const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 
@@ -46,6 +48,10 @@ pub struct Content {
     pub reply_to: Option<String>,
     /// Who invites to a room, if a room says so (XEP-0045 section 7.8.2): a JID.
     pub invited_by: Option<String>,
+    /// The room that whoever has sent it invites to (XEP-0249): a JID.
+    pub invited_to: Option<String>,
+    /// Whom the account itself has sent it to.
+    pub sent_to: Option<String>,
 }
 
 impl Content {
@@ -79,12 +85,14 @@ impl Content {
             mentions: Vec::new(),
             reply_to: None,
             invited_by: None,
+            invited_to: None,
+            sent_to: None,
         }
     }
 
     /// The chat that it belongs to, the bare JID of a person or a room.
     pub fn chat(&self) -> &str {
-        bare(&self.from)
+        bare(self.sent_to.as_ref().unwrap_or(&self.from))
     }
 
     /// The resource of whoever has sent it: in a room, the nickname.
@@ -94,13 +102,16 @@ impl Content {
 }
 
 fn read_message<E: Element>(message: &E, account: &str) -> Content {
-    let [kind, from] = message.attrs([Attr::Type, Attr::From]);
+    let [kind, from, to] = message.attrs([Attr::Type, Attr::From, Attr::To]);
     let sort = match kind {
         Some("groupchat") => Sort::Groupchat,
         Some("error" | "headline") => Sort::Other,
         _ => Sort::Chat,
     };
     let mut content = Content::new(sort, from.unwrap_or(account));
+    content.sent_to = to
+        .filter(|_| bare(&content.from) == account)
+        .map(str::to_owned);
     content.is_encrypted = facts::is_encrypted(message);
     message.find_map(|child| {
         read_child(&mut content, message, child);
@@ -121,7 +132,9 @@ fn read_child<E: Element>(content: &mut Content, message: &E, child: &E) {
             content.mentions.extend(uri.filter(|_| has_room));
         }
         ("reply", REPLY) => content.reply_to = child.attr(Attr::To).map(str::to_owned),
-        ("x", MUC_USER) => {
+        ("x", CONFERENCE) => content.invited_to = child.attr(Attr::Jid).map(str::to_owned),
+        // Whoever has a resource is no room, and speaks for nobody
+        ("x", MUC_USER) if content.nickname().is_none() => {
             content.invited_by = child.find_named(&["invite"], |invite| {
                 invite.attr(Attr::From).map(str::to_owned)
             });

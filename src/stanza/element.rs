@@ -11,6 +11,8 @@ pub enum Attr {
     From,
     /// `id` of a stanza or of a `<stanza-id/>`.
     Id,
+    /// `jid` of an `<x/>` that invites to a room (XEP-0249).
+    Jid,
     /// `media` of a `<description/>` (XEP-0167).
     Media,
     /// `stamp` of a `<delay/>`.

@@ -22,6 +22,7 @@ impl Element for Dom {
                 Attr::By => "by",
                 Attr::From => "from",
                 Attr::Id => "id",
+                Attr::Jid => "jid",
                 Attr::Media => "media",
                 Attr::Stamp => "stamp",
                 Attr::To => "to",

@@ -2,5 +2,10 @@
 
 pub use xmpp_parsers::ns::{DATA_FORMS, PUBSUB, PUSH};
 
+/// Tigase's filters: muted chats, and rooms.
+pub const FILTER_MUTED: &str = "tigase:push:filter:muted:0";
+/// See [`FILTER_MUTED`].
+pub const FILTER_GROUPCHAT: &str = "tigase:push:filter:groupchat:0";
+
 /// `FORM_TYPE` of the summary in a notification (XEP-0357 section 7).
 pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";

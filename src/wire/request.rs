@@ -22,6 +22,12 @@ pub const MAX_FORM_ELEMENTS: usize = 128;
 pub const MAX_FORM_ATTRIBUTES: usize = 256;
 /// The largest extension element, in bytes of XML.
 pub const MAX_EXTENSION: usize = 32 * 1024;
+/// The most chats in a list of them.
+pub const MAX_CHATS: usize = 10_000;
+/// The largest list of chats, in bytes of XML.
+pub const MAX_CHATS_BYTES: usize = 1024 * 1024;
+/// The longest nickname in a room, in bytes (RFC 7622 section 3.4).
+pub const MAX_NICK: usize = 1023;
 /// The longest attribute besides `jid` and `node`, in bytes.
 pub const MAX_ATTRIBUTE: usize = 256;
 /// The largest number of elements in an `<enable/>`.
@@ -53,6 +59,18 @@ pub enum RequestError {
         "An extension is larger than {MAX_EXTENSION} bytes, or there are more than {MAX_ELEMENTS}"
     )]
     ExtensionTooLarge,
+    /// Over [`MAX_CHATS`] or [`MAX_CHATS_BYTES`].
+    #[error(
+        "A list of chats has more than {MAX_CHATS} entries or {MAX_CHATS_BYTES} bytes, or has \
+         elements too deep in others"
+    )]
+    TooManyChats,
+    /// A chat without a JID, or with one that is none (RFC 7622).
+    #[error("A 'jid' in a list of chats is missing or not a valid JID")]
+    MalformedChat,
+    /// Over [`MAX_NICK`].
+    #[error("A 'nick' in a list of rooms is longer than {MAX_NICK} bytes")]
+    NickTooLong,
     /// Too many elements, or too deep, to be read at all.
     #[error("The request is too large, or has elements too deep in others")]
     TooLarge,
@@ -66,10 +84,13 @@ impl RequestError {
     pub fn stanza_error(self) -> (ErrorType, DefinedCondition) {
         let condition = match self {
             Self::MissingJid | Self::OwnJid | Self::Unreadable => DefinedCondition::BadRequest,
-            Self::MalformedJid => DefinedCondition::JidMalformed,
-            Self::NodeTooLong | Self::FormTooLarge | Self::ExtensionTooLarge | Self::TooLarge => {
-                DefinedCondition::PolicyViolation
-            }
+            Self::MalformedJid | Self::MalformedChat => DefinedCondition::JidMalformed,
+            Self::NodeTooLong
+            | Self::FormTooLarge
+            | Self::ExtensionTooLarge
+            | Self::TooManyChats
+            | Self::NickTooLong
+            | Self::TooLarge => DefinedCondition::PolicyViolation,
         };
         (ErrorType::Modify, condition)
     }
@@ -114,11 +135,23 @@ pub fn enable(element: &Element, own: &str) -> Result<Address, RequestError> {
             {
                 return Err(RequestError::FormTooLarge);
             }
+        } else if is_chats(child.name(), &child.ns()) {
+            if size.bytes > MAX_CHATS_BYTES || size.elements > MAX_CHATS + 1 {
+                return Err(RequestError::TooManyChats);
+            }
         } else if size.bytes > MAX_EXTENSION {
             return Err(RequestError::ExtensionTooLarge);
         }
     }
     Ok(address)
+}
+
+/// Whether an extension is a list of chats, which may be longer than others.
+pub fn is_chats(name: &str, ns: &str) -> bool {
+    matches!(
+        (name, ns),
+        ("muted", ns::FILTER_MUTED) | ("groupchat", ns::FILTER_GROUPCHAT)
+    )
 }
 
 /// Reads `<disable/>`. Without a node it is about all nodes of the service.
@@ -291,6 +324,32 @@ mod tests {
         let many = "<e xmlns='urn:x'/>".repeat(MAX_ELEMENTS + 1);
         assert_eq!(
             refusal("jid='push.test'", &many),
+            RequestError::ExtensionTooLarge
+        );
+    }
+
+    #[test]
+    fn lists_of_chats_may_be_long() {
+        let list = |name, count| {
+            let entry = "<item jid='x@y.test'/>";
+            let ns = format!("tigase:push:filter:{name}:0");
+            format!("<{name} xmlns='{ns}'>{}</{name}>", entry.repeat(count))
+        };
+        for name in ["muted", "groupchat"] {
+            assert!(parse("jid='push.test'", &list(name, MAX_CHATS)).is_ok());
+            assert_eq!(
+                refusal("jid='push.test'", &list(name, MAX_CHATS + 1)),
+                RequestError::TooManyChats
+            );
+            let long = "x".repeat(MAX_CHATS_BYTES / MAX_CHATS);
+            let long = list(name, MAX_CHATS).replace("x@", &format!("{long}@"));
+            assert_eq!(
+                refusal("jid='push.test'", &long),
+                RequestError::TooManyChats
+            );
+        }
+        assert_eq!(
+            refusal("jid='push.test'", &list("unknown", MAX_CHATS)),
             RequestError::ExtensionTooLarge
         );
     }

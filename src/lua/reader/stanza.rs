@@ -13,6 +13,7 @@ impl From<Attr> for Key {
             Attr::By => Self::By,
             Attr::From => Self::From,
             Attr::Id => Self::Id,
+            Attr::Jid => Self::Jid,
             Attr::Media => Self::Media,
             Attr::Stamp => Self::Stamp,
             Attr::To => Self::To,
