@@ -143,9 +143,10 @@ impl Notification {
             pending_subscriptions: push.pending_subscriptions,
         };
         let (parts, is_form_replaced) = EXTENSIONS.parts(target.record, disclosure.others, &news);
-        let body = content.as_ref().filter(|_| disclosure.body);
+        let shown = content.filter(|_| !EXTENSIONS.keep_secret(target.record));
+        let body = shown.as_ref().filter(|_| disclosure.body);
         let body = body.and_then(|content| content.body.as_deref());
-        let sender = content.as_ref().filter(|_| disclosure.sender);
+        let sender = shown.as_ref().filter(|_| disclosure.sender);
         Self {
             id: push.id,
             identifier: target.identifier.into(),

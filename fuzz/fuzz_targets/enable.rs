@@ -2,6 +2,7 @@
 #![no_main]
 
 use arbitrary::{Result, Unstructured};
+use cloud_notify::extension::{EXTENSIONS, Field, Kept, Others};
 use cloud_notify::wire::options::{self, Submitted};
 use cloud_notify::wire::publish::is_xml_text;
 use cloud_notify::wire::{affiliation, ns, request};
@@ -28,6 +29,7 @@ const NAMES: &[&str] = &[
     "groupchat",
     "item",
     "muted",
+    "priority",
     "pubsub",
     "value",
     "x",
@@ -38,10 +40,24 @@ const NAMESPACES: &[&str] = &[
     ns::FILTER_MUTED,
     ns::PUBSUB,
     ns::PUSH,
+    "tigase:push:encrypt:0",
+    "tigase:push:priority:0",
     "urn:x",
 ];
-const ATTRIBUTES: &[&str] = &["affiliation", "jid", "node", "type", "var"];
+const ATTRIBUTES: &[&str] = &[
+    "affiliation",
+    "alg",
+    "jid",
+    "max-size",
+    "node",
+    "type",
+    "var",
+];
 const VALUES: &[&str] = &[
+    "-_-_-_-_-_-_-_-_-_-_-w",
+    "3000",
+    "AAECAwQFBgcICQoLDA0ODw==",
+    "aes-128-gcm",
     "anna@home.test",
     "ANNA@Home.Test/phone",
     "FORM_TYPE",
@@ -63,12 +79,14 @@ fuzz_target!(|data: &[u8]| {
 
 fn check(element: &Element) {
     let enabled = request::enable(element, OWN);
+    let kept = EXTENSIONS.enable(element, Others::default());
     let disabled = request::disable(element);
     let revoked = affiliation::revoked_node(element, ACCOUNT);
 
     // What is written says the same. (Some of it is too long to be read.)
     if let Ok(again) = String::from(element).parse() {
         assert_eq!(enabled, request::enable(&again, OWN));
+        assert_eq!(kept, EXTENSIONS.enable(&again, Others::default()));
         assert_eq!(disabled, request::disable(&again));
         assert_eq!(revoked, affiliation::revoked_node(&again, ACCOUNT));
     }
@@ -80,6 +98,10 @@ fn check(element: &Element) {
             assert_eq!(Ok(address), disabled.as_ref());
             check_children(element);
         }
+        Err(error) => assert_eq!(error.stanza_error().0, ErrorType::Modify),
+    }
+    match &kept {
+        Ok(fields) => check_kept(fields),
         Err(error) => assert_eq!(error.stanza_error().0, ErrorType::Modify),
     }
     if let Ok(address) = &disabled {
@@ -97,6 +119,19 @@ fn check_address(address: &request::Address, element: &Element) {
     assert_eq!(jid, address.jid, "normalised once and for all");
     assert_eq!(element.attr("node"), address.node.as_deref());
     assert!(address.node.as_deref().unwrap_or_default().len() <= request::MAX_NODE);
+}
+
+/// What is stored can be read again, whatever stood there.
+fn check_kept(fields: &[(Field, Kept)]) {
+    for (field, kept) in fields {
+        match (field, kept) {
+            (Field::Encryption, Kept::Table(fields)) => check_kept(fields),
+            (Field::Algorithm, Kept::Text(algorithm)) => assert_eq!(algorithm, "aes-128-gcm"),
+            (Field::Secret, Kept::Text(key)) => assert!(key.len() == 24 && key.ends_with("==")),
+            (Field::MaxSize, Kept::Number(size)) => assert!(*size >= request::MIN_ENCRYPTED),
+            _ => {}
+        }
+    }
 }
 
 fn check_children(element: &Element) {

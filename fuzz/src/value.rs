@@ -5,7 +5,10 @@ use mlua::{Lua, Result};
 
 /// What the module reads, so that the fuzzer need not guess it.
 const WORDS: &[&str] = &[
+    "AAECAwQFBgcICQoLDA0ODw==",
+    "aes-128-gcm",
     "age",
+    "algorithm",
     "anna@home.test",
     "attr",
     "awaiting_ack",
@@ -36,11 +39,14 @@ const WORDS: &[&str] = &[
     "jabber:x:conference",
     "jabber:x:data",
     "jid",
+    "key_base64",
+    "max_size",
     "message",
     "name",
     "node",
     "options",
     "phone",
+    "priority",
     "propose",
     "push.test",
     "push.test<n1",

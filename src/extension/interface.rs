@@ -74,8 +74,13 @@ pub trait Extension: Sync {
         Vec::new()
     }
 
-    /// Whether its parts stand in place of the summary form.
-    fn replaces_summary(&self, _record: &dyn Record, _news: &News<'_>) -> bool {
+    /// Whether its parts, if there are any, stand in place of the summary form.
+    fn replaces_summary(&self) -> bool {
+        false
+    }
+
+    /// Whether the summary form must not tell anything of a stanza.
+    fn keeps_secret(&self) -> bool {
         false
     }
 }

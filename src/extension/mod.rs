@@ -9,6 +9,7 @@ mod groupchat;
 mod interface;
 mod muted;
 mod others;
+mod priority;
 mod record;
 mod unknown;
 
@@ -33,6 +34,7 @@ pub static EXTENSIONS: Extensions = Extensions(&[
     &unknown::Unknown,
     &groupchat::Groupchat,
     &encryption::Encryption,
+    &priority::Priority,
 ]);
 
 impl Extensions {
@@ -81,13 +83,20 @@ impl Extensions {
             .any(|extension| extension.carries_content(record))
     }
 
+    /// Whether the summary form must not tell anything of a stanza, whoever tells it.
+    pub fn keep_secret(&self, record: &dyn Asked) -> bool {
+        self.asked(record, Others::default())
+            .any(Extension::keeps_secret)
+    }
+
     /// Their parts of a `<notification/>`, and whether the summary form is left out for them.
     pub fn parts(&self, record: &dyn Record, others: Others, news: &News<'_>) -> (Vec<Part>, bool) {
         let mut parts = Vec::new();
         let mut is_replaced = false;
         for extension in self.asked(record, others) {
-            parts.extend(extension.parts(record, news));
-            is_replaced |= extension.replaces_summary(record, news);
+            let found = extension.parts(record, news);
+            is_replaced |= !found.is_empty() && extension.replaces_summary();
+            parts.extend(found);
         }
         (parts, is_replaced)
     }

@@ -68,25 +68,6 @@ pub trait Record: Asked {
     fn inside(&self, field: Field, look: &mut dyn FnMut(&dyn Record));
 }
 
-/// One that has asked for nothing.
-impl Asked for () {
-    fn is_set(&self, _: Field) -> bool {
-        false
-    }
-}
-
-impl Record for () {
-    fn text(&self, _: Field) -> Option<&str> {
-        None
-    }
-
-    fn number(&self, _: Field) -> Option<i64> {
-        None
-    }
-
-    fn inside(&self, _: Field, _: &mut dyn FnMut(&dyn Record)) {}
-}
-
 /// What a registration has chosen for the chat that a stanza belongs to, and what filters want to know besides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chosen {

@@ -8,8 +8,7 @@ use mlua::{Lua, LuaString, RegistryKey, Result, Table, Value};
 use super::account::{read_registration, read_sessions, read_target};
 use super::clock::now;
 use super::host::Host;
-use super::reader::{self, Stanza};
-use super::requests::text;
+use super::reader::{self, Key, Stanza};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use super::writer;
@@ -251,21 +250,25 @@ pub fn discreet(
     } else {
         Importance::Unimportant
     };
-    let jid = text(&record, "jid").unwrap_or_default();
-    let target = Target {
-        identifier: "",
-        protocol: Protocol::Push0,
-        jid: &xml_text(&jid),
-        node: &text(&record, "node").unwrap_or_default(),
-        record: &(),
-    };
     let told = {
         let mut state = host.state()?;
         state.engine.was_discreet(now(), id);
         Arc::clone(&state.disclosure)
     };
     let push = Push::new(id, importance);
-    let notification = Notification::compose::<Stanza<'_>>(push, target, None, &told);
+    let notification = reader::read(lua, &host.keys, &record, |frame| {
+        let record = frame.table(0)?;
+        let target = Target {
+            identifier: "",
+            protocol: Protocol::Push0,
+            jid: &xml_text(record.str(Key::Jid).unwrap_or_default()),
+            node: record.str(Key::Node).unwrap_or_default(),
+            record: &record,
+        };
+        let compose = Notification::compose::<Stanza<'_>>;
+        Some(compose(push, target, None, &told))
+    })?;
+    let notification = notification.ok_or_else(|| mlua::Error::runtime("it is no record"))?;
     let publisher = &host.publisher;
     publisher.publish(lua, &host.keys, &notification, &record, &told, false)
 }

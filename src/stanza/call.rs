@@ -62,7 +62,7 @@ pub(super) struct Said {
 pub struct Content {
     /// The name of the element: `propose`, `retract` and the like.
     pub action: &'static str,
-    /// The id of the call. `None` for an invitation (XEP-0482), whose id is the message's.
+    /// The id of the call. That of an invitation is the message's (XEP-0482).
     pub id: Option<String>,
     /// What it is about to carry: audio, video, or both. Nothing if it is no beginning.
     pub media: Vec<Media>,
@@ -88,7 +88,7 @@ impl Media {
 }
 
 /// What this child of a message says of a call, in words.
-pub(super) fn content<E: Element>(child: &E, name: &str, ns: &str) -> Option<Content> {
+pub(super) fn content<E: Element>(message: &E, child: &E, name: &str, ns: &str) -> Option<Content> {
     if ns != JMI && ns != CALL_INVITES {
         return None;
     }
@@ -108,11 +108,22 @@ pub(super) fn content<E: Element>(child: &E, name: &str, ns: &str) -> Option<Con
         media.sort_unstable();
         media.dedup();
     }
+    let named = match (name, ns) {
+        ("invite", CALL_INVITES) => message,
+        _ => child,
+    };
     Some(Content {
         action,
-        id: child.attr(Attr::Id).map(str::to_owned),
+        id: named.attr(Attr::Id).map(str::to_owned),
         media,
     })
+}
+
+impl Content {
+    /// Whether it is the beginning of a call.
+    pub fn begins(&self) -> bool {
+        matches!(self.action, "propose" | "invite")
+    }
 }
 
 impl Call {

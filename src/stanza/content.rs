@@ -139,7 +139,9 @@ fn read_child<E: Element>(content: &mut Content, message: &E, child: &E) {
                 invite.attr(Attr::From).map(str::to_owned)
             });
         }
-        (name, ns) if content.call.is_none() => content.call = call::content(child, name, ns),
+        (name, ns) if content.call.is_none() => {
+            content.call = call::content(message, child, name, ns);
+        }
         _ => {}
     }
 }

@@ -30,6 +30,8 @@ pub const MAX_CHATS_BYTES: usize = 1024 * 1024;
 pub const MAX_NICK: usize = 1023;
 /// The longest attribute besides `jid` and `node`, in bytes.
 pub const MAX_ATTRIBUTE: usize = 256;
+/// The smallest `max-size` of `<encrypt/>`: there is always room for a sender then.
+pub const MIN_ENCRYPTED: u32 = 200;
 /// The largest number of elements in an `<enable/>`.
 pub const MAX_ELEMENTS: usize = 32;
 
@@ -71,6 +73,17 @@ pub enum RequestError {
     /// Over [`MAX_NICK`].
     #[error("A 'nick' in a list of rooms is longer than {MAX_NICK} bytes")]
     NickTooLong,
+    /// Not one that notifications can be encrypted with.
+    #[error("The 'alg' of <encrypt/> is unknown, only aes-128-gcm is supported")]
+    UnknownAlgorithm,
+    /// Not 16 bytes in base64.
+    #[error("The key in <encrypt/> is not 16 bytes in base64")]
+    MalformedKey,
+    /// Not a whole number, or too small for any notification.
+    #[error(
+        "The 'max-size' of <encrypt/> is not a whole number of bytes, {MIN_ENCRYPTED} at least"
+    )]
+    MalformedMaxSize,
     /// Too many elements, or too deep, to be read at all.
     #[error("The request is too large, or has elements too deep in others")]
     TooLarge,
@@ -83,7 +96,12 @@ impl RequestError {
     /// The stanza error (RFC 6120 section 8.3) that tells the client.
     pub fn stanza_error(self) -> (ErrorType, DefinedCondition) {
         let condition = match self {
-            Self::MissingJid | Self::OwnJid | Self::Unreadable => DefinedCondition::BadRequest,
+            Self::MissingJid
+            | Self::OwnJid
+            | Self::MalformedKey
+            | Self::MalformedMaxSize
+            | Self::Unreadable => DefinedCondition::BadRequest,
+            Self::UnknownAlgorithm => DefinedCondition::FeatureNotImplemented,
             Self::MalformedJid | Self::MalformedChat => DefinedCondition::JidMalformed,
             Self::NodeTooLong
             | Self::FormTooLarge
