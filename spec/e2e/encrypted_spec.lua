@@ -323,7 +323,6 @@ local function describe_all(version)
 		]], phone.username);
 		assert.truthy(history:find("enabled", 1, true));
 		assert.is_nil(history:find("AAECAwQF", 1, true));
-		-- At level debug Prosody itself logs no stanza.
 		assert.truthy(server:log_text():find("Sending important push for " .. phone.username, 1, true));
 		for _, secret in ipairs({ "AAECAwQF"; "Tee um 4" }) do
 			assert.is_nil(server:log_text():find(secret, 1, true));
