@@ -160,3 +160,41 @@ fn tail(text: &str, room: usize) -> &str {
     });
     start.map_or("", |(start, _)| &text[start..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_much_is_left_as_there_is_room_for() {
+        let text = "a\"e\u{301}\u{1}👩‍👩‍👧z";
+        assert_eq!(
+            written(text),
+            serde_json::to_string(text).unwrap().len() - 2
+        );
+        for (room, first) in [
+            (0, ""),
+            (1, "a"),
+            (2, "a"),
+            (3, "a\""),
+            (5, "a\""),
+            (6, "a\"e\u{301}"),
+            (11, "a\"e\u{301}"),
+            (12, "a\"e\u{301}\u{1}"),
+            (100, text),
+        ] {
+            assert_eq!(head(text, room), first, "{room}");
+        }
+        for (room, last) in [
+            (0, ""),
+            (1, "z"),
+            (18, "z"),
+            (19, "👩‍👩‍👧z"),
+            (24, "👩‍👩‍👧z"),
+            (25, "\u{1}👩‍👩‍👧z"),
+            (100, text),
+        ] {
+            assert_eq!(tail(text, room), last, "{room}");
+        }
+    }
+}
