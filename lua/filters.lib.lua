@@ -1,8 +1,10 @@
--- What is known of a stanza only if it is asked for: what filters say, which clients have set
+-- What is known of a stanza only if it is asked for: what filters say, which clients have set, and the user's
+-- settings for chats
 
 local util = module.lib "util";
 local rostermanager = util.prosody_require "core.rostermanager";
 local engine = module.lib "engine".engine;
+local load_chat_settings = module.lib "chat_settings".load;
 
 local pcall, tostring = pcall, tostring;
 
@@ -40,12 +42,12 @@ end
 
 -- Of each of the user's registrations
 local function judge(user, records, stanza)
-	return engine:judge(user, records, stanza, load_roster);
+	return engine:judge(user, records, stanza, load_roster, load_chat_settings);
 end
 
 -- Of all stanzas of a queue, or of a single one at place 0
 local function judge_queue(user, record, queue, place)
-	return engine:judge_queue(user, record, queue, place, load_roster);
+	return engine:judge_queue(user, record, queue, place, load_roster, load_chat_settings);
 end
 
 return {

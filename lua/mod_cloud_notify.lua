@@ -52,10 +52,11 @@ local guarded = load_lib "util".guarded;
 local engine_lib = load_lib "engine";
 local options = load_lib "options";
 local others = load_lib "others";
+load_lib "store";
+local chat_settings = load_lib "chat_settings";
 load_lib "filters";
 local hibernation = load_lib "hibernation";
 local sessions = load_lib "sessions";
-load_lib "store";
 local history = load_lib "history";
 local registrations = load_lib "registrations";
 local timer = load_lib "timer";
@@ -133,6 +134,11 @@ module:hook("cloud-notify-ping", guarded(publishing.on_ping));
 module:hook("s2sin-established", guarded(connections.on_s2s_established));
 module:hook("s2sout-established", guarded(connections.on_s2s_established));
 module:hook_global("host-activated", guarded(connections.on_host_activated), -1); -- Its modules are loaded there
+
+-- Settings for chats, which mod_pep has
+module:handle_items("pep-service", chat_settings.on_service_added, chat_settings.on_service_removed);
+module:hook("module-loaded", chat_settings.on_module_loaded);
+module:hook_global("user-deleted", chat_settings.on_user_deleted, 1); -- mod_pep lets go of its nodes there
 
 -- Administrators, and users for themselves
 shell.load();

@@ -3,6 +3,7 @@
 //! - [`engine`]: the business rules, without I/O;
 //! - [`stanza`]: what the rules may ask of a stanza;
 //! - [`extension`]: what a registration may ask for besides;
+//! - [`chat_settings`]: what users want of their chats;
 //! - [`notification`]: what a push tells its push service;
 //! - [`wire`]: XEP-0357's requests and publishes as typed values;
 //! - `lua`: the binding, built with one of the features `lua52`, `lua53`, `lua54`.
@@ -10,6 +11,7 @@
 #![warn(missing_docs, clippy::pedantic)]
 #![allow(clippy::must_use_candidate, clippy::module_name_repetitions)]
 
+pub mod chat_settings;
 pub mod engine;
 pub mod extension;
 pub mod notification;

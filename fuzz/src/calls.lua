@@ -46,6 +46,7 @@ local function new_engine()
 	native.close(host);
 	local engine = native.open(host, st.stanza_mt, deserialize);
 	engine:configure(options);
+	engine:learn_chat_settings(user, {});
 	return engine;
 end
 

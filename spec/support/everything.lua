@@ -9,8 +9,8 @@ local everything = {};
 
 local methods = {
 	"answered"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet"; "enabled"; "expire";
-	"forget"; "forget_user"; "gauges"; "heard"; "in_flight"; "judge"; "judge_queue"; "latencies"; "leave_to"; "next_push";
-	"out"; "outlook"; "owed"; "ping";
+	"forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight"; "judge"; "judge_queue"; "latencies";
+	"learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed"; "ping";
 	"postpone"; "readers"; "release"; "restore"; "services"; "settle"; "suspend"; "trail"; "vetoed"; "waiting";
 	"watched";
 };
@@ -37,8 +37,10 @@ local function arguments_of(engine)
 		counts = { engine; true };
 		discreet = { engine; "push-00000000000000000000000000000000"; record; true };
 		heard = { engine; "push.test" };
-		judge = { engine; user; records; greeting(); function () return {}; end };
-		judge_queue = { engine; user; record; { greeting() }; 1; function () return {}; end };
+		forget_chat_settings = { engine; user };
+		judge = { engine; user; records; greeting(); function () return {}; end; function () end };
+		judge_queue = { engine; user; record; { greeting() }; 1; function () return {}; end; function () end };
+		learn_chat_settings = { engine; user; { greeting() } };
 		leave_to = { engine; {} };
 		latencies = { engine; 1000 };
 		next_push = { engine; greeting(); records; true };
@@ -89,9 +91,9 @@ function everything.call(calls)
 	for _, call in ipairs(calls) do
 		local f, arguments = call[2], call[3];
 		try(f);
-		try(f, table.unpack(arguments, 1, 6));
+		try(f, table.unpack(arguments, 1, 7));
 		for _, value in pairs(hostile.values) do try(f, value, value, value, value); end
-		try(coroutine.wrap(function () return f(table.unpack(arguments, 1, 6)); end));
+		try(coroutine.wrap(function () return f(table.unpack(arguments, 1, 7)); end));
 	end
 	return errors;
 end

@@ -102,6 +102,7 @@ function support.engine(options)
 	native.close(support.host);
 	local engine = native.open(support.host, st.stanza_mt, st.deserialize);
 	engine:configure(all);
+	engine:learn_chat_settings(support.user, {});
 	return with_outcome(engine);
 end
 

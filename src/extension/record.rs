@@ -56,6 +56,17 @@ pub struct Room {
 pub trait Asked {
     /// Whether a field is there and is not false.
     fn is_set(&self, field: Field) -> bool;
+
+    /// Whether the client has brought filters of its own, whoever carries them out.
+    fn has_filters(&self) -> bool {
+        [
+            Field::FilterUnknown,
+            Field::MutedJids,
+            Field::GroupchatRules,
+        ]
+        .iter()
+        .any(|field| self.is_set(*field))
+    }
 }
 
 /// The record of a registration.

@@ -6,6 +6,7 @@ use std::cell::OnceCell;
 use mlua::{Function, Lua, LuaString, Result, Table, Value};
 use xmpp_parsers::jid::Jid;
 
+use super::chat_settings;
 use super::host::Host;
 use super::reader::{self, Key, Stanza};
 use super::requests::text;
@@ -13,49 +14,62 @@ use crate::engine::Silence;
 use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Others, Room, Rooms, stranger};
 use crate::stanza::Content;
 
-/// `judge(user, records, stanza, load_roster)`: identifier -> the number of a reason for silence. `load_roster(user)`
-/// is called if a filter wants to know the user's roster, and returns nil if nobody knows it.
+/// `judge(user, records, stanza, load_roster, load_chat_settings)`: identifier -> the number of a reason for silence.
+/// `load_roster(user)` is called if a filter wants to know the user's roster, and returns nil if nobody knows it;
+/// `load_chat_settings(user)` if the user's settings for chats are not known.
 pub fn judge(
     lua: &Lua,
     host: &Host,
-    (user, records, stanza, load_roster): (String, Table, Table, Function),
+    (user, records, stanza, load_roster, load_chat_settings): (
+        String,
+        Table,
+        Table,
+        Function,
+        Function,
+    ),
 ) -> Result<Table> {
     let judged = lua.create_table()?;
-    let judge = Judge::new(lua, host, user, load_roster)?;
+    let judge = Judge::new(lua, host, user, load_roster, load_chat_settings)?;
     let content = OnceCell::new();
     for pair in records.pairs::<Value, Value>() {
         let (Value::String(identifier), Value::Table(record)) = pair? else {
             continue;
         };
-        if !judge.has_filter(&record) {
+        if !judge.has_say(&record) {
             continue;
         }
         if content.get().is_none() {
             let _ = content.set(judge.read(&stanza)?);
         }
-        let silence = content
-            .get()
-            .and_then(|content| judge.silence(&record, content));
-        if let Some(silence) = silence {
+        if let Some(content) = content.get()
+            && let Some(silence) = judge.silence(&record, content)?
+        {
             judged.raw_set(identifier, silence.code())?;
         }
     }
     Ok(judged)
 }
 
-/// `judge_queue(user, record, queue, place, load_roster)`: the same for each stanza of a queue, or for a single one
-/// at place 0, as the bytes of a string.
+/// `judge_queue(user, record, queue, place, load_roster, load_chat_settings)`: the same for each stanza of a queue, or
+/// for a single one at place 0, as the bytes of a string.
 pub fn judge_queue(
     lua: &Lua,
     host: &Host,
-    (user, record, queue, place, load_roster): (String, Table, Table, i64, Function),
+    (user, record, queue, place, load_roster, load_chat_settings): (
+        String,
+        Table,
+        Table,
+        i64,
+        Function,
+        Function,
+    ),
 ) -> Result<LuaString> {
-    let judge = Judge::new(lua, host, user, load_roster)?;
+    let judge = Judge::new(lua, host, user, load_roster, load_chat_settings)?;
     let mut judged = Vec::new();
-    if judge.has_filter(&record) {
+    if judge.has_say(&record) {
         let mut add = |stanza: &Value| {
             let silence = match stanza {
-                Value::Table(stanza) => judge.silence(&record, &judge.read(stanza)?),
+                Value::Table(stanza) => judge.silence(&record, &judge.read(stanza)?)?,
                 _ => None,
             };
             judged.push(silence.map_or(0, Silence::code));
@@ -82,10 +96,17 @@ struct Judge<'a> {
     load_roster: Function,
     /// What that has returned.
     roster: OnceCell<Option<Table>>,
+    load_chat_settings: Function,
 }
 
 impl<'a> Judge<'a> {
-    fn new(lua: &'a Lua, host: &'a Host, user: String, load_roster: Function) -> Result<Self> {
+    fn new(
+        lua: &'a Lua,
+        host: &'a Host,
+        user: String,
+        load_roster: Function,
+        load_chat_settings: Function,
+    ) -> Result<Self> {
         Ok(Self {
             lua,
             host,
@@ -94,11 +115,13 @@ impl<'a> Judge<'a> {
             user,
             load_roster,
             roster: OnceCell::new(),
+            load_chat_settings,
         })
     }
 
-    fn has_filter(&self, record: &Table) -> bool {
-        EXTENSIONS.filter(record, self.others)
+    /// Whether the registration has filters, or the user's settings are for it.
+    fn has_say(&self, record: &Table) -> bool {
+        EXTENSIONS.filter(record, self.others) || !record.has_filters()
     }
 
     fn read(&self, stanza: &Table) -> Result<Content> {
@@ -112,7 +135,15 @@ impl<'a> Judge<'a> {
         content.ok_or_else(|| mlua::Error::runtime("it is no stanza"))
     }
 
-    fn silence(&self, record: &Table, content: &Content) -> Option<Silence> {
+    fn silence(&self, record: &Table, content: &Content) -> Result<Option<Silence>> {
+        if record.has_filters() {
+            return Ok(self.filtered(record, content));
+        }
+        let load = &self.load_chat_settings;
+        chat_settings::silence(self.host, &self.user, &self.account, content, load)
+    }
+
+    fn filtered(&self, record: &Table, content: &Content) -> Option<Silence> {
         let chosen = Chosen {
             account: self.account.clone(),
             is_muted: is_muted(record, content),

@@ -9,7 +9,9 @@ use super::clock::now;
 use super::host::Host;
 use super::reader;
 use super::state::Shared;
-use super::{judging, metrics, overview, pushes, readers, reports, requests, restart, trail};
+use super::{
+    chat_settings, judging, metrics, overview, pushes, readers, reports, requests, restart, trail,
+};
 use crate::engine::{NotifyOn, Options};
 use crate::notification::Disclosure;
 
@@ -30,6 +32,8 @@ impl UserData for Host {
         methods.add_method("readers", all_readers);
         add(methods, "configure", configure);
         methods.add_method("leave_to", leave_to);
+        methods.add_method("learn_chat_settings", chat_settings::learn);
+        methods.add_method("forget_chat_settings", chat_settings::forget);
         methods.add_method("judge", judging::judge);
         methods.add_method("judge_queue", judging::judge_queue);
         add(methods, "settle", pushes::settle);

@@ -10,6 +10,7 @@
 )]
 
 mod account;
+mod chat_settings;
 mod clock;
 mod dom;
 mod host;

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::reader::Reply;
 use super::settlement::{Pending, Settlement};
+use crate::chat_settings::ChatSettings;
 use crate::engine::Engine;
 use crate::notification::Disclosure;
 
@@ -21,6 +22,7 @@ static HOSTS: Lazy<Mutex<HashMap<String, Shared>>> = Lazy::new(Mutex::default);
 pub struct State {
     pub engine: Engine<RegistryKey>,
     pub disclosure: Arc<Disclosure>,
+    pub chat_settings: ChatSettings,
     /// The deadline that the shim knows of.
     pub armed: Option<Duration>,
     /// What the shim has to settle.

@@ -7,7 +7,7 @@ use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use crate::engine::{Account, Decision, Engine, Reason, Registration, Rule, Silence, rules};
-use crate::extension::EXTENSIONS;
+use crate::extension::{Asked, EXTENSIONS};
 use crate::notification::Notification;
 use crate::stanza::{self, StanzaId, may_be_call};
 
@@ -105,7 +105,13 @@ fn all_registrations(
         }
         let judged = frame.table(5);
         let is_unread = sessions_table.is_some_and(|sessions| has_unread(&sessions));
-        if is_unread || have_filters && judged.is_none() {
+        let is_to_be_judged = |state: &mut State| {
+            have_filters || {
+                let settings = &mut state.chat_settings;
+                settings.may_concern(user, stanza) && has_any_without_filters(&records)
+            }
+        };
+        if is_unread || judged.is_none() && is_to_be_judged(state) {
             return Reply::Incomplete;
         }
         let recipient = Recipient::new(user, host);
@@ -156,6 +162,13 @@ fn with_judgements<'f>(
         }
     });
     registrations
+}
+
+/// Whether there are registrations that the user's settings are for.
+fn has_any_without_filters(records: &TableRef<'_>) -> bool {
+    let mut found = false;
+    records.each(|_, record| found |= !record.has_filters());
+    found
 }
 
 fn has_unread(sessions: &TableRef<'_>) -> bool {

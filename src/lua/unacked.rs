@@ -8,8 +8,9 @@ use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
+use crate::chat_settings::ChatSettings;
 use crate::engine::{Account, Engine, Reason, Registration, Rule, Silence, rules};
-use crate::extension::EXTENSIONS;
+use crate::extension::{Asked, EXTENSIONS};
 use crate::notification::Notification;
 use crate::stanza::{self, Importance, may_concern_call};
 use mlua::RegistryKey;
@@ -98,7 +99,11 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             return Some(Reply::Text(Reason::Silent(silence).phrase()));
         }
         let judged = frame.bytes(6);
-        if judged.is_none() && EXTENSIONS.filter(record, state.disclosure.others) {
+        if judged.is_none()
+            && (EXTENSIONS.filter(record, state.disclosure.others)
+                || !record.has_filters()
+                    && may_concern(&mut state.chat_settings, user, &table, place))
+        {
             return Some(Reply::Incomplete);
         }
         let recipient = Recipient::of(user, host, identifier, &session, &sessions);
@@ -129,6 +134,17 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
         };
         Some(queue.go_through(state, place))
     })?
+}
+
+/// Whether the user's settings may leave out any of it.
+fn may_concern(settings: &mut ChatSettings, user: &str, table: &TableRef<'_>, place: i64) -> bool {
+    if !settings.may_matter(user) {
+        return false;
+    }
+    let mut places = if place == 0 { 0..=0 } else { 1..=table.len() };
+    places.any(|place| {
+        with_entry(table, place, |_, stanza| settings.may_concern(user, stanza)) == Some(true)
+    })
 }
 
 impl Queue<'_, '_> {

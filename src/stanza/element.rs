@@ -7,10 +7,16 @@ use std::borrow::Cow;
 pub enum Attr {
     /// `by` of a `<stanza-id/>` (XEP-0359).
     By,
+    /// `client-type` of a notification setting (XEP-0492, version 0.1).
+    ClientType,
     /// `from` of a stanza or of a `<delay/>` (XEP-0203).
     From,
-    /// `id` of a stanza or of a `<stanza-id/>`.
+    /// `id` of a stanza, of a `<stanza-id/>` or of an `<item/>` (XEP-0060).
     Id,
+    /// `identity-category` of a notification setting (XEP-0492).
+    IdentityCategory,
+    /// `identity-type` of one.
+    IdentityType,
     /// `jid` of an `<x/>` that invites to a room (XEP-0249).
     Jid,
     /// `media` of a `<description/>` (XEP-0167).

@@ -20,8 +20,11 @@ impl Element for Dom {
             self,
             match attr {
                 Attr::By => "by",
+                Attr::ClientType => "client-type",
                 Attr::From => "from",
                 Attr::Id => "id",
+                Attr::IdentityCategory => "identity-category",
+                Attr::IdentityType => "identity-type",
                 Attr::Jid => "jid",
                 Attr::Media => "media",
                 Attr::Stamp => "stamp",

@@ -11,8 +11,11 @@ impl From<Attr> for Key {
     fn from(attr: Attr) -> Self {
         match attr {
             Attr::By => Self::By,
+            Attr::ClientType => Self::ClientType,
             Attr::From => Self::From,
             Attr::Id => Self::Id,
+            Attr::IdentityCategory => Self::IdentityCategory,
+            Attr::IdentityType => Self::IdentityType,
             Attr::Jid => Self::Jid,
             Attr::Media => Self::Media,
             Attr::Stamp => Self::Stamp,
