@@ -1,7 +1,5 @@
 -- While a call rings somewhere, its user's other devices may take it
 
-local none = module.lib "util".none;
-
 local os_time = os.time;
 local pairs = pairs;
 
@@ -33,8 +31,9 @@ local function save()
 end
 
 local function restore(saved)
-	for user, last in pairs(saved.called or none) do called[user] = last; end
-	called_count = saved.called_count or 0;
+	if not saved then return; end
+	for user, last in pairs(saved.called) do called[user] = last; end
+	called_count = saved.called_count;
 end
 
 return {

@@ -171,7 +171,14 @@ end));
 if not module.reloading then registering.attach_all(); end
 self_test.schedule();
 
-module.save, module.restore = calls.save, calls.restore;
+function module.save()
+	return { calls = calls.save(); said = self_test.save() };
+end
+
+function module.restore(saved)
+	calls.restore(saved.calls);
+	self_test.restore(saved.said);
+end
 
 function module.unload()
 	undelivered.meet_all();

@@ -8,16 +8,10 @@ local ipairs = ipairs;
 local hosts = prosody.hosts;
 
 local loaded = {}; -- name -> true
-local said = {};
 
 local function look()
 	for _, name in ipairs(native.community) do
 		loaded[name] = hosts[module.host].modules[name] ~= nil or nil;
-		if loaded[name] and not said[name] then
-			said[name] = true;
-			module:log("info", "mod_%s is loaded, so what it does is left to it -- it is no longer needed: without it, "
-				.. "the same is done here", name);
-		end
 	end
 	engine:leave_to(loaded);
 end

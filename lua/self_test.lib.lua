@@ -5,11 +5,12 @@ local util = module.lib "util";
 local jid = util.prosody_require "util.jid";
 local parse_duration = util.prosody_require "util.human.io".parse_duration; -- COMPAT 0.12 takes numbers only
 local options = module.lib "options".values;
+local others = module.lib "others".loaded;
 local has_never_connected = module.lib "connections".has_never_connected;
-local guarded = util.guarded;
+local guarded, none = util.guarded, util.none;
 
 local math_huge = math.huge;
-local next, pairs, tonumber, tostring, type = next, pairs, tonumber, tostring, type;
+local ipairs, next, pairs, tonumber, tostring, type = ipairs, next, pairs, tonumber, tostring, type;
 local table_concat = table.concat;
 
 local hosts = prosody.hosts;
@@ -76,6 +77,15 @@ local function describe_host()
 		missing[1] and table_concat(missing, ", ") or "none", storage_of("cloud_notify"));
 end
 
+local function describe_others()
+	local names = {};
+	for _, name in ipairs(native.community) do
+		if others[name] then names[#names+1] = "mod_" .. name; end
+	end
+	return names[1] and ("Extensions are left to %s, which do the same -- these are no longer needed: remove them from "
+		.. "modules_enabled, and \"cloud_notify_extensions\", which loads them"):format(table_concat(names, ", "));
+end
+
 local function find_problems()
 	local problems = {};
 	local function problem(text, ...)
@@ -102,7 +112,7 @@ local function find_problems()
 			storage);
 	end
 	for name in pairs(hosts[host].modules) do
-		for _, event in pairs(name ~= module.name and enable_events or util.none) do
+		for _, event in pairs(name ~= module.name and enable_events or none) do
 			if handles(name, event) then
 				problem("mod_%s takes registrations (urn:xmpp:push:0), too: devices are woken twice, or not at all -- "
 					.. "remove one of the two from modules_enabled, and restart", name);
@@ -152,10 +162,21 @@ local run = guarded(function ()
 	local saying = {};
 	local found, problems = describe_host(), find_problems();
 	saying[say("info", found)] = true;
+	local left = describe_others();
+	if left then saying[say("info", left)] = true; end
 	for _, line in pairs(problems) do saying[say("warn", line)] = true; end
 	said = saying;
 	module:set_status(problems[1] and "warn" or "info", problems[1] and table_concat(problems, "; ") or found);
 end);
+
+-- A reload of the module is no news
+local function save()
+	return said;
+end
+
+local function restore(saved)
+	said = saved or said;
+end
 
 -- Modules of a host are loaded in any order, and what the configuration has changed is read by others, too:
 -- the test is once that is done
@@ -188,6 +209,8 @@ end
 return {
 	version = "0.2.0";
 	schedule = schedule;
+	save = save;
+	restore = restore;
 	meet_service = meet_service;
 	on_registration = on_registration;
 	on_unrouted = on_unrouted;
