@@ -97,14 +97,23 @@ for _, version in ipairs(prosody.versions) do
 			assert.same({}, elements_of(notification, "x", "jabber:x:data"));
 		end
 
-		for order, lists in pairs({
-			["before this one"] = { { "cloud_notify" }; { "cloud_notify_extensions", "cloud_notify" } };
-			["after this one"] = { nil; { "cloud_notify_extensions" } };
+		-- The last of them loads this one, too.
+		local function start_with_others()
+			start({ without = { "cloud_notify" } });
+			for _, name in ipairs({ "filters"; "priority_tag"; "encrypted" }) do
+				server:load_module("cloud_notify_" .. name, "home.test");
+			end
+		end
+
+		for order, begin in pairs({
+			["by the configuration"] = function () start({ modules = { "cloud_notify_extensions" } }); end;
+			["after this one"] = function () start({}); server:load_module("cloud_notify_extensions", "home.test"); end;
+			["before this one"] = start_with_others;
 		}) do
 			it("loaded " .. order .. ": what they do is left to them, and that is said once", function ()
-				start({ without = lists[1]; modules = lists[2] });
-				assert.same({ named(table.unpack(modules)) }, said(server));
+				begin();
 				assert_all_work();
+				assert.same({ named(table.unpack(modules)) }, said(server));
 				for _, name in ipairs({ "cloud_notify"; "cloud_notify_filters"; "cloud_notify" }) do
 					server:reload_module(name, "home.test");
 				end
