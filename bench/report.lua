@@ -75,6 +75,21 @@ local function print_events(results)
 	end
 end
 
+local function print_extensions(results)
+	for version, rows in by_version(results) do
+		line("\nProsody %s, extensions: microseconds of processor time and bytes of garbage per event", version);
+		line("%-52s %9s %9s  %5s %-12s %-13s %11s  %9s %9s %5s",
+			"", "ours", "upstream", "ratio", "(quartiles)", "target", "pushes", "bytes", "upstream", "ratio");
+		for _, row in ipairs(rows) do
+			line("%-52s %9s %9s  %5s %-12s %-13s %5s %5s  %9.0f %9.0f %5s", row.title,
+				number(row.ours.us), number(row.upstream.us), ratio(row.ratio.median),
+				("%.2f-%.2f"):format(row.ratio.q1, row.ratio.q3), verdict(row.ratio.median, row.target),
+				number(row.ours.pushes), number(row.upstream.pushes),
+				row.ours.bytes, row.upstream.bytes, ratio(row.bytes_ratio));
+		end
+	end
+end
+
 local function print_growth(results)
 	for version, rows in by_version(results) do
 		line("\nProsody %s: growth in bytes (heap and RSS)", version);
@@ -136,6 +151,7 @@ end
 
 function report.print(results)
 	print_events(results.events);
+	print_extensions(results.extensions);
 	print_growth(results.growth);
 	print_registered(results.registered);
 	print_outstanding(results.outstanding);

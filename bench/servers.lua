@@ -39,11 +39,14 @@ function fleet_mt:each(f)
 	for _, server in ipairs(self) do f(server); end
 end
 
-function fleet_mt:only(contenders)
+-- Of a version, or of all
+function fleet_mt:only(contenders, version)
 	local chosen = setmetatable({}, fleet_mt);
 	for _, server in ipairs(self) do
-		for _, contender in ipairs(contenders) do
-			if server.contender == contender then chosen[#chosen+1] = server; end
+		for _, contender in ipairs(contenders or servers.contenders_and_least) do
+			if server.contender == contender and server.version == (version or server.version) then
+				chosen[#chosen+1] = server;
+			end
 		end
 	end
 	return chosen;
@@ -76,6 +79,7 @@ function servers.start_with_events(contenders)
 	local fleet = servers.start({
 		modules = { "bench_events" };
 		plugin_paths = { "bench/plugins" };
+		community = true;
 		components = {};
 		config = 'Component "push.test" "bench_sink"';
 	}, contenders);

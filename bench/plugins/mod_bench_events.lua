@@ -63,6 +63,11 @@ local templates = {
 		<x xmlns='http://jabber.org/protocol/muc#user'/>
 		<markable xmlns='urn:xmpp:chat-markers:0'/>
 		<origin-id xmlns='urn:xmpp:sid:0' id='a-b-c'/></message>]];
+	mention = [[<message type='groupchat' from='orchard@rooms.test/romeo' to='' id=''>
+		<body>Juliet, the next meeting is on Thursday, at the usual place.</body>
+		<reference xmlns='urn:xmpp:reference:0' type='mention' begin='0' end='5' uri='xmpp:orchard@rooms.test/Juliet'/>
+		<occupant-id xmlns='urn:xmpp:occupant-id:0' id=']] .. base64ish(44) .. [['/>
+		<origin-id xmlns='urn:xmpp:sid:0' id='a-b-c'/></message>]];
 	received = [[<message type='chat' from='juliet@home.test' to='' id=''>
 		<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>
 		<message xmlns='jabber:client' type='chat' from='romeo@away.test/phone' to='juliet@home.test/desk' id='r1'>]]
@@ -194,6 +199,29 @@ function bench.create_users()
 	return false;
 end
 
+-- Registrations that ask for extensions, until the next scenario
+local extended = {}; -- username -> true
+
+local function extend(username, fields)
+	local records = assert(store:get(username));
+	for _, record in pairs(records) do
+		for name, value in pairs(fields) do record[name] = value; end
+		extended[username] = fields;
+	end
+	assert(store:set(username, records));
+end
+
+local function reduce_all()
+	for username, fields in pairs(extended) do
+		local records = assert(store:get(username));
+		for _, record in pairs(records) do
+			for name in pairs(fields) do record[name] = nil; end
+		end
+		assert(store:set(username, records));
+	end
+	extended = {};
+end
+
 local function swallow()
 	return true;
 end
@@ -279,14 +307,17 @@ local measured_options = {
 	push_retry_max = 3600;
 };
 
+local beside; -- A module of the community that upstream's needs for the scenario
+
 local function start_module(options)
 	for name, value in pairs(options) do config.set(host, name, value); end
 	if contender ~= "none" then assert(modulemanager.load(host, "cloud_notify")); end
+	if contender == "upstream" and beside then assert(modulemanager.load(host, beside)); end
 end
 
 local function stop_module()
-	if modulemanager.is_loaded(host, "cloud_notify") then
-		assert(modulemanager.unload(host, "cloud_notify"));
+	for _, name in ipairs({ beside or "cloud_notify", "cloud_notify" }) do
+		if modulemanager.is_loaded(host, name) then assert(modulemanager.unload(host, name)); end
 	end
 end
 
@@ -390,6 +421,45 @@ offline_scenario("push_unanswered", 1, {
 	options = { push_answer_timeout = 1 };
 	finish = function (i) come_back(users[1][i]); end;
 });
+
+-- Extensions. A device that has asked for them is away, and its user's desk is there
+
+local romeo = "romeo@away.test";
+
+local function extension_scenario(name, kinds, settings)
+	return archive_scenario(name, kinds, 1, function (username)
+		log_in(username, "desk");
+		extend(username, settings.fields);
+	end, settings);
+end
+
+local muted_jids = { [romeo] = true };
+for i = 1, 20 do muted_jids[("nurse%d@away.test"):format(i)] = true; end
+
+extension_scenario("extension_encrypted", { "chat" }, {
+	beside = "cloud_notify_encrypted";
+	fields = { encryption = { algorithm = "aes-128-gcm"; key_base64 = "AAECAwQFBgcICQoLDA0ODw==" } };
+});
+extension_scenario("extension_muted", { "chat" }, {
+	beside = "cloud_notify_filters";
+	fields = { muted_jids = muted_jids };
+});
+extension_scenario("extension_priority", { "chat" }, {
+	beside = "cloud_notify_priority_tag";
+	fields = { priority = true };
+});
+extension_scenario("extension_call", { "call" }, { fields = { jingle = true } });
+
+-- Rooms send to those who are not there, too
+local mentioned = extension_scenario("extension_mentioned", { "mention" }, {
+	beside = "cloud_notify_filters";
+	fields = { groupchat_rules = { ["orchard@rooms.test"] = { when = "mentioned"; nick = "Juliet" } } };
+});
+local said = { origin = remote };
+function mentioned.fire(i)
+	said.stanza = pool[i];
+	fire_event("message/bare/groupchat", said);
+end
 
 local function hibernated_session(i)
 	return attach(log_in(users[1][i], "phone"), 1);
@@ -522,6 +592,8 @@ local owed_store = module:open_store("cloud_notify_owed");
 local function start_afresh(options)
 	log_out_all();
 	stop_module();
+	reduce_all();
+	beside = current and current.beside;
 	owed_store:set(nil, nil); -- What was under way is owed
 	pool, archive_ids, queues = {}, {}, {};
 	sink().kept = {};
