@@ -29,11 +29,15 @@ end
 local secret_text = "Tee um 4? \"äöü\"\\";
 
 local function describe_all(version)
-	local server, push, rosa;
+	local server, push, rooms, rosa;
 
 	setup(function ()
-		server = prosody.start({ version = version });
+		server = prosody.start({
+			version = version;
+			components = { ["push.test"] = "secret"; ["rooms.test"] = "secret" };
+		});
 		push = push_service.connect(server, "push.test", "secret");
+		rooms = push_service.connect(server, "rooms.test", "secret");
 		rosa = client.connect(server, devices.new_user(server));
 	end);
 
@@ -68,6 +72,181 @@ local function describe_all(version)
 
 	local function composing(to)
 		rosa:message({ to = to; payloads.composing() });
+	end
+
+	-- Siskin's push service says how much it can carry, that of Snikket need not.
+	for name, max_size in pairs({ Siskin = 3500; ["Snikket iOS"] = false }) do
+		describe(name, function ()
+			local team, fun = "team@rooms.test", "fun@rooms.test";
+
+			local function new_siskin(settings)
+				local phone = new_client({ resource = name .. ".1"; sm = "resume" });
+				local push_settings = { jid = "push.test"; node = "s-node"; max_size = max_size and tostring(max_size) or nil };
+				for key, value in pairs(settings or {}) do push_settings[key] = value; end
+				apps.enable_siskin(phone, push_settings);
+				phone:close();
+				return phone;
+			end
+
+			-- What it gets: encrypted, as soon as there is something to be told.
+			local function read(publish)
+				local found = apps.read_siskin(publish);
+				assert.is_nil(found.options);
+				assert.is_truthy(found.payload, tostring(publish.stanza));
+				assert.is_true(found.size <= (max_size or 3000));
+				return found;
+			end
+
+			it("finds all that it looks for, each once, and so asks for encryption", function ()
+				local phone = new_client();
+				local features, once = apps.features(phone), {};
+				for _, feature in ipairs(features) do
+					assert.is_nil(once[feature], feature);
+					once[feature] = true;
+				end
+				local enable = apps.enable_siskin(phone, {
+					jid = "push.test"; node = "s-node"; muted = { "spam@else.test" }; ignore_unknown = true; away = true;
+				});
+				assert.equal("true", enable.attr.away);
+				local asked = {};
+				for _, element in ipairs(enable.tags) do asked[#asked + 1] = element.name; end
+				assert.same({ "ignore-unknown"; "groupchat"; "muted"; "priority"; "encrypt"; "jingle" }, asked);
+			end);
+
+			for what, long in pairs({ ["a message"] = ""; ["a long message"] = ("äöü \"\\ "):rep(1000) }) do
+				it("shows who wrote what, for " .. what, function ()
+					local phone = new_siskin();
+					rosa:message({ to = phone.jid; body = secret_text .. long });
+					local publish = only_push(rosa);
+					local found = read(publish);
+					assert.equal("high", found.priority);
+					assert.is_false(found.rings);
+					local payload = found.payload;
+					assert.same({ 1; rosa.jid; "chat" }, { payload.unread; payload.sender; payload.type });
+					assert.equal(secret_text, payload.message:sub(1, #secret_text));
+					assert.equal(long == "", payload.message == secret_text);
+					assert.is_nil(tostring(publish.stanza):find("Tee", 1, true) or tostring(publish.stanza):find(rosa.jid, 1, true));
+				end);
+			end
+
+			it("shows that something is new where only the app itself can read it", function ()
+				local phone = new_siskin();
+				rosa:message({ to = phone.jid; body = secret_text; omemo() });
+				local found = read(only_push(rosa));
+				assert.equal("high", found.priority);
+				assert.equal("chat", found.payload.type);
+				assert.not_equal(secret_text, found.payload.message);
+			end);
+
+			it("is not alerted by what is not to be shown", function ()
+				local phone = new_siskin();
+				composing(phone.jid);
+				assert.equal("low", apps.read_siskin(only_push(rosa)).priority);
+			end);
+
+			it("rings for a call, says who calls with what, and stops when another device takes it", function ()
+				local phone = new_siskin();
+				local desk = client.connect(server, phone.jid, { resource = "desk" });
+				rosa:message({ to = phone.jid; propose("c3") });
+				local found = read(only_push(rosa));
+				assert.is_true(found.rings);
+				assert.equal("high", found.priority);
+				assert.same({ "call"; rosa.full_jid; "c3" }, { found.payload.type; found.payload.sender; found.payload.sid });
+				table.sort(found.payload.media);
+				assert.same({ "audio"; "video" }, found.payload.media);
+				assert.same({ "propose"; "c3" }, { found.elements.jingle.attr.action; found.elements.jingle.attr.sid });
+
+				push:clear();
+				desk:message({ to = phone.jid; st.stanza("accept", { xmlns = xmlns_jmi; id = "c3" }) });
+				found = read(only_push(desk));
+				assert.is_false(found.rings);
+				assert.same({ "call"; "c3" }, { found.payload.type; found.payload.sid });
+				assert.is_nil(found.payload.media);
+				desk:close();
+			end);
+
+			it("stops to ring when the caller gives up", function ()
+				local phone = new_siskin();
+				rosa:message({ to = phone.jid; propose("c4") });
+				assert.is_true(read(only_push(rosa)).rings);
+				push:clear();
+				rosa:message({ to = phone.jid; st.stanza("retract", { xmlns = xmlns_jmi; id = "c4" }) });
+				local found = read(only_push(rosa));
+				assert.is_false(found.rings);
+				assert.same({ "call"; "c4" }, { found.payload.type; found.payload.sid });
+			end);
+
+			it("is not woken by a muted chat, not even by a call", function ()
+				local phone = new_siskin({ muted = { rosa.jid; team }; rooms = { [team] = true } });
+				rosa:message({ to = phone.jid; body = secret_text });
+				rosa:message({ to = phone.jid; propose("c5") });
+				apps.said_in_room(rooms, team, "bert", phone.jid, secret_text);
+				assert.same({}, received(rosa));
+			end);
+
+			it("is not woken by whom its user does not know", function ()
+				local phone = new_siskin({ ignore_unknown = true; rooms = { [team] = true } });
+				rosa:message({ to = phone.jid; body = secret_text });
+				assert.same({}, received(rosa));
+				apps.said_in_room(rooms, team, "bert", phone.jid, secret_text);
+				assert.equal("groupchat", read(only_push(rosa)).payload.type);
+			end);
+
+			it("is woken by the rooms that it lists, as it says, and by no other", function ()
+				local phone = new_siskin({ rooms = { [team] = true; [fun] = "Anna" } });
+				apps.said_in_room(rooms, "noise@rooms.test", "bert", phone.jid, "Anna!");
+				apps.said_in_room(rooms, fun, "bert", phone.jid, "Hannah!");
+				assert.same({}, received(rosa));
+				for room, body in pairs({ [team] = secret_text; [fun] = "Tee, Anna?" }) do
+					push:clear();
+					apps.said_in_room(rooms, room, "bert", phone.jid, body);
+					local found = read(only_push(rosa));
+					assert.equal("high", found.priority);
+					local payload = found.payload;
+					assert.same({ "groupchat"; room; "bert"; body },
+						{ payload.type; payload.sender; payload.nickname; payload.message });
+				end
+			end);
+
+			it("keeps what it has asked for though it asks once only", function ()
+				local phone = new_siskin({ muted = { rosa.jid } });
+				local bert = new_client();
+				client.connect(server, phone.jid, { resource = name .. ".1"; sm = "resume" }):cut();
+				rosa:message({ to = phone.jid; body = secret_text });
+				assert.same({}, received(rosa));
+				bert:message({ to = phone.jid; body = secret_text });
+				assert.equal(bert.jid, read(only_push(bert)).payload.sender);
+			end);
+
+			it("is woken while its user is away", function ()
+				local phone = new_siskin({ away = true });
+				local desk = client.connect(server, phone.jid, { resource = "desk" });
+				rosa:message({ to = phone.jid; body = secret_text });
+				desk:expect({ body = secret_text });
+				push:clear();
+				desk:send(st.presence():text_tag("show", "away"));
+				desk:ping();
+				rosa:message({ to = phone.jid; body = secret_text });
+				assert.equal(rosa.jid, read(only_push(rosa)).payload.sender);
+				desk:close();
+			end);
+
+			it("takes its notifications away once they have been read elsewhere", function ()
+				local phone = new_siskin();
+				local desk = client.connect(server, phone.jid, { resource = "desk" });
+				local sent = rosa:message({ to = phone.jid; body = secret_text; st.stanza("markable", {
+					xmlns = "urn:xmpp:chat-markers:0";
+				}) });
+				desk:expect({ body = secret_text });
+				assert.equal("high", read(only_push(rosa)).priority);
+				push:clear();
+				desk:message({ to = rosa.jid; st.stanza("displayed", { xmlns = "urn:xmpp:chat-markers:0"; id = sent.attr.id }) });
+				local found = apps.read_siskin(only_push(desk));
+				assert.same({ ["message-count"] = "0" }, found.form);
+				assert.is_nil(found.payload);
+				desk:close();
+			end);
+		end);
 	end
 
 	describe("Monal", function ()

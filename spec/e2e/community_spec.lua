@@ -3,6 +3,7 @@
 local prosody = require "spec.support.prosody";
 local client = require "spec.support.client";
 local devices = require "spec.support.devices";
+local encrypted = require "spec.support.encrypted";
 local inspect = require "spec.support.inspect";
 local loop = require "spec.support.loop";
 local push_service = require "spec.support.push_service";
@@ -11,8 +12,6 @@ local st = require "util.stanza";
 local xmlns_encrypt = "tigase:push:encrypt:0";
 local xmlns_muted = "tigase:push:filter:muted:0";
 local xmlns_priority = "tigase:push:priority:0";
-
-local key = "AAECAwQFBgcICQoLDA0ODw==";
 
 local modules = { "cloud_notify_encrypted"; "cloud_notify_filters"; "cloud_notify_priority_tag" };
 
@@ -84,7 +83,7 @@ for _, version in ipairs(prosody.versions) do
 			devices.enable(anna, { jid = "push.test"; node = "n1"; extra = {
 				st.stanza("muted", { xmlns = xmlns_muted }):tag("item", { jid = bert.jid }):up();
 				st.stanza("priority", { xmlns = xmlns_priority });
-				st.stanza("encrypt", { xmlns = xmlns_encrypt; alg = "aes-128-gcm" }):text(key);
+				encrypted.ask();
 			} });
 			anna:close();
 			assert.same({}, devices.woken(push, bert, anna.jid));
@@ -125,16 +124,30 @@ for _, version in ipairs(prosody.versions) do
 		for _, name in ipairs(modules) do
 			it(("mod_%s comes, goes and is reloaded while the server runs"):format(name), function ()
 				start({});
+				assert_all_work();
 				assert.same({}, said(server));
 				server:load_module(name, "home.test");
+				assert_all_work();
 				assert.same({ named(name) }, said(server));
 				server:reload_module(name, "home.test");
+				assert_all_work();
 				assert.equal(1, #said(server));
 				server:unload_module(name, "home.test");
+				assert_all_work();
 				assert.equal(1, #said(server));
 				server:load_module(name, "home.test");
+				assert_all_work();
 				assert.equal(2, #said(server));
 			end);
 		end
+
+		it("what they do elsewhere is done here for this host", function ()
+			start({ config = [[
+				VirtualHost "other.test"
+				modules_enabled = { "cloud_notify_extensions" }
+			]] });
+			assert_all_work();
+			assert.equal(1, #said(server)); -- That of the other host
+		end);
 	end);
 end

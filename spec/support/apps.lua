@@ -3,14 +3,11 @@
 
 require "spec.support.init";
 
-local base64 = require "util.encodings".base64;
-local json = require "util.json";
+local encrypted = require "spec.support.encrypted";
 local jid_bare = require "util.jid".bare;
+local json = require "util.json";
 local new_id = require "util.id".short;
 local st = require "util.stanza";
-
-local crypto = assert(package.loadlib("build/debian/prosody-13.0/usr/lib/prosody/util/crypto.so",
-	"luaopen_prosody_util_crypto"))(); -- OpenSSL's
 
 local xmlns_away = "tigase:push:away:0";
 local xmlns_data = "jabber:x:data";
@@ -25,9 +22,6 @@ local xmlns_publish_options = "http://jabber.org/protocol/pubsub#publish-options
 local xmlns_push = "urn:xmpp:push:0";
 
 local apps = {};
-
--- The same for all registrations of a Siskin.
-apps.key = "AAECAwQFBgcICQoLDA0ODw==";
 
 local function sorted_keys(map)
 	local keys = {};
@@ -101,8 +95,7 @@ function apps.enable_siskin(client, push)
 	if can_filter and can[xmlns_priority] then
 		iq:tag("priority", { xmlns = xmlns_priority }):up();
 		if can[xmlns_encrypt] and can["tigase:push:encrypt:aes-128-gcm"] then
-			iq:tag("encrypt", { xmlns = xmlns_encrypt; alg = "aes-128-gcm"; ["max-size"] = push.max_size })
-				:text(apps.key):up();
+			iq:add_child(encrypted.ask(nil, push.max_size));
 		end
 	end
 	if can[xmlns_jingle] then iq:tag("jingle", { xmlns = xmlns_jingle }):up(); end
@@ -171,22 +164,13 @@ function apps.read_publish(publish)
 	};
 end
 
--- The plaintext of <encrypted/>, whose tag is right.
-function apps.decrypt(encrypted, key)
-	assert(encrypted.attr.xmlns == xmlns_encrypt, tostring(encrypted));
-	local iv = assert(base64.decode(encrypted.attr.iv));
-	assert(#iv == 12, tostring(encrypted));
-	return assert(crypto.aes_128_gcm_decrypt(base64.decode(key or apps.key), iv,
-		assert(base64.decode(encrypted:get_text()))));
-end
-
 local siskin_types = { unknown = true; groupchat = true; chat = true; call = true };
 local siskin_media = { audio = true; video = true };
 
 -- NotificationService.swift and PushEventHandler.swift: a payload that is not so is not shown, or ends the extension.
-function apps.decode_siskin(text)
-	local payload = assert(json.decode(text));
-	assert(text:find('"unread":%d+[,}]'), text);
+local function assert_decodes(payload)
+	local text = json.encode(payload);
+	assert(tostring(payload.unread):find("^%d+$"), text);
 	assert(type(payload.sender) == "string", text);
 	assert(payload.type == nil or siskin_types[payload.type], text);
 	for _, name in ipairs({ "message"; "nickname"; "sid" }) do
@@ -194,19 +178,18 @@ function apps.decode_siskin(text)
 	end
 	if payload.type == "call" then assert(payload.sid, text); end
 	for _, media in ipairs(payload.media or {}) do assert(siskin_media[media], text); end
-	return payload;
 end
 
 -- What Siskin makes of a publish that its push service has read: the payload, whether the phone rings (a push of VoIP
--- that says who calls with what), and what else stands in the clear.
+-- that says who calls with what), how large the cipher text is, and what else stands in the clear.
 function apps.read_siskin(publish)
 	local read = apps.read_publish(publish);
-	local encrypted = read.elements.encrypted;
-	if encrypted then
-		assert(not read.form, tostring(publish.stanza));
-		read.payload = apps.decode_siskin(apps.decrypt(encrypted));
-		read.rings = encrypted.attr.type == "voip" and #(read.payload.media or {}) > 0;
-		read.size = #encrypted:get_text();
+	if read.elements.encrypted then
+		local element;
+		read.payload, element = encrypted.read(publish);
+		assert_decodes(read.payload);
+		read.rings = element.attr.type == "voip" and #(read.payload.media or {}) > 0;
+		read.size = #element:get_text();
 	end
 	return read;
 end
@@ -233,12 +216,13 @@ function apps.p2(secret)
 	end
 end
 
--- The room of a message that it has sent to somebody who is not in it (mod_muc_offline_delivery).
-function apps.said_in_room(rooms, room, nick, to, body)
-	local id = new_id();
-	rooms:send(st.message({ from = room .. "/" .. nick; to = to; type = "groupchat"; id = id }):text_tag("body", body));
+-- A room speaks to somebody who is not in it (mod_muc_offline_delivery).
+function apps.said_in_room(rooms, room, nick, to, body, ...)
+	local message = st.message({ from = room .. "/" .. nick; to = to; type = "groupchat"; id = new_id() });
+	message:text_tag("body", body);
+	for _, child in ipairs({ ... }) do message:add_child(child); end
+	rooms:send(message);
 	rooms:ping();
-	return id;
 end
 
 return apps;
