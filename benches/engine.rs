@@ -99,6 +99,7 @@ impl Host {
                 identifier,
                 jid: "push.test",
                 content: false,
+                calls: false,
                 left_out: None,
                 suspended: None,
             }],

@@ -4,7 +4,7 @@ local native = module.lib "native";
 local st = module.lib "util".prosody_require "util.stanza";
 
 local engine = native.open(module.host, st.stanza_mt, st.deserialize);
-local archived, offline, unacked, read, undelivered = engine:readers();
+local archived, offline, unacked, read, undelivered, sent = engine:readers();
 
 local function close()
 	native.close(module.host);
@@ -18,5 +18,6 @@ return {
 	unacked = unacked;
 	read = read;
 	undelivered = undelivered;
+	sent = sent;
 	close = close;
 };

@@ -19,6 +19,7 @@ local rules = {
 	unacked = "not acknowledged";
 	archived = "archived";
 	undelivered = "left behind by a session";
+	sent = "sent by the user";
 	offline = "stored offline";
 	room = "to the bare JID";
 };

@@ -71,6 +71,7 @@ local stream_management = load_lib "stream_management";
 local archive = load_lib "archive";
 local undelivered = load_lib "undelivered";
 local offline = load_lib "offline";
+local sent = load_lib "sent";
 local registering = load_lib "registering";
 local owed = load_lib "owed";
 load_lib "terminal";
@@ -115,6 +116,10 @@ module:hook("archive-message-added", archive.on_archived);
 -- Rule (c): offline storage, and groupchat messages to the bare JID
 module:hook("message/offline/handle", offline.on_offline, math.huge);
 module:hook("message/bare/groupchat", offline.on_room_message, 1);
+
+-- What the user's own clients send. mod_mam has archived it by then, or not
+module:hook("pre-message/bare", sent.on_sent, -0.75);
+module:hook("pre-message/full", sent.on_sent, -0.75);
 
 -- Sessions that end
 module:hook("delivery/failure", guarded(undelivered.on_undelivered), 1);

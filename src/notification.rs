@@ -121,6 +121,8 @@ struct Told {
     /// Not one.
     count: Option<String>,
     pending_subscriptions: Option<String>,
+    /// A call is over: there is nothing to show.
+    is_end: bool,
 }
 
 impl Notification {
@@ -132,7 +134,9 @@ impl Notification {
         disclosure: &Disclosure,
     ) -> Self {
         let important = push.importance >= Importance::Important;
-        let carries_content = EXTENSIONS.carry_content(target.record);
+        let is_call = push.importance == Importance::Urgent;
+        let carries_content = EXTENSIONS.carry_content(target.record)
+            || is_call && EXTENSIONS.tell_of_calls(target.record, disclosure.others);
         let content = stanza
             .filter(|_| important && (carries_content || disclosure.tells_of_stanzas()))
             .map(|(stanza, account)| Content::read(stanza, account));
@@ -143,10 +147,11 @@ impl Notification {
             pending_subscriptions: push.pending_subscriptions,
         };
         let (parts, is_form_replaced) = EXTENSIONS.parts(target.record, disclosure.others, &news);
-        let shown = content.filter(|_| !EXTENSIONS.keep_secret(target.record));
-        let body = shown.as_ref().filter(|_| disclosure.body);
+        let shown = content.as_ref();
+        let shown = shown.filter(|_| !EXTENSIONS.keep_secret(target.record));
+        let body = shown.filter(|_| disclosure.body);
         let body = body.and_then(|content| content.body.as_deref());
-        let sender = shown.as_ref().filter(|_| disclosure.sender);
+        let sender = shown.filter(|_| disclosure.sender);
         Self {
             id: push.id,
             identifier: target.identifier.into(),
@@ -160,6 +165,7 @@ impl Notification {
                 sender: sender.map(|content| xml_text(&content.from).into_owned()),
                 count: (push.count != 1).then(|| push.count.to_string()),
                 pending_subscriptions: push.pending_subscriptions.map(|count| count.to_string()),
+                is_end: is_call && content.as_ref().is_some_and(Content::ends_call),
             },
             parts,
             is_form_replaced,
@@ -175,7 +181,7 @@ impl Notification {
     pub fn summary<'a>(&'a self, disclosure: &'a Disclosure) -> Summary<'a> {
         let told = &self.told;
         let usual = disclosure.important_body.as_deref();
-        let usual = usual.filter(|_| self.important);
+        let usual = usual.filter(|_| self.important && !told.is_end);
         Summary {
             count: told.count.as_deref().unwrap_or("1"),
             pending_subscriptions: told.pending_subscriptions.as_deref(),

@@ -11,7 +11,7 @@ local methods = {
 	"answered"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet"; "enabled"; "expire";
 	"forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight"; "judge"; "judge_queue"; "latencies";
 	"learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed"; "ping";
-	"postpone"; "readers"; "release"; "restore"; "services"; "settle"; "suspend"; "trail"; "vetoed"; "waiting";
+	"postpone"; "readers"; "release"; "restore"; "said"; "services"; "settle"; "suspend"; "trail"; "vetoed"; "waiting";
 	"watched";
 };
 
@@ -46,6 +46,7 @@ local function arguments_of(engine)
 		next_push = { engine; greeting(); records; true };
 		ping = { engine; user; identifier; record; true };
 		release = { engine; user; identifier; record; sessions; true };
+		said = { engine; user; "team@rooms.test"; "m1" };
 		restore = { engine; { devices = { { user = user; identifier = identifier } } }; 1 };
 		settle = { engine; greeting(); records; true };
 		suspend = { engine; user; identifier; 1 };
@@ -72,6 +73,7 @@ function everything.of(library, engine)
 	calls[3] = { "unacked"; readers[3]; { user; session; sessions; { greeting() }; 1; true } };
 	calls[4] = { "read"; readers[4]; { user; session; sessions; { greeting() } } };
 	calls[5] = { "undelivered"; readers[5]; { user; records; nil; greeting() } };
+	calls[6] = { "sent"; readers[6]; { user; records; nil; greeting(); nil; {} } };
 	for _, name in ipairs(methods) do
 		calls[#calls + 1] = { name; engine[name]; arguments[name] or { engine; user; identifier } };
 	end

@@ -14,7 +14,7 @@ pub(super) const MAX_RINGING: Duration = Duration::from_mins(1);
 pub(super) struct About {
     pub ids: Ids,
     pub importance: Importance,
-    /// The call that it begins.
+    /// The call that it begins, or ends.
     pub call: Option<Call>,
     /// Who learns of it without a push.
     pub receiver: Receiver,
@@ -40,9 +40,29 @@ impl About {
         is_over
     }
 
+    /// It is too late for a call to ring, or to stop.
     pub fn miss_call(&mut self) {
+        let most = if self.is_end() {
+            Importance::Unimportant
+        } else {
+            Importance::Important
+        };
         self.call = None;
-        self.importance = self.importance.min(Importance::Important);
+        self.importance = self.importance.min(most);
+    }
+
+    /// Whether it stops a call that rings.
+    pub fn is_end(&self) -> bool {
+        self.importance == Importance::Urgent && self.call.is_some_and(Call::is_end)
+    }
+
+    /// How much it matters without its stanza: nothing rings then, and nothing stops.
+    pub fn importance_untold(&self) -> Importance {
+        let mut untold = *self;
+        if self.is_end() {
+            untold.miss_call();
+        }
+        untold.importance
     }
 
     /// Both in one, as far as it matters to whoever is told of one of them.

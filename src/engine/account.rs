@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::reason::Silence;
+use crate::stanza::Importance;
 
 /// A user, the registrations and the sessions.
 #[derive(Debug, Clone, Copy)]
@@ -25,10 +26,19 @@ pub struct Registration<'a> {
     /// Its pushes carry content (encrypted, or with the body), so that one important
     /// stanza cannot speak for another.
     pub content: bool,
+    /// It is told of each call, of its beginning and of its end.
+    pub calls: bool,
     /// Why an extension that the client has asked for leaves the stanza out.
     pub left_out: Option<Silence>,
     /// It is suspended, and for how long before the next trial.
     pub suspended: Option<Duration>,
+}
+
+impl Registration<'_> {
+    /// Whether a push that matters so much says something that no other does.
+    pub fn is_telling(&self, importance: Importance) -> bool {
+        self.content || self.calls && importance == Importance::Urgent
+    }
 }
 
 /// A session, as its fields say at the moment of the event.

@@ -10,17 +10,18 @@ use crate::stanza::Importance;
 const PROTOCOL: &str = "push0";
 
 /// By what a push has come about.
-const RULES: [&str; 7] = [
+const RULES: [&str; 8] = [
     "unacked",
     "archived",
     "undelivered",
     "offline",
     "room",
+    "sent",
     "waiting",
     "ping",
 ];
-const WAITING: usize = 5;
-const PING: usize = 6;
+const WAITING: usize = 6;
+const PING: usize = 7;
 
 /// A listener has vetoed a push: a reason for silence besides the engine's own.
 const VETOED: usize = Silence::ALL.len();
@@ -153,6 +154,7 @@ fn of_rule(rule: Rule) -> usize {
         Rule::Undelivered => 2,
         Rule::Offline => 3,
         Rule::Room => 4,
+        Rule::Sent => 5,
     }
 }
 
@@ -336,13 +338,14 @@ mod tests {
             Rule::Undelivered,
             Rule::Offline,
             Rule::Room,
+            Rule::Sent,
         ];
         for rule in rules {
             assert_eq!(RULES[of_rule(rule)], rule.name());
         }
         // Statsd gives a meaning to anything else.
         let all = Counts::default().take(true);
-        assert_eq!(all.len(), 7 * 3 + 23 + 6);
+        assert_eq!(all.len(), 8 * 3 + 23 + 6);
         for label in all.iter().flat_map(|one| &one.labels) {
             let is_plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
             assert!(label.chars().all(is_plain), "{label}");

@@ -7,6 +7,7 @@ use super::identity::{DeviceName, PushId};
 use super::pushed::Pushed;
 use super::rate::Meter;
 use super::reason::{Cause, Silence};
+use super::ringing::Calls;
 use super::waiting::Waiting;
 use crate::stanza::{Importance, StanzaId};
 
@@ -36,6 +37,7 @@ pub(super) struct Device<S> {
     pub failing: Failing,
     pub pushed: Pushed,
     pub spoke: Option<Spoke>,
+    pub calls: Calls,
     pub meter: Meter,
     pub waiting: Option<Waiting<S>>,
     /// When it was last asked for.
@@ -62,6 +64,7 @@ impl<S> Device<S> {
             failing: Failing::default(),
             pushed: Pushed::default(),
             spoke: None,
+            calls: Calls::default(),
             meter: Meter::default(),
             waiting: None,
             touched: Duration::ZERO,
@@ -143,6 +146,7 @@ impl<S> Device<S> {
             + self.in_flight.capacity() * size_of::<PushId>()
             + self.pushed.bytes()
             + self.meter.bytes()
+            + self.calls.bytes()
             + self
                 .waiting
                 .as_ref()

@@ -14,6 +14,7 @@ use super::meeting::{self, Met, add_pushed, recognised_by};
 use super::options::Options;
 use super::reason::{Reason, Rule};
 use super::release::{self, Released};
+use super::said::Said;
 use super::schedule::Schedule;
 use super::trail::Event;
 use super::waiting;
@@ -24,6 +25,7 @@ use crate::stanza::{Facts, Importance, Key, Queued, StanzaId, cut};
 pub struct Engine<S> {
     pub(super) schedule: Schedule<S>,
     pub(super) copies: Copies,
+    pub(super) said: Said,
     pub(super) witness: Witness,
 }
 
@@ -52,6 +54,7 @@ impl<S> Engine<S> {
             witness: Witness::new(options.trace),
             schedule: Schedule::new(options, key),
             copies: Copies::default(),
+            said: Said::default(),
         }
     }
 
@@ -177,6 +180,22 @@ impl<S> Engine<S> {
         self.meet_all(now, Rule::Room, account, Met::new(facts, id))
     }
 
+    /// What the account itself sends to somebody else: it may end a call.
+    pub fn sent(
+        &mut self,
+        now: Duration,
+        account: &Account<'_>,
+        facts: &Facts,
+        id: StanzaId,
+    ) -> Vec<Decision> {
+        self.meet_all(now, Rule::Sent, account, Met::new(facts, id))
+    }
+
+    /// The user sends a message to a room, which will send it back: see [`StanzaId::said`].
+    pub fn said(&mut self, now: Duration, id: StanzaId) {
+        self.said.add(now, id);
+    }
+
     fn meet_all(
         &mut self,
         now: Duration,
@@ -198,13 +217,15 @@ impl<S> Engine<S> {
         met: Met<'_>,
     ) -> Decision {
         let registration = &account.registrations[place];
-        let importance = met.facts.importance;
+        let is_own = met.facts.said.is_some_and(|id| self.said.has(now, id));
+        let met = Met { is_own, ..met };
         let schedule = &mut self.schedule;
+        let (importance, verdict) = meeting::meet(schedule, now, rule, account, registration, met);
         let decision = Decision {
             registration: place,
             rule,
             importance,
-            verdict: meeting::meet(schedule, now, rule, account, registration, met),
+            verdict,
         };
         let event = Event::Met {
             rule,

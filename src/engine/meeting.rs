@@ -6,6 +6,7 @@ use super::about::About;
 use super::account::{Account, Registration};
 use super::decision::{Ticket, Verdict, Wait};
 use super::device::Pace;
+use super::ending::end_call;
 use super::identity::{DeviceKey, PushId};
 use super::pushed::Ids;
 use super::reason::{Cause, Reason, Rule, Silence};
@@ -13,7 +14,7 @@ use super::rules::{self, Receiver};
 use super::schedule::Schedule;
 use super::sending::{obstacle, send, speak};
 use super::waiting::{Until, Waiting};
-use crate::stanza::{Call, Facts, Importance, StanzaId};
+use crate::stanza::{Facts, Importance, StanzaId};
 
 /// A stanza as it meets the registrations.
 #[derive(Clone, Copy)]
@@ -22,16 +23,23 @@ pub(super) struct Met<'a> {
     pub id: StanzaId,
     /// Another identity that it has been met by.
     pub alias: Option<StanzaId>,
+    /// The user has said it in a room.
+    pub is_own: bool,
 }
 
 impl<'a> Met<'a> {
     pub fn new(facts: &'a Facts, id: StanzaId) -> Self {
-        let alias = None;
-        Self { facts, id, alias }
+        Self {
+            facts,
+            id,
+            alias: None,
+            is_own: false,
+        }
     }
 }
 
-/// What is to be done about a stanza that `rule` has met, for one registration of the account.
+/// What is to be done about a stanza that `rule` has met, for one registration of the account; and how much it
+/// matters to that.
 pub(super) fn meet<S>(
     schedule: &mut Schedule<S>,
     now: Duration,
@@ -39,34 +47,54 @@ pub(super) fn meet<S>(
     account: &Account<'_>,
     registration: &Registration<'_>,
     met: Met<'_>,
-) -> Verdict {
+) -> (Importance, Verdict) {
     let facts = met.facts;
-    let key = schedule
-        .identities
-        .device(account.user, registration.identifier);
-    if let Some(end @ Call::Ends(_)) = facts.call {
-        end_call(schedule, key, end);
-    }
-    let seen = account.of(registration);
-    let silence = if schedule.options.notify_on.wants(facts) {
-        rules::silence(rule, &seen, registration.identifier, facts).or(registration.left_out)
-    } else {
-        Some(Silence::NotWanted)
-    };
-    if let Some(silence) = silence {
-        return Verdict::Silent(silence);
-    }
-    schedule.device(now, key, account.user, registration.identifier);
-    if let Some(known) = known_as(schedule, key, met) {
-        return Verdict::Silent(known);
-    }
     let about = About {
         ids: recognised_by(met.id, facts),
         importance: facts.importance,
         call: facts.call,
         receiver: Receiver::of(rule, facts.importance),
     };
+    match end_call(schedule, now, rule, account, registration, about) {
+        Some(Ok(about)) => {
+            let verdict = push(schedule, now, rule, account, registration, about);
+            return (about.importance, verdict);
+        }
+        Some(Err(silence)) => return (facts.importance, Verdict::Silent(silence)),
+        None => {}
+    }
+    let seen = account.of(registration);
+    let silence = if schedule.options.notify_on.wants(facts) {
+        rules::silence(rule, &seen, registration.identifier, facts)
+            .or(met.is_own.then_some(Silence::OwnMessage))
+            .or(registration.left_out)
+    } else {
+        Some(Silence::NotWanted)
+    };
+    if let Some(silence) = silence {
+        return (facts.importance, Verdict::Silent(silence));
+    }
+    let (user, identifier) = (account.user, registration.identifier);
+    let key = schedule.identities.device(user, identifier);
+    schedule.device(now, key, user, identifier);
+    let verdict = match known_as(schedule, key, met) {
+        Some(known) => Verdict::Silent(known),
+        None => push(schedule, now, rule, account, registration, about),
+    };
+    (facts.importance, verdict)
+}
+
+/// A push leaves, or waits.
+fn push<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    rule: Rule,
+    account: &Account<'_>,
+    registration: &Registration<'_>,
+    about: About,
+) -> Verdict {
     let user = account.user;
+    let key = schedule.identities.device(user, registration.identifier);
     let is_unacked = matches!(rule, Rule::Unacked { .. });
     match hindrance(
         schedule,
@@ -93,9 +121,9 @@ pub(super) fn meet<S>(
         }
     }
     let id = send(schedule, now, key, registration, user, about, now);
-    // By whatever rule it rings, the device is waking.
+    // By whatever rule it rings, the device is waking. What stops it need not.
     let is_waking = is_unacked && about.importance >= Importance::Important;
-    if is_waking || about.importance == Importance::Urgent {
+    if !about.is_end() && (is_waking || about.importance == Importance::Urgent) {
         speak(schedule, now, id);
     }
     schedule.measure(now, key);
@@ -140,7 +168,9 @@ pub(super) fn recognised_by(id: StanzaId, facts: &Facts) -> Ids {
 fn known_as<S>(
     schedule: &mut Schedule<S>,
     key: DeviceKey,
-    Met { facts, id, alias }: Met<'_>,
+    Met {
+        facts, id, alias, ..
+    }: Met<'_>,
 ) -> Option<Silence> {
     let device = schedule.devices.get_mut(key)?;
     let [_, content] = recognised_by(id, facts);
@@ -254,23 +284,6 @@ fn pace<S>(
     device.map_or(Pace::Now, |device| {
         device.pace(now, window, importance, registration.content)
     })
-}
-
-/// What is owed is reconsidered by what comes after it: a call that is over does not ring.
-fn end_call<S>(schedule: &mut Schedule<S>, key: DeviceKey, end: Call) {
-    let Some(device) = schedule.devices.get_mut(key) else {
-        return;
-    };
-    if let Some(waiting) = &mut device.waiting {
-        waiting.end_call(end);
-    }
-    for id in &device.in_flight {
-        if let Some(push) = schedule.in_flight.get_mut(*id)
-            && push.about.end_call(end)
-        {
-            push.stanza = None;
-        }
-    }
 }
 
 /// A push without a stanza, or why there is none now.

@@ -3,7 +3,7 @@
 //! The engine knows nothing of Lua, sockets, clocks or storage. Its caller
 //!
 //! 1. hands it what happens ([`Engine::unacked`], [`Engine::archived`], [`Engine::undelivered`],
-//!    [`Engine::offline`], [`Engine::room`], [`Engine::ping`], [`Engine::answered`]) with the current
+//!    [`Engine::offline`], [`Engine::room`], [`Engine::sent`], [`Engine::ping`], [`Engine::answered`]) with the current
 //!    time and with what the account looks like at that moment ([`Account`]);
 //! 2. carries out the [`Verdict`] on each registration: publishes for a [`Verdict::Push`], and hands
 //!    the stanza over with [`Engine::keep`], in case it has to be pushed again; for a
@@ -15,9 +15,10 @@
 //! 4. calls [`Engine::expire`] at the time that [`Engine::deadline`] names, and carries out what it
 //!    returns: [`Engine::release`] for each device whose turn it is ([`Engine::postpone`] if its
 //!    registration cannot be read), and what each [`Report`] says;
-//! 5. takes what is owed ([`Engine::owed`]) before it ends, and gives it to the next engine
+//! 5. says what users send to rooms ([`Engine::said`]);
+//! 6. takes what is owed ([`Engine::owed`]) before it ends, and gives it to the next engine
 //!    ([`Engine::restore`], [`Engine::restore_service`]);
-//! 6. may ask why ([`Engine::trail`], [`Engine::outlook`]) and how much ([`Engine::take_counts`],
+//! 7. may ask why ([`Engine::trail`], [`Engine::outlook`]) and how much ([`Engine::take_counts`],
 //!    [`Engine::take_latencies`], [`Engine::gauges`]).
 //!
 //! Time is a [`Duration`](std::time::Duration) since any fixed moment, at least a hundred days ago, and never goes back. `S`
@@ -34,7 +35,7 @@
 //! let facts = Facts::read(&message, "anna@home.test", engine.key());
 //! let account = Account {
 //!     user: "anna",
-//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, left_out: None, suspended: None }],
+//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, calls: false, left_out: None, suspended: None }],
 //!     sessions: &[],
 //! };
 //! let now = Duration::from_hours(100 * 24);
@@ -58,6 +59,7 @@ mod decision;
 mod delivery;
 mod device;
 mod devices;
+mod ending;
 mod face;
 mod failing;
 mod health;
@@ -78,7 +80,9 @@ pub mod registering;
 mod registration;
 mod release;
 mod restart;
+mod ringing;
 pub mod rules;
+mod said;
 mod schedule;
 mod sending;
 mod service;

@@ -18,6 +18,8 @@ pub enum Rule {
     Offline,
     /// Rule (c): a groupchat message to the bare JID.
     Room,
+    /// The end of a call, as the account itself says it to somebody else.
+    Sent,
 }
 
 impl Rule {
@@ -29,6 +31,7 @@ impl Rule {
             Self::Undelivered => "undelivered",
             Self::Offline => "offline",
             Self::Room => "room",
+            Self::Sent => "sent",
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn owed<S>(schedule: &Schedule<S>, now: Duration) -> (Vec<Owed>, Vec<
     let owed = |(key, device): (DeviceKey, &Device<S>)| {
         let waiting = device.waiting.as_ref();
         let unanswered = unanswered(schedule, device);
-        let importance = waiting.and_then(Waiting::importance);
+        let importance = waiting.and_then(Waiting::importance_untold);
         let importance = importance.max(unanswered.map(|(importance, _)| importance))?;
         let latest = waiting.map(|one| one.latest);
         let latest = latest.max(unanswered.map(|(_, since)| since))?;
@@ -79,7 +79,7 @@ fn unanswered<S>(schedule: &Schedule<S>, device: &Device<S>) -> Option<(Importan
         .filter_map(|id| schedule.in_flight.get(*id));
     pushes
         .filter(|push| push.epoch == Some(device.epoch))
-        .map(|push| (push.about.importance, push.since))
+        .map(|push| (push.about.importance_untold(), push.since))
         .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
 }
 

@@ -21,7 +21,9 @@ impl Receiver {
         match rule {
             // Nobody is called by the archive.
             Rule::Archived if importance == Importance::Urgent => Self::AvailableSession,
-            Rule::Unacked { .. } | Rule::Archived | Rule::Undelivered => Self::AnySession,
+            Rule::Unacked { .. } | Rule::Archived | Rule::Undelivered | Rule::Sent => {
+                Self::AnySession
+            }
             Rule::Offline => Self::AvailableSession,
             Rule::Room => Self::Nobody,
         }
@@ -47,6 +49,7 @@ pub(super) fn silence(
     match rule {
         _ if facts.push => Some(Silence::IsPush),
         Rule::Unacked { session } => unacked(account, session, identifier),
+        Rule::Sent => Some(Silence::NotRecipient),
         Rule::Archived | Rule::Undelivered if !facts.to_account => Some(Silence::NotRecipient),
         Rule::Undelivered if facts.importance < Importance::Important => Some(Silence::Unimportant),
         Rule::Undelivered => archived(account, identifier),
@@ -55,6 +58,18 @@ pub(super) fn silence(
         Rule::Archived => archived(account, identifier),
         Rule::Offline => offline(account, identifier),
         Rule::Room => None,
+    }
+}
+
+/// The same for the end of a call that rings there, whoever has sent it: what is online stops by itself.
+pub(super) fn silence_of_end(
+    rule: Rule,
+    account: &Account<'_>,
+    identifier: &str,
+) -> Option<Silence> {
+    match rule {
+        Rule::Unacked { session } => unacked(account, session, identifier),
+        _ => account.is_online(identifier).then_some(Silence::Online),
     }
 }
 

@@ -10,7 +10,7 @@ use super::identity::{DeviceKey, PushId};
 use super::in_flight::InFlight;
 use super::reason::Cause;
 use super::schedule::Schedule;
-use crate::stanza::Importance;
+use crate::stanza::{Call, Importance};
 
 /// What prevents that a push leaves for a device now, whatever it is for.
 pub(super) fn obstacle<S>(
@@ -72,7 +72,7 @@ pub(super) fn send<S>(
         since,
         sent: now,
         deadline: now + schedule.options.answer_timeout,
-        content: registration.content,
+        content: registration.is_telling(about.importance),
         trial: registration.suspended.is_some(),
         about,
         stanza: None,
@@ -83,6 +83,12 @@ pub(super) fn send<S>(
         device.pushed.add(about.ids);
         if is_limited {
             device.meter.spend(now);
+        }
+        if let Some(call @ Call::Begins(_)) = about.call
+            && registration.calls
+            && about.importance == Importance::Urgent
+        {
+            device.calls.add(now, call, id);
         }
         push.epoch = Some(device.epoch);
         push.generation = device.generation;
@@ -103,9 +109,10 @@ pub(super) fn speak<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
     }
 }
 
-/// A push has not been taken: it does not speak for what follows.
+/// A push has not been taken: it does not speak for what follows, and nothing rings.
 pub(super) fn nobody_was_woken<S>(schedule: &mut Schedule<S>, id: PushId) {
     if let Some(device) = schedule.devices.get_mut(id.device) {
         device.spoke.take_if(|spoke| spoke.by == id);
+        device.calls.remove(id);
     }
 }

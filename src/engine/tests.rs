@@ -11,6 +11,7 @@ use crate::stanza::{Facts, Importance, Label, StanzaId};
 
 mod delivery;
 mod overview;
+mod ringing;
 
 const USER: &str = "anna";
 const ID: &str = "push.test<n1";
@@ -18,6 +19,7 @@ const PHONE: Registration<'static> = Registration {
     identifier: ID,
     jid: "push.test",
     content: false,
+    calls: false,
     left_out: None,
     suspended: None,
 };
@@ -82,6 +84,7 @@ fn facts(importance: Importance, id: u64) -> Facts {
         redelivered: false,
         to_account: true,
         note_to_self: false,
+        said: None,
         label: Label::default(),
     }
 }

@@ -122,7 +122,8 @@ impl<S> Waiting<S> {
         self.add(came, push.about, kept);
     }
 
-    fn set_aside(&mut self, about: About) {
+    fn set_aside(&mut self, mut about: About) {
+        about.importance = about.importance_untold();
         let is_given_up = self.late.is_some_and(|late| late.about.ids == about.ids);
         if is_given_up && self.given_up.is_none() {
             self.given_up = Some(about);
@@ -193,6 +194,11 @@ impl<S> Waiting<S> {
     /// How much the most important one matters.
     pub fn importance(&self) -> Option<Importance> {
         self.all().map(|about| about.importance).max()
+    }
+
+    /// The same, once the stanzas are lost.
+    pub fn importance_untold(&self) -> Option<Importance> {
+        self.all().map(About::importance_untold).max()
     }
 
     /// How much the next push matters: without its stanza nothing rings.

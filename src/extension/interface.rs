@@ -2,7 +2,7 @@
 
 use minidom::Element;
 
-use super::others::Community;
+use super::others::{Community, Others};
 use super::record::{Asked, Chosen, Field, Kept, Record};
 use crate::engine::Silence;
 use crate::stanza::{Content, Importance};
@@ -42,6 +42,11 @@ pub trait Extension: Sync {
         None
     }
 
+    /// The community's module that announces the same features.
+    fn announced_by(&self) -> Option<Community> {
+        self.community()
+    }
+
     /// Whether the registration has asked for it. Only then it has a say in what becomes of stanzas.
     fn is_asked(&self, record: &dyn Asked) -> bool;
 
@@ -68,8 +73,14 @@ pub trait Extension: Sync {
         false
     }
 
-    /// Its parts of a `<notification/>`. What tells something of a message needs [`Self::carries_content`]: a push
-    /// that says something of its own speaks for no other.
+    /// Whether notifications tell of each call, of its beginning and of its end, so that the end is pushed, too, and
+    /// no such push speaks for another.
+    fn tells_of_calls(&self, _record: &dyn Asked, _others: Others) -> bool {
+        false
+    }
+
+    /// Its parts of a `<notification/>`. What tells something of a message needs [`Self::carries_content`], or
+    /// [`Self::tells_of_calls`]: a push that says something of its own speaks for no other.
     fn parts(&self, _record: &dyn Record, _news: &News<'_>) -> Vec<Part> {
         Vec::new()
     }

@@ -7,6 +7,7 @@ mod chats;
 mod encryption;
 mod groupchat;
 mod interface;
+mod jingle;
 mod muted;
 mod others;
 mod priority;
@@ -35,12 +36,14 @@ pub static EXTENSIONS: Extensions = Extensions(&[
     &groupchat::Groupchat,
     &encryption::Encryption,
     &priority::Priority,
+    &jingle::Jingle,
 ]);
 
 impl Extensions {
     /// Their features in the account's disco#info, but for what others do.
     pub fn features(&self, others: Others) -> impl Iterator<Item = &'static str> {
-        let ours = self.ours(others);
+        let all = self.0.iter();
+        let ours = all.filter(move |extension| !others.has(extension.announced_by()));
         ours.flat_map(|extension| extension.features().iter().copied())
     }
 
@@ -87,6 +90,12 @@ impl Extensions {
     pub fn keep_secret(&self, record: &dyn Asked) -> bool {
         self.asked(record, Others::default())
             .any(Extension::keeps_secret)
+    }
+
+    /// Whether notifications tell of each call.
+    pub fn tell_of_calls(&self, record: &dyn Asked, others: Others) -> bool {
+        self.asked(record, others)
+            .any(|extension| extension.tells_of_calls(record, others))
     }
 
     /// Their parts of a `<notification/>`, and whether the summary form is left out for them.

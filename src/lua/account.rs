@@ -41,6 +41,7 @@ pub fn read_registration<'f>(
         identifier,
         jid: record.str(Key::Jid).filter(|jid| is_xml_text(jid))?,
         content: disclosure.body || EXTENSIONS.carry_content(record),
+        calls: EXTENSIONS.tell_of_calls(record, disclosure.others),
         left_out: None,
         suspended: record.with(Key::Suspended, |suspended| {
             let remaining = read_suspension(suspended).remaining(clock());

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::engine::{NotifyOn, Options};
 use crate::notification::Disclosure;
+use crate::stanza::StanzaId;
 
 /// `open(host, stanza metatable, st.deserialize)`: the engine of this host, with all that it
 /// knows from before if there has been one.
@@ -77,6 +78,7 @@ impl UserData for Host {
             host.state()?.engine.blind(now(), &user);
             Ok(())
         });
+        methods.add_method("said", said);
         methods.add_method("forget_user", |_, host, user: String| {
             host.state()?.engine.forget_user(now(), &user);
             Ok(())
@@ -104,10 +106,10 @@ where
     });
 }
 
-type Readers = (Function, Function, Function, Function, Function);
+type Readers = (Function, Function, Function, Function, Function, Function);
 
-/// `readers()`: the functions `archived`, `offline`, `unacked`, `read` and `undelivered` (see
-/// [`readers`]). The first two and the last return nothing, or the reason why nobody is pushed, or true
+/// `readers()`: the functions `archived`, `offline`, `unacked`, `read`, `undelivered` and `sent` (see
+/// [`readers`]). The first two and the last two return nothing, or the reason why nobody is pushed, or true
 /// if there is something to settle, or false if the user's queues have to be read first, and filters asked.
 fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
     let (keys, name) = (&host.keys, &host.name);
@@ -117,7 +119,17 @@ fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
         reader::function::<readers::Unacked>(lua, keys, name)?,
         reader::function::<readers::Read>(lua, keys, name)?,
         reader::function::<readers::Undelivered>(lua, keys, name)?,
+        reader::function::<readers::Sent>(lua, keys, name)?,
     ))
+}
+
+/// `said(user, room, id)`: the user sends a message with this id to a room.
+fn said(_: &Lua, host: &Host, (user, room, id): (String, String, String)) -> Result<()> {
+    let state = &mut *host.state()?;
+    let account = format!("{user}@{}", host.name);
+    let id = StanzaId::said(&account, &room, &id, state.engine.key());
+    state.engine.said(now(), id);
+    Ok(())
 }
 
 /// `configure(options)`: seconds to the next deadline, if there is one.

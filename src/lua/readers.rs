@@ -6,7 +6,7 @@
 
 use super::reader::{Frame, Reader, Reply};
 use super::state::with_state;
-use super::stored::{archived, offline, undelivered};
+use super::stored::{archived, offline, sent, undelivered};
 use super::unacked::{read, unacked};
 
 /// What Lua calls: a reader that is given the state of its host.
@@ -29,6 +29,7 @@ readers! {
     Archived = archived,
     Offline = offline,
     Read = read,
+    Sent = sent,
     Unacked = unacked,
     Undelivered = undelivered,
 }

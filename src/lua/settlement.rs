@@ -51,11 +51,7 @@ impl Settlement {
         registration: &Registration<'_>,
         decision: Decision,
     ) -> Option<Push> {
-        let Registration {
-            identifier,
-            content,
-            ..
-        } = *registration;
+        let identifier = registration.identifier;
         let importance = decision.importance;
         self.rings |= importance == Importance::Urgent;
         let reason = decision.reason();
@@ -64,7 +60,7 @@ impl Settlement {
             Verdict::Hold(ticket) => self.holds.push(Held {
                 place,
                 ticket,
-                content,
+                content: registration.is_telling(importance),
             }),
             Verdict::Silent(_) => {}
         }

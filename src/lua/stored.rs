@@ -9,7 +9,7 @@ use super::state::State;
 use crate::engine::{Account, Decision, Engine, Reason, Registration, Rule, Silence, rules};
 use crate::extension::{Asked, EXTENSIONS};
 use crate::notification::Notification;
-use crate::stanza::{self, StanzaId, may_be_call};
+use crate::stanza::{self, StanzaId, may_be_call, may_concern_call};
 
 /// `archived(user, records, sessions, stanza, archive id, judged)`: rule (b). Judged is what filters say of it, see
 /// [`super::judging`].
@@ -19,7 +19,10 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         host,
         frame,
         |state, account, stanza| {
-            let silence = rules::silent_unless_call(account).filter(|_| !may_be_call(stanza))?;
+            let silence = rules::silent_unless_call(account)?;
+            if may_be_call(stanza) || ends_call(account, stanza, host) {
+                return None;
+            }
             state.engine.archived_unread(now(), account);
             Some(silence)
         },
@@ -31,6 +34,29 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
                 .engine
                 .archived(now(), account, &known.facts, id.unwrap_or(known.id))
         },
+    )
+}
+
+/// Whether it may end a call that is to stop ringing somewhere.
+fn ends_call(account: &Account<'_>, stanza: &Stanza<'_>, host: &str) -> bool {
+    let is_told = account.registrations.iter().any(|one| one.calls);
+    is_told && may_concern_call(stanza, &format!("{}@{host}", account.user))
+}
+
+/// `sent(user, records, sessions, stanza)`: a message of the account itself to somebody else, which no archive has:
+/// it may end a call.
+pub fn sent(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    all_registrations(
+        state,
+        host,
+        frame,
+        |_, account, stanza| {
+            let account = format!("{}@{host}", account.user);
+            let is_end =
+                may_concern_call(stanza, &account) && !stanza::is_archived(stanza, &account);
+            (!is_end).then_some(Silence::NotRecipient)
+        },
+        |state, account, Known { facts, id, .. }| state.engine.sent(now(), account, facts, *id),
     )
 }
 

@@ -236,8 +236,13 @@ impl Queue<'_, '_> {
 
     fn is_important(&self, place: i64) -> bool {
         let account = &self.recipient.account;
-        let importance = self.with(place, |stanza| stanza::importance(stanza, account));
-        importance >= Some(Importance::Important)
+        // What has to stop ringing comes first, too.
+        let is_told = self.account.registrations[0].calls;
+        let matters = |stanza: &Stanza<'_>| {
+            stanza::importance(stanza, account) >= Importance::Important
+                || is_told && may_concern_call(stanza, account)
+        };
+        self.with(place, matters) == Some(true)
     }
 
     fn meet(&mut self, state: &mut State, place: i64) {

@@ -62,9 +62,9 @@ pub(super) struct Said {
 pub struct Content {
     /// The name of the element: `propose`, `retract` and the like.
     pub action: &'static str,
-    /// The id of the call. That of an invitation is the message's (XEP-0482).
+    /// The id of the call; that of an invitation (XEP-0482) is the message's.
     pub id: Option<String>,
-    /// What it is about to carry: audio, video, or both. Nothing if it is no beginning.
+    /// What it is about to carry: audio, video, or both. Nothing if it is no beginning, and never then.
     pub media: Vec<Media>,
 }
 
@@ -87,43 +87,55 @@ impl Media {
     }
 }
 
-/// What this child of a message says of a call, in words.
-pub(super) fn content<E: Element>(message: &E, child: &E, name: &str, ns: &str) -> Option<Content> {
+/// What this child of the message `id` says of a call, in words.
+pub(super) fn content<E: Element>(
+    child: &E,
+    name: &str,
+    ns: &str,
+    id: Option<&str>,
+) -> Option<Content> {
     if ns != JMI && ns != CALL_INVITES {
         return None;
     }
     let action = NAMES[..COPIES].iter().find(|known| **known == name)?;
-    let mut media = Vec::new();
-    if begins(name, ns) {
-        child.find_named(&["description"], |description| {
-            if description.ns() == RTP {
-                match description.attr(Attr::Media) {
-                    Some("audio") => media.push(Media::Audio),
-                    Some("video") => media.push(Media::Video),
-                    _ => {}
-                }
-            }
-            None::<()>
-        });
-        media.sort_unstable();
-        media.dedup();
-    }
-    let named = match (name, ns) {
-        ("invite", CALL_INVITES) => message,
-        _ => child,
-    };
+    let begins = begins(name, ns);
+    let own_id = child.attr(Attr::Id).filter(|_| !begins || ns == JMI);
     Some(Content {
         action,
-        id: named.attr(Attr::Id).map(str::to_owned),
-        media,
+        id: own_id.or(id.filter(|_| begins)).map(str::to_owned),
+        media: if begins { media(child) } else { Vec::new() },
     })
 }
 
 impl Content {
     /// Whether it is the beginning of a call.
     pub fn begins(&self) -> bool {
-        matches!(self.action, "propose" | "invite")
+        !self.media.is_empty()
     }
+}
+
+/// What a call is about to carry. One that does not say so is one to talk.
+fn media<E: Element>(begin: &E) -> Vec<Media> {
+    let mut media = Vec::new();
+    begin.find_named(&["description"], |description| {
+        if description.ns() == RTP {
+            match description.attr(Attr::Media) {
+                Some("audio") => media.push(Media::Audio),
+                Some("video") => media.push(Media::Video),
+                _ => {}
+            }
+        }
+        None::<()>
+    });
+    if matches!(begin.attr(Attr::Video), Some("true" | "1")) {
+        media.extend([Media::Audio, Media::Video]);
+    }
+    media.sort_unstable();
+    media.dedup();
+    if media.is_empty() {
+        media.push(Media::Audio);
+    }
+    media
 }
 
 impl Call {
@@ -133,6 +145,11 @@ impl Call {
             return false;
         };
         end.id == begin.id && (end.own || end.who == begin.who)
+    }
+
+    /// Whether it is an end.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Ends(_))
     }
 }
 
@@ -248,6 +265,55 @@ mod tests {
             <retract xmlns='urn:xmpp:jingle-message:0' id='c1'/></message>";
         let failed: minidom::Element = failed.parse().unwrap();
         assert_eq!(Facts::read(&failed, ACCOUNT, &Key::known(1)).call, None);
+    }
+
+    #[test]
+    fn what_it_says_has_an_id_and_what_it_carries() {
+        let content = |child: &str| {
+            let xml = format!("<message xmlns='jabber:client' id='m1'>{child}</message>");
+            let message: minidom::Element = xml.parse().unwrap();
+            let call = crate::stanza::Content::read(&message, ACCOUNT)
+                .call
+                .unwrap();
+            (call.action, call.id.unwrap_or_default(), call.media)
+        };
+        let rtp = |media| format!("<description xmlns='{RTP}' media='{media}'/>");
+        let (audio, video) = (rtp("audio"), rtp("video"));
+        let jmi = |name, inside: &str| format!("<{name} xmlns='{JMI}' id='c1'>{inside}</{name}>");
+        let invite = |attrs| format!("<invite xmlns='{CALL_INVITES}' {attrs}/>");
+        let both = vec![Media::Audio, Media::Video];
+        for (child, action, id, media) in [
+            (
+                jmi("propose", &format!("{video}{audio}{audio}")),
+                "propose",
+                "c1",
+                both.clone(),
+            ),
+            (jmi("propose", &video), "propose", "c1", vec![Media::Video]),
+            (jmi("propose", ""), "propose", "c1", vec![Media::Audio]),
+            (invite("video='true'"), "invite", "m1", both),
+            (
+                invite("video='false' id='x'"),
+                "invite",
+                "m1",
+                vec![Media::Audio],
+            ),
+            (jmi("retract", &audio), "retract", "c1", vec![]),
+            (
+                format!("<left xmlns='{CALL_INVITES}' id='m0'/>"),
+                "left",
+                "m0",
+                vec![],
+            ),
+            (
+                format!("<left xmlns='{CALL_INVITES}'/>"),
+                "left",
+                "",
+                vec![],
+            ),
+        ] {
+            assert_eq!(content(&child), (action, id.to_owned(), media), "{child}");
+        }
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Content {
         bare(self.sent_to.as_ref().unwrap_or(&self.from))
     }
 
+    /// Whether it says that a call is over, or taken.
+    pub fn ends_call(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| !call.begins())
+    }
+
     /// The resource of whoever has sent it: in a room, the nickname.
     pub fn nickname(&self) -> Option<&str> {
         self.from.split_once('/').map(|(_, resource)| resource)
@@ -140,7 +145,7 @@ fn read_child<E: Element>(content: &mut Content, message: &E, child: &E) {
             });
         }
         (name, ns) if content.call.is_none() => {
-            content.call = call::content(message, child, name, ns);
+            content.call = call::content(child, name, ns, message.attr(Attr::Id));
         }
         _ => {}
     }

@@ -29,6 +29,8 @@ pub enum Attr {
     Type,
     /// `uri` of a `<reference/>`.
     Uri,
+    /// `video` of an `<invite/>` (XEP-0482).
+    Video,
 }
 
 /// An XML element, as far as the rules need one.

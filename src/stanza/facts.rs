@@ -22,6 +22,7 @@ mod ns {
     pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
     pub const PUSH: &str = "urn:xmpp:push:0";
     pub const PUSH_2: &str = "urn:xmpp:push2:0";
+    pub const REACTIONS: &str = "urn:xmpp:reactions:0";
     pub const SFS: &str = "urn:xmpp:sfs:0";
     pub const SID: &str = "urn:xmpp:sid:0";
     pub const STICKERS: &str = "urn:xmpp:stickers:0";
@@ -36,7 +37,7 @@ const OMEMO: [&str; 4] = [
 ];
 
 /// The names of all children that matter.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "accept",
     "body",
     "delay",
@@ -51,6 +52,7 @@ const NAMES: [&str; 20] = [
     "openpgp",
     "proceed",
     "propose",
+    "reactions",
     "reject",
     "retract",
     "stanza-id",
@@ -96,6 +98,8 @@ pub struct Facts {
     pub to_account: bool,
     /// A message from the account to itself, of which the archive keeps two copies.
     pub note_to_self: bool,
+    /// For a message of a room: what it is recognised by if the account itself has sent it there.
+    pub said: Option<StanzaId>,
     /// What an administrator may know of it.
     pub label: Label,
 }
@@ -116,6 +120,7 @@ impl Facts {
             redelivered: false,
             to_account: true,
             note_to_self: false,
+            said: None,
             label: Label::of(stanza),
         })
     }
@@ -238,6 +243,8 @@ struct Children {
     /// OMEMO for the sake of its keys (XEP-0384): a body or the name beside it shows nothing.
     keys: bool,
     push: bool,
+    /// XEP-0444. Whatever stands beside it is for clients that do not know of it.
+    reaction: bool,
     redelivered: bool,
     subject: bool,
 }
@@ -262,6 +269,10 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
         redelivered: children.redelivered,
         to_account,
         note_to_self: to_account && from.is_none_or(|from| bare(from) == account),
+        said: from
+            .zip(id)
+            .filter(|_| kind == Some("groupchat"))
+            .map(|(from, id)| StanzaId::said(account, bare(from), id, key)),
         label: Label::of_message(kind, call, id, from),
     }
 }
@@ -273,7 +284,7 @@ impl Children {
     }
 
     fn has_content(&self) -> bool {
-        self.content || (self.body || self.encryption) && !self.keys
+        !self.reaction && (self.content || (self.body || self.encryption) && !self.keys)
     }
 }
 
@@ -336,6 +347,7 @@ fn read_child<E: Element>(
         }
         ("encryption", ns::EME) => found.encryption = true,
         ("notification", ns::PUSH_2) => found.push = true,
+        ("reactions", ns::REACTIONS) => found.reaction = true,
         ("event", ns::PUBSUB_EVENT) => found.push |= has_notification(child, "items"),
         ("stanza-id", ns::SID) if child.attr(Attr::By) == Some(account) => {
             if let (Some(id), Some(key)) = (child.attr(Attr::Id), key) {

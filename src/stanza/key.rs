@@ -44,4 +44,9 @@ impl StanzaId {
     pub fn archived(id: &str, key: &Key) -> Self {
         Self(key.hash_one(("archive", id)))
     }
+
+    /// The identity of a message that `account` (a bare JID) has sent to a room with this `id`.
+    pub fn said(account: &str, room: &str, id: &str, key: &Key) -> Self {
+        Self(key.hash_one(("said", account, room, id)))
+    }
 }

@@ -31,6 +31,7 @@ impl Element for Dom {
                 Attr::To => "to",
                 Attr::Type => "type",
                 Attr::Uri => "uri",
+                Attr::Video => "video",
             },
         )
     }

@@ -563,6 +563,7 @@ impl World {
         let registrations: Vec<_> = devices
             .iter()
             .map(|&device| Registration {
+                calls: false,
                 left_out: None,
                 identifier: KINDS[device].identifier,
                 jid: SERVICES[KINDS[device].service],
@@ -1255,6 +1256,7 @@ impl World {
             redelivered: false,
             to_account: true,
             note_to_self: false,
+            said: None,
             label: Label {
                 id: cut(&message.to_string()),
                 ..Label::default()

@@ -60,6 +60,7 @@ keys! {
     Uri = "uri",
     UnreadQueue = "unread_queue",
     Until = "until",
+    Video = "video",
     Xmlns = "xmlns",
 }
 

@@ -22,6 +22,7 @@ impl From<Attr> for Key {
             Attr::To => Self::To,
             Attr::Type => Self::Type,
             Attr::Uri => Self::Uri,
+            Attr::Video => Self::Video,
         }
     }
 }

@@ -604,3 +604,92 @@ fn what_is_of_another_namespace_is_something_else() {
     let queued = queued(&message("chat", &stamped), ACCOUNT, &Key::known(1));
     assert_eq!(queued, None);
 }
+
+#[test]
+fn a_reaction_is_not_important_whatever_stands_beside_it() {
+    let reaction =
+        "<reactions xmlns='urn:xmpp:reactions:0' id='m0'><reaction>x</reaction></reactions>";
+    let eme = "<encryption xmlns='urn:xmpp:eme:0' namespace='eu.siacs.conversations.axolotl'/>";
+    let payload = "<encrypted xmlns='eu.siacs.conversations.axolotl'><payload/></encrypted>";
+    let fallback = "<body>&gt; Hello\nx</body><fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reactions:0'/>";
+    for beside in ["", fallback, eme, payload] {
+        for children in [format!("{reaction}{beside}"), format!("{beside}{reaction}")] {
+            assert_eq!(
+                importance_of(&children),
+                Importance::Unimportant,
+                "{children}"
+            );
+            let room = format!(
+                "<message from='team@rooms.test/Rosa' type='groupchat'>{children}</message>"
+            );
+            assert_eq!(facts(&room).importance, Importance::Unimportant);
+        }
+    }
+    let other = "<reactions xmlns='urn:x'/><body>x</body>";
+    assert_eq!(importance_of(other), Importance::Important);
+}
+
+#[test]
+fn nothing_that_only_tells_of_a_message_is_important() {
+    for child in [
+        "<displayed xmlns='urn:xmpp:chat-markers:0' id='m0'/>",
+        "<received xmlns='urn:xmpp:receipts' id='m0'/>",
+        "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+        "<x xmlns='http://jabber.org/protocol/muc#user'><decline from='rosa@away.test'/></x>",
+        "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='urn:xmpp:mds:displayed:0'/></event>",
+    ] {
+        assert_eq!(importance_of(child), Importance::Unimportant, "{child}");
+    }
+}
+
+#[test]
+fn what_a_room_says_to_one_person_is_a_message_to_that_person() {
+    let muc = "<x xmlns='http://jabber.org/protocol/muc#user'/>";
+    let private = format!(
+        "<message xmlns='jabber:client' from='team@rooms.test/Rosa' type='chat' id='m1'><body>hi</body>{muc}</message>"
+    );
+    let private: Dom = private.parse().unwrap();
+    let facts = Facts::read(&private, ACCOUNT, &Key::known(1));
+    assert_eq!(
+        (facts.importance, facts.said),
+        (Importance::Important, None)
+    );
+    let content = crate::stanza::Content::read(&private, ACCOUNT);
+    assert_eq!(content.sort, crate::stanza::Sort::Chat);
+    assert_eq!(
+        (content.chat(), content.nickname()),
+        ("team@rooms.test", Some("Rosa"))
+    );
+    assert_eq!(content.invited_by, None);
+}
+
+#[test]
+fn a_message_of_a_room_may_be_what_the_account_has_said_there() {
+    let key = Key::known(1);
+    let said = |from: &str, kind: &str, id: &str| {
+        read(
+            &format!("<message from='{from}' type='{kind}' {id}><body>hi</body></message>"),
+            &key,
+        )
+        .said
+    };
+    let own = StanzaId::said(ACCOUNT, "team@rooms.test", "m1", &key);
+    assert_eq!(
+        said("team@rooms.test/Anna", "groupchat", "id='m1'"),
+        Some(own)
+    );
+    assert_ne!(
+        said("team@rooms.test/Anna", "groupchat", "id='m2'"),
+        Some(own)
+    );
+    assert_ne!(
+        said("fun@rooms.test/Anna", "groupchat", "id='m1'"),
+        Some(own)
+    );
+    assert_ne!(
+        StanzaId::said("rosa@home.test", "team@rooms.test", "m1", &key),
+        own
+    );
+    assert_eq!(said("team@rooms.test/Anna", "chat", "id='m1'"), None);
+    assert_eq!(said("team@rooms.test/Anna", "groupchat", ""), None);
+}
