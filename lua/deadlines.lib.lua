@@ -12,6 +12,7 @@ local reports = module.lib "reports";
 local on_report, give_up = reports.on_report, reports.give_up;
 local publishing = module.lib "publishing";
 local has_listeners, publish_now = publishing.has_listeners, publishing.publish_now;
+local wake_before_timeout = module.lib "keepalive".wake_before_timeout;
 
 local pairs = pairs;
 
@@ -38,7 +39,7 @@ local release = guarded(function (user, identifier)
 end);
 
 local serve_deadlines = guarded(function ()
-	local delay, due, unanswered, given_up = engine:expire();
+	local delay, due, unanswered, given_up, ending = engine:expire();
 	arm(delay);
 	for _, report in pairs(unanswered) do
 		on_report(report);
@@ -48,6 +49,9 @@ local serve_deadlines = guarded(function ()
 	end
 	for _, device in pairs(due) do
 		release(device.user, device.identifier);
+	end
+	for _, device in pairs(ending) do
+		wake_before_timeout(device.user, device.identifier);
 	end
 end);
 

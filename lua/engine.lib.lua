@@ -4,7 +4,7 @@ local native = module.lib "native";
 local st = module.lib "util".prosody_require "util.stanza";
 
 local engine = native.open(module.host, st.stanza_mt, st.deserialize);
-local archived, offline, unacked, read, undelivered, sent = engine:readers();
+local archived, offline, unacked, read, undelivered, sent, away, subscription = engine:readers();
 
 local function close()
 	native.close(module.host);
@@ -19,5 +19,7 @@ return {
 	read = read;
 	undelivered = undelivered;
 	sent = sent;
+	away = away;
+	subscription = subscription;
 	close = close;
 };

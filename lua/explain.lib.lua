@@ -22,6 +22,8 @@ local rules = {
 	sent = "sent by the user";
 	offline = "stored offline";
 	room = "to the bare JID";
+	away = "delivered while the user is away";
+	subscription = "for a user who is offline";
 };
 
 -- With the day, if it is another one than that of the reader or of what is said besides
@@ -53,6 +55,13 @@ local function stanza_of(entry)
 	return ("%s%s%s%s%s, %s"):format(many, unimportant, entry.kind, id, from, rule);
 end
 
+-- Why a push without a message
+local occasions = {
+	ping = "push without a message";
+	["before-timeout"] = "push to keep its session, which is about to end";
+	["on-start"] = "push after the start of the server";
+};
+
 local outcomes = {
 	delivered = "taken";
 	revived = "taken, the registration is in force again";
@@ -70,7 +79,7 @@ local sentences = {
 		return (entry.trial and "trial: " or "what waited: ") .. what_became_of(entry);
 	end;
 	ping = function (entry)
-		return "push without a message: " .. what_became_of(entry);
+		return occasions[entry.occasion] .. ": " .. what_became_of(entry);
 	end;
 	answer = function (entry)
 		local is_answered = entry.condition or entry.outcome == "delivered" or entry.outcome == "revived";

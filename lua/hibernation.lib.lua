@@ -2,8 +2,10 @@
 
 local timer = module.lib "util".prosody_require "util.timer";
 local options = module.lib "options".values;
+local engine = module.lib "engine".engine;
+local arm = module.lib "timer".arm;
 
-local setmetatable = setmetatable;
+local setmetatable, type = setmetatable, type;
 
 -- COMPAT 0.12: its watchdogs cannot be given another timeout, and a cancelled one stays in memory
 -- until that is over.
@@ -21,6 +23,13 @@ function watchdog:cancel()
 	self.timer_id = nil;
 end
 
+-- Before its time is over its device is woken, once, so that it may come back and keep it
+local function plan_wake(session, elapsed)
+	local dog, identifier = session.hibernating_watchdog, session.push_identifier;
+	if not dog or session.push_woken or type(identifier) ~= "string" then return; end
+	arm(engine:plan_wake(session.username, identifier, dog.timeout - (elapsed or 0)));
+end
+
 local function set_hibernation_timeout(session, timeout)
 	local dog = session.hibernating_watchdog;
 	if not dog then return; end
@@ -30,6 +39,7 @@ local function set_hibernation_timeout(session, timeout)
 		session.hibernating_watchdog = setmetatable({ callback = dog.callback }, watchdog);
 		session.hibernating_watchdog:reset(timeout);
 	end
+	plan_wake(session);
 end
 
 local function extend_hibernation(session)
@@ -48,6 +58,7 @@ end
 
 return {
 	version = "0.2.0";
+	plan_wake = plan_wake;
 	extend = extend_hibernation;
 	end_extension = end_extension;
 };

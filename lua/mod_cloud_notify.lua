@@ -55,23 +55,26 @@ local others = load_lib "others";
 load_lib "store";
 local chat_settings = load_lib "chat_settings";
 load_lib "filters";
+local timer = load_lib "timer";
 local hibernation = load_lib "hibernation";
 local sessions = load_lib "sessions";
 local history = load_lib "history";
 local registrations = load_lib "registrations";
-local timer = load_lib "timer";
 local services = load_lib "services";
 local reports = load_lib "reports";
 local connections = load_lib "connections";
 local self_test = load_lib "self_test";
 local calls = load_lib "calls";
 local publishing = load_lib "publishing";
+local keepalive = load_lib "keepalive";
 local deadlines = load_lib "deadlines";
 local stream_management = load_lib "stream_management";
 local archive = load_lib "archive";
 local undelivered = load_lib "undelivered";
 local offline = load_lib "offline";
 local sent = load_lib "sent";
+local away = load_lib "away";
+local subscriptions = load_lib "subscriptions";
 local registering = load_lib "registering";
 local owed = load_lib "owed";
 load_lib "terminal";
@@ -121,6 +124,14 @@ module:hook("message/bare/groupchat", offline.on_room_message, 1);
 module:hook("pre-message/bare", sent.on_sent, -0.75);
 module:hook("pre-message/full", sent.on_sent, -0.75);
 
+-- Messages to users who are away: mod_message delivers at -1
+module:hook("message/bare", away.on_message, -0.9);
+module:hook("message/full", away.on_message, -0.9);
+
+-- Requests to see the presence of users who are offline
+module:hook("presence/bare", subscriptions.on_presence_bare, math.huge);
+module:hook("presence/full", subscriptions.on_presence_full, math.huge);
+
 -- Sessions that end
 module:hook("delivery/failure", guarded(undelivered.on_undelivered), 1);
 module:hook("pre-session-close", guarded(undelivered.on_session_close));
@@ -166,6 +177,7 @@ module:hook("route/remote", guarded(self_test.on_unrouted), -1000);
 -- Statistics
 module:hook_global("stats-update", guarded(metrics.update));
 
+module:hook_global("server-started", keepalive.on_server_started);
 module:hook_global("config-reloaded", configure);
 module:hook_global("server-stopping", publishing.on_server_stopping, 1000); -- Before sessions are ended
 module:hook_global("server-stopped", guarded(function ()

@@ -2,15 +2,13 @@
 
 local util = module.lib "util";
 local jid = util.prosody_require "util.jid";
-local guarded = util.guarded;
+local ask_others, guarded = util.ask_others, util.guarded;
 local engine_offline = module.lib "engine".offline;
 local user_sessions = module.lib "sessions".user_sessions;
 local get_records = module.lib "registrations".get;
 local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
 local judge = module.lib "filters".judge;
-
-local ipairs = ipairs;
 
 local get_handlers = prosody.hosts[module.host].events.get_handlers;
 
@@ -30,14 +28,7 @@ end);
 -- Only what has been taken: the sender gets the rest back. So the first handler asks those after it (to wrap the
 -- event would take a closure each time).
 local function on_offline(event)
-	local taken, is_next = false, false;
-	for _, handler in ipairs(get_handlers("message/offline/handle")) do
-		if is_next then
-			local result = handler(event);
-			if result ~= nil then taken = result; break; end
-		end
-		is_next = is_next or handler == on_offline;
-	end
+	local taken = ask_others(get_handlers, "message/offline/handle", on_offline, event);
 	if taken then meet_offline(event, false); end
 	return taken;
 end

@@ -51,6 +51,8 @@ local known_options = {
 	push_retry_max = { default = 30*60, number(0.1), "a number of seconds, at least 0.1" };
 	push_retry_min = { default = 5, number(0.1), "a number of seconds, at least 0.1" };
 	push_trace = { default = true, boolean, "true or false" };
+	push_wake_before_timeout = { default = 0, number(0), "a number of seconds, 0 for never" };
+	push_wake_on_start = { default = false, boolean, "true or false" };
 };
 
 local options = {};

@@ -10,7 +10,8 @@ local copy, guarded, none = util.copy, util.guarded, util.none;
 local options = module.lib "options".values;
 local engine = module.lib "engine".engine;
 local others = module.lib "others".loaded;
-local extend_hibernation = module.lib "hibernation".extend;
+local hibernation = module.lib "hibernation";
+local extend_hibernation, plan_wake = hibernation.extend, hibernation.plan_wake;
 local sessions = module.lib "sessions";
 local get_registration, attach, attach_owner = sessions.get_registration, sessions.attach, sessions.attach_owner;
 local is_suspended = sessions.is_suspended;
@@ -178,9 +179,9 @@ local function attach_all()
 	local bind = guarded(on_resource_bind);
 	sessions.for_all(function (session)
 		bind({ session = session });
-		if get_registration(session) and session.hibernating and not session.first_hibernated_push then
-			extend_hibernation(session);
-		end
+		if not get_registration(session) or not session.hibernating then return; end
+		local called = session.first_hibernated_push;
+		if called then plan_wake(session, os_time() - called); else extend_hibernation(session); end
 	end);
 end
 

@@ -8,7 +8,8 @@ local sessions = module.lib "sessions";
 local user_sessions, get_registration = sessions.user_sessions, sessions.get_registration;
 local arm = module.lib "timer".arm;
 local judge_queue = module.lib "filters".judge_queue;
-local extend_hibernation = module.lib "hibernation".extend;
+local hibernation = module.lib "hibernation";
+local extend_hibernation, plan_wake = hibernation.extend, hibernation.plan_wake;
 local publishing = module.lib "publishing";
 local has_listeners, carry_out = publishing.has_listeners, publishing.carry_out;
 
@@ -83,8 +84,9 @@ end);
 -- Whoever was called for what is in the queue gets no more time: timers are not set where they would be set back
 local function on_hibernation_start(event)
 	local session = event.origin;
-	session.first_hibernated_push = nil;
+	session.first_hibernated_push, session.push_woken = nil, nil;
 	if not get_registration(session) then return; end
+	plan_wake(session);
 	meet_queue(session, event.queue);
 	if get_registration(session) and not session.first_hibernated_push then extend_hibernation(session); end
 end

@@ -1,6 +1,6 @@
 -- What every file needs
 
-local pairs, pcall, xpcall = pairs, pcall, xpcall;
+local ipairs, pairs, pcall, xpcall = ipairs, pairs, pcall, xpcall;
 local traceback = debug.traceback;
 
 local function prosody_require(name)
@@ -35,6 +35,19 @@ local function copy(original)
 	return copied;
 end
 
+-- What becomes of an event by the handlers after this one: false if none of them says so
+local function ask_others(get_handlers, name, own, event)
+	local is_next = false;
+	for _, handler in ipairs(get_handlers(name)) do
+		if is_next then
+			local result = handler(event);
+			if result ~= nil then return result; end
+		end
+		is_next = is_next or handler == own;
+	end
+	return false;
+end
+
 local none = {}; -- In place of a table that is not there; nobody writes to it
 
 return {
@@ -42,5 +55,6 @@ return {
 	prosody_require = prosody_require;
 	guarded = guarded;
 	copy = copy;
+	ask_others = ask_others;
 	none = none;
 };

@@ -25,6 +25,7 @@ local options = {
 	push_retry_max = 1800;
 	push_retry_min = 5;
 	push_trace = true;
+	push_wake_before_timeout = 0;
 };
 
 -- A store gives no table that contains itself. With one, st.deserialize() ends when Lua's stack is

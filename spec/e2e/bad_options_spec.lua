@@ -62,6 +62,7 @@ local names = {
 	"push_notification_important_body";
 	"push_notification_with_body"; "push_notification_with_sender"; "push_notify_on"; "push_recovery_rate";
 	"push_retry_age"; "push_retry_max"; "push_retry_min"; "push_trace";
+	"push_wake_before_timeout"; "push_wake_on_start";
 };
 
 -- COMPAT 0.12: Lua's own functions go by their own names there

@@ -24,6 +24,8 @@ local defaults = {
 	push_retry_max = 30 * 60;
 	push_retry_min = 5;
 	push_trace = true;
+	push_wake_before_timeout = 0;
+	push_wake_on_start = false;
 };
 
 local good_values = {
@@ -45,6 +47,8 @@ local good_values = {
 	push_retry_max = { 0.1; 60; "7200" };
 	push_retry_min = { 0.1; 1; "30" };
 	push_trace = { false; true };
+	push_wake_before_timeout = { 0; 120; "60" };
+	push_wake_on_start = { true; false };
 };
 
 local bad_values = {
@@ -66,6 +70,8 @@ local bad_values = {
 	push_retry_max = { 0; -1; "long"; {} };
 	push_retry_min = { 0; -5; "soon"; false; {} };
 	push_trace = { "live"; 2; {} };
+	push_wake_before_timeout = { -1; "before"; true; {} };
+	push_wake_on_start = { "always"; 2; {} };
 };
 
 -- A number may be written as a string.

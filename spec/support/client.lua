@@ -243,9 +243,9 @@ local function publish_options(options)
 	return form;
 end
 
--- enable_push({ jid = ..., node = ..., options = { name = value }, extra = { stanzas } })
+-- enable_push({ jid = ..., node = ..., away = ..., options = { name = value }, extra = { stanzas } })
 function methods:enable_push(push)
-	local request = new_iq("set"):tag("enable", { xmlns = xmlns_push; jid = push.jid; node = push.node });
+	local request = new_iq("set"):tag("enable", { xmlns = xmlns_push; jid = push.jid; node = push.node; away = push.away });
 	if push.options then
 		request:add_child(publish_options(push.options));
 	end

@@ -8,9 +8,9 @@ local st = require "util.stanza";
 local everything = {};
 
 local methods = {
-	"answered"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet"; "enabled"; "expire";
-	"forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight"; "judge"; "judge_queue"; "latencies";
-	"learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed"; "ping";
+	"answered"; "asked_anew"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet"; "enabled";
+	"expire"; "forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight"; "judge"; "judge_queue";
+	"latencies"; "learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed"; "ping"; "plan_wake";
 	"postpone"; "readers"; "release"; "restore"; "said"; "services"; "settle"; "suspend"; "trail"; "vetoed"; "waiting";
 	"watched";
 };
@@ -25,11 +25,16 @@ local function greeting()
 	return st.message({ from = "bert@away.test/pc", to = "anna@home.test", id = "m1" }, "Hi");
 end
 
+local function request()
+	return st.presence({ type = "subscribe", from = "bert@away.test" });
+end
+
 local enable = st.stanza("enable", { xmlns = "urn:xmpp:push:0"; jid = "push.test"; node = "n1" });
 
 -- The right arguments, where they are not just those of a device
 local function arguments_of(engine)
 	return {
+		asked_anew = { engine; user; identifier; "bert@away.test" };
 		answered = { engine; "push-0000000000000000"; "push.test"; true; "cancel"; "gone" };
 		connected = { engine; "push.test" };
 		disconnected = { engine; "push.test" };
@@ -44,6 +49,7 @@ local function arguments_of(engine)
 		leave_to = { engine; {} };
 		latencies = { engine; 1000 };
 		next_push = { engine; greeting(); records; true };
+		plan_wake = { engine; user; identifier; 600 };
 		ping = { engine; user; identifier; record; true };
 		release = { engine; user; identifier; record; sessions; true };
 		said = { engine; user; "team@rooms.test"; "m1" };
@@ -74,6 +80,8 @@ function everything.of(library, engine)
 	calls[4] = { "read"; readers[4]; { user; session; sessions; { greeting() } } };
 	calls[5] = { "undelivered"; readers[5]; { user; records; nil; greeting() } };
 	calls[6] = { "sent"; readers[6]; { user; records; nil; greeting(); nil; {} } };
+	calls[7] = { "away"; readers[7]; { user; records; sessions; greeting() } };
+	calls[8] = { "subscription"; readers[8]; { user; records; nil; request(); 1 } };
 	for _, name in ipairs(methods) do
 		calls[#calls + 1] = { name; engine[name]; arguments[name] or { engine; user; identifier } };
 	end

@@ -33,6 +33,7 @@ local default_options = {
 	push_retry_max = 1800;
 	push_retry_min = 5;
 	push_trace = true;
+	push_wake_before_timeout = 0;
 };
 
 -- One push, as the module gets it
@@ -49,7 +50,7 @@ end
 -- registrations and their reasons in turn, a delay, the place to go on from in a queue and whether
 -- something in it was left unread. What waits counts as silent for them, too.
 local function with_outcome(engine)
-	local archived, offline, unacked, read = engine:readers();
+	local archived, offline, unacked, read, _, away, subscription = engine:readers();
 
 	local function outcome(identifier, stanzas, source, reply, next_place, unread)
 		if reply ~= true then return nil, reply and { identifier; reply }, nil, next_place, unread; end
@@ -65,6 +66,12 @@ local function with_outcome(engine)
 	end
 	function methods.offline(_, user, records, sessions, stanza)
 		return outcome(next(records), stanza, records, offline(user, records, sessions, stanza));
+	end
+	function methods.away(_, user, records, sessions, stanza)
+		return outcome(next(records), stanza, records, away(user, records, sessions, stanza));
+	end
+	function methods.subscription(_, user, records, sessions, stanza, requests)
+		return outcome(next(records), stanza, records, subscription(user, records, sessions, stanza, requests));
 	end
 	function methods.unacked(_, user, session, sessions, queue, place)
 		return outcome(session.push_identifier, queue, session, unacked(user, session, sessions, queue, place, true));

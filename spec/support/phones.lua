@@ -27,13 +27,13 @@ function phones.acknowledge(phone)
 	end, nil, "the server to take the acknowledgement of " .. phone.full_jid);
 end
 
--- Registers a client at a push service, with a node that nobody else has.
-function phones.register(phone, service)
+-- Registers a client at a push service, with a node that nobody else has. away: what the attribute says.
+function phones.register(phone, service, away)
 	nodes = nodes + 1;
 	phone.service = service;
 	phone.node = ("phone%d"):format(nodes);
 	phone.identifier = service.jid .. "<" .. phone.node;
-	devices.enable(phone, { jid = service.jid; node = phone.node });
+	devices.enable(phone, { jid = service.jid; node = phone.node; away = away });
 	if phone.sm_enabled then
 		phones.acknowledge(phone);
 	end
@@ -53,13 +53,13 @@ function phones.login(phone, options)
 end
 
 -- A phone that owes the server no acknowledgement. options: those of
--- client.connect() with sm = "resume" | "noresume" | false, and host, or jid for
--- one more device of a user.
+-- client.connect() with sm = "resume" | "noresume" | false, host, or jid for
+-- one more device of a user, and away.
 function phones.new(service, options)
 	options = options or {};
 	local server = service.server;
 	local jid = options.jid or devices.new_user(server, options.host);
-	return phones.register(phones.login({ server = server; jid = jid }, options), service);
+	return phones.register(phones.login({ server = server; jid = jid }, options), service, options.away);
 end
 
 -- A phone that has gone without leaving a session.

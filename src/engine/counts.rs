@@ -10,18 +10,22 @@ use crate::stanza::Importance;
 const PROTOCOL: &str = "push0";
 
 /// By what a push has come about.
-const RULES: [&str; 8] = [
+const RULES: [&str; 12] = [
     "unacked",
     "archived",
     "undelivered",
     "offline",
     "room",
     "sent",
+    "away",
+    "subscription",
     "waiting",
     "ping",
+    "before-timeout",
+    "on-start",
 ];
-const WAITING: usize = 6;
-const PING: usize = 7;
+const WAITING: usize = 8;
+const PING: usize = 9;
 
 /// A listener has vetoed a push: a reason for silence besides the engine's own.
 const VETOED: usize = Silence::ALL.len();
@@ -73,7 +77,9 @@ impl Counts {
             Event::Turn {
                 importance, reason, ..
             } => self.decided(WAITING, importance, reason, times),
-            Event::Ping(reason) => self.decided(PING, None, reason, times),
+            Event::Ping(occasion, reason) => {
+                self.decided(PING + occasion as usize, None, reason, times);
+            }
             Event::Unreadable => self.holds[UNREADABLE] += times,
             Event::Vetoed(_) => self.silences[VETOED] += times,
             Event::Blind => self.silences[BLIND] += times,
@@ -155,6 +161,8 @@ fn of_rule(rule: Rule) -> usize {
         Rule::Offline => 3,
         Rule::Room => 4,
         Rule::Sent => 5,
+        Rule::Away => 6,
+        Rule::Subscription => 7,
     }
 }
 
@@ -190,6 +198,7 @@ mod tests {
     use arrayvec::ArrayString;
 
     use super::*;
+    use crate::engine::Occasion;
     use crate::stanza::Label;
 
     fn pushed(rule: Rule, importance: Importance) -> Event {
@@ -252,6 +261,14 @@ mod tests {
                 "pushes push0 room important 1",
             ),
             (
+                pushed(Rule::Away, Important),
+                "pushes push0 away important 1",
+            ),
+            (
+                pushed(Rule::Subscription, Important),
+                "pushes push0 subscription important 1",
+            ),
+            (
                 Event::Turn {
                     importance: Some(Important),
                     trial: false,
@@ -260,10 +277,14 @@ mod tests {
                 "pushes push0 waiting important 1",
             ),
             (
-                Event::Ping(Reason::Pushed),
+                Event::Ping(Occasion::Asked, Reason::Pushed),
                 "pushes push0 ping unimportant 1",
             ),
-            (Event::Ping(held), "holds debt 1"),
+            (
+                Event::Ping(Occasion::Timeout, Reason::Pushed),
+                "pushes push0 before-timeout unimportant 1",
+            ),
+            (Event::Ping(Occasion::Start, held), "holds debt 1"),
             (Event::Unreadable, "holds unreadable 1"),
             (Event::RETURNED, "silences returned 1"),
             (
@@ -339,13 +360,18 @@ mod tests {
             Rule::Offline,
             Rule::Room,
             Rule::Sent,
+            Rule::Away,
+            Rule::Subscription,
         ];
         for rule in rules {
             assert_eq!(RULES[of_rule(rule)], rule.name());
         }
+        for occasion in Occasion::ALL {
+            assert_eq!(RULES[PING + occasion as usize], occasion.name());
+        }
         // Statsd gives a meaning to anything else.
         let all = Counts::default().take(true);
-        assert_eq!(all.len(), 8 * 3 + 23 + 6);
+        assert_eq!(all.len(), RULES.len() * 3 + 23 + 6);
         for label in all.iter().flat_map(|one| &one.labels) {
             let is_plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
             assert!(label.chars().all(is_plain), "{label}");

@@ -23,6 +23,8 @@ pub struct Expired {
     /// Devices that wait for a push service that nobody could reach for thirty days: their
     /// registrations are to be suspended.
     pub given_up: Vec<DeviceName>,
+    /// Devices with a hibernated session that is about to end, unless it has ended already.
+    pub ending: Vec<DeviceName>,
 }
 
 /// Serves the deadlines up to `now`; if there are very many, the first of them.
@@ -66,6 +68,7 @@ pub(super) fn expire<S>(schedule: &mut Schedule<S>, now: Duration) -> Expired {
                 }
                 schedule.wake(service, now);
             }
+            Timer::Wake(key) => expired.ending.extend(schedule.take_wake(key)),
         }
     }
     let Expired {

@@ -32,6 +32,8 @@ pub(super) struct Device<S> {
     pub generation: u64,
     /// Pushes that wait for an answer, in the order in which they left.
     pub in_flight: Vec<PushId>,
+    /// A push has left for it since it is known.
+    pub was_woken: bool,
     /// Permanent errors in a row.
     pub errors: u32,
     pub failing: Failing,
@@ -60,6 +62,7 @@ impl<S> Device<S> {
             epoch,
             generation: epoch,
             in_flight: Vec::new(),
+            was_woken: false,
             errors: 0,
             failing: Failing::default(),
             pushed: Pushed::default(),

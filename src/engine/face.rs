@@ -84,7 +84,7 @@ impl<S> Engine<S> {
     }
 }
 
-/// Stanzas and the three rules.
+/// Stanzas and the rules.
 impl<S> Engine<S> {
     /// Rule (a): a stanza that `account.sessions[session]` has not acknowledged, for the
     /// registration that this session is attached to.
@@ -196,6 +196,30 @@ impl<S> Engine<S> {
         self.said.add(now, id);
     }
 
+    /// A message that others of the user's devices receive while nobody seems to look at them, for the
+    /// registrations that want to know ([`Presence::is_away`](super::Presence::is_away)).
+    pub fn away(
+        &mut self,
+        now: Duration,
+        account: &Account<'_>,
+        facts: &Facts,
+        id: StanzaId,
+    ) -> Vec<Decision> {
+        self.meet_all(now, Rule::Away, account, Met::new(facts, id))
+    }
+
+    /// Somebody asks to see the presence of a user who is offline
+    /// ([`Presence::is_offline`](super::Presence::is_offline)): a new request, which is pending from now on.
+    pub fn subscription(
+        &mut self,
+        now: Duration,
+        account: &Account<'_>,
+        facts: &Facts,
+        id: StanzaId,
+    ) -> Vec<Decision> {
+        self.meet_all(now, Rule::Subscription, account, Met::new(facts, id))
+    }
+
     fn meet_all(
         &mut self,
         now: Duration,
@@ -240,26 +264,6 @@ impl<S> Engine<S> {
 
 /// Pushes, and those that have to wait.
 impl<S> Engine<S> {
-    /// A push without a stanza. If there cannot be one now, the device is owed it, unless the registration is
-    /// suspended.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none now.
-    pub fn ping(
-        &mut self,
-        now: Duration,
-        account: &Account<'_>,
-        registration: usize,
-    ) -> Result<PushId, Reason> {
-        let registration = &account.registrations[registration];
-        let push = meeting::ping(&mut self.schedule, now, account.user, registration);
-        let reason = push.err().unwrap_or(Reason::Pushed);
-        let (user, identifier) = (account.user, registration.identifier);
-        self.witness.add(now, user, identifier, Event::Ping(reason));
-        push
-    }
-
     /// Keeps the stanza of a push that has been decided on, as long as there is room, in case that it
     /// has to be pushed again.
     pub fn keep(&mut self, id: PushId, stanza: S) {

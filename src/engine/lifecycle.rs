@@ -9,6 +9,7 @@ use super::registration;
 use super::restart::{self, Owed};
 use super::service::{FailingService, ServiceChange, Sign};
 use super::trail::Event;
+use crate::stanza::StanzaId;
 
 /// Registrations and push services.
 impl<S> Engine<S> {
@@ -25,6 +26,16 @@ impl<S> Engine<S> {
     pub fn enabled(&mut self, now: Duration, user: &str, identifier: &str) {
         if registration::enabled(&mut self.schedule, user, identifier) {
             self.witness.add(now, user, identifier, Event::RETURNED);
+        }
+    }
+
+    /// `from` (a bare JID) asks to see the user's presence, and no earlier request is pending: what the device has
+    /// been told of that one does not count.
+    pub fn asked_anew(&mut self, user: &str, identifier: &str, from: &str) {
+        let key = self.schedule.identities.device(user, identifier);
+        let request = StanzaId::request(from, self.key());
+        if let Some(device) = self.schedule.devices.get_mut(key) {
+            device.pushed.remove([Some(request), None]);
         }
     }
 

@@ -7,7 +7,7 @@ use super::account::{Account, Registration};
 use super::decision::{Ticket, Verdict, Wait};
 use super::device::Pace;
 use super::ending::end_call;
-use super::identity::{DeviceKey, PushId};
+use super::identity::DeviceKey;
 use super::pushed::Ids;
 use super::reason::{Cause, Reason, Rule, Silence};
 use super::rules::{self, Receiver};
@@ -284,40 +284,6 @@ fn pace<S>(
     device.map_or(Pace::Now, |device| {
         device.pace(now, window, importance, registration.content)
     })
-}
-
-/// A push without a stanza, or why there is none now.
-pub(super) fn ping<S>(
-    schedule: &mut Schedule<S>,
-    now: Duration,
-    user: &str,
-    registration: &Registration<'_>,
-) -> Result<PushId, Reason> {
-    let key = schedule.identities.device(user, registration.identifier);
-    if let Some(pause) = registration.suspended {
-        return Err(Reason::Held {
-            cause: Cause::Suspension,
-            until: Some(now + pause),
-        });
-    }
-    schedule.device(now, key, user, registration.identifier);
-    let about = About::nothing(Importance::Unimportant);
-    if let Some((wait, cause)) = obstacle(schedule, now, key, registration, user, about.importance)
-    {
-        let until = wait.until();
-        let ticket = Ticket {
-            device: key,
-            about,
-            wait,
-            cause,
-            until,
-        };
-        hold(schedule, now, &ticket, None);
-        return Err(Reason::Held { cause, until });
-    }
-    let id = send(schedule, now, key, registration, user, about, now);
-    schedule.measure(now, key);
-    Ok(id)
 }
 
 /// Keeps a stanza that has to wait.

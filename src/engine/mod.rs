@@ -3,8 +3,9 @@
 //! The engine knows nothing of Lua, sockets, clocks or storage. Its caller
 //!
 //! 1. hands it what happens ([`Engine::unacked`], [`Engine::archived`], [`Engine::undelivered`],
-//!    [`Engine::offline`], [`Engine::room`], [`Engine::sent`], [`Engine::ping`], [`Engine::answered`]) with the current
-//!    time and with what the account looks like at that moment ([`Account`]);
+//!    [`Engine::offline`], [`Engine::room`], [`Engine::sent`], [`Engine::away`], [`Engine::subscription`],
+//!    [`Engine::ping`], [`Engine::answered`]) with the current time and with what the account looks like at that
+//!    moment ([`Account`]);
 //! 2. carries out the [`Verdict`] on each registration: publishes for a [`Verdict::Push`], and hands
 //!    the stanza over with [`Engine::keep`], in case it has to be pushed again; for a
 //!    [`Verdict::Hold`] it hands it over with [`Engine::hold`];
@@ -72,6 +73,8 @@ mod meeting;
 mod metrics;
 mod options;
 mod overview;
+mod pings;
+mod presence;
 mod pushed;
 mod queue;
 mod rate;
@@ -92,6 +95,7 @@ mod timers;
 mod trail;
 mod unread;
 mod waiting;
+mod wakes;
 mod witness;
 
 pub use account::{Account, Connection, Registration, Session};
@@ -105,7 +109,8 @@ pub use identity::{DeviceName, PushId, normalised};
 pub use latencies::{BOUNDS as LATENCY_BOUNDS, Latency};
 pub use options::{NotifyOn, Options};
 pub use overview::DeviceStatus;
-pub use reason::{Cause, Reason, Rule, Silence};
+pub use presence::Presence;
+pub use reason::{Cause, Occasion, Reason, Rule, Silence};
 pub use release::Released;
 pub use restart::Owed;
 pub use service::{CircuitState, FailingService, ServiceChange, ServiceState, ServiceStatus};

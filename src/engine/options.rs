@@ -62,6 +62,8 @@ pub struct Options {
     pub max_in_flight: usize,
     /// `push_recovery_rate`: owed pushes per second to a push service that is back.
     pub recovery_rate: u32,
+    /// `push_wake_before_timeout`: how long before a hibernated session ends its device is woken; zero for never.
+    pub wake_before_timeout: Duration,
     /// `push_trace`: the trail is kept.
     pub trace: bool,
 }
@@ -91,6 +93,7 @@ impl Default for Options {
             max_failures: 5,
             max_in_flight: 4096,
             recovery_rate: 50,
+            wake_before_timeout: Duration::ZERO,
             trace: true,
         }
     }

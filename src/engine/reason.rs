@@ -20,6 +20,10 @@ pub enum Rule {
     Room,
     /// The end of a call, as the account itself says it to somebody else.
     Sent,
+    /// Delivered to others of the user's devices, whom nobody seems to look at (`tigase:push:away:0`).
+    Away,
+    /// Somebody asks to see the presence of a user who is offline (RFC 6121 section 3.1.3).
+    Subscription,
 }
 
 impl Rule {
@@ -32,7 +36,39 @@ impl Rule {
             Self::Offline => "offline",
             Self::Room => "room",
             Self::Sent => "sent",
+            Self::Away => "away",
+            Self::Subscription => "subscription",
         }
+    }
+}
+
+/// Why there is a push without a stanza.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// Somebody has asked for it.
+    Asked,
+    /// A hibernated session is about to end (`push_wake_before_timeout`).
+    Timeout,
+    /// The server has started (`push_wake_on_start`).
+    Start,
+}
+
+impl Occasion {
+    /// All of them, in their order.
+    pub(super) const ALL: [Self; 3] = [Self::Asked, Self::Timeout, Self::Start];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "ping",
+            Self::Timeout => "before-timeout",
+            Self::Start => "on-start",
+        }
+    }
+
+    /// What a name stands for.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::stanza::Importance;
 /// The device is back: what waited for it has been received, and need not be pushed any more. Whether anything has.
 pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) -> bool {
     let key = schedule.identities.device(user, identifier);
+    schedule.take_wake(key);
     let epoch = schedule.identities.next_number();
     let Some(device) = schedule.devices.get_mut(key) else {
         return false;
@@ -47,6 +48,7 @@ pub(super) fn suspend<S>(
     wait: Duration,
 ) {
     let key = schedule.identities.device(user, identifier);
+    schedule.take_wake(key);
     schedule.device(now, key, user, identifier);
     let until = Until::Time(now + wait);
     schedule.wait(key, || {
@@ -61,6 +63,7 @@ pub(super) fn suspend<S>(
 /// The registration has ended.
 pub(super) fn forget<S>(schedule: &mut Schedule<S>, now: Duration, user: &str, identifier: &str) {
     let key = schedule.identities.device(user, identifier);
+    schedule.take_wake(key);
     schedule.forget(now, key);
 }
 
@@ -72,6 +75,9 @@ pub(super) fn forget_user<S>(schedule: &mut Schedule<S>, now: Duration, user: &s
         .collect();
     for key in own {
         schedule.forget(now, key);
+    }
+    for key in schedule.wakes_of(user) {
+        schedule.take_wake(key);
     }
     let owner = schedule.identities.user(user);
     schedule.devices.forget_former(owner);

@@ -1,4 +1,4 @@
-//! The three business rules: which registrations a stanza is for.
+//! The business rules: which registrations a stanza is for.
 
 use super::account::{Account, Connection};
 use super::reason::{Rule, Silence};
@@ -21,9 +21,12 @@ impl Receiver {
         match rule {
             // Nobody is called by the archive.
             Rule::Archived if importance == Importance::Urgent => Self::AvailableSession,
-            Rule::Unacked { .. } | Rule::Archived | Rule::Undelivered | Rule::Sent => {
-                Self::AnySession
-            }
+            Rule::Unacked { .. }
+            | Rule::Archived
+            | Rule::Undelivered
+            | Rule::Sent
+            | Rule::Away
+            | Rule::Subscription => Self::AnySession,
             Rule::Offline => Self::AvailableSession,
             Rule::Room => Self::Nobody,
         }
@@ -50,12 +53,16 @@ pub(super) fn silence(
         _ if facts.push => Some(Silence::IsPush),
         Rule::Unacked { session } => unacked(account, session, identifier),
         Rule::Sent => Some(Silence::NotRecipient),
-        Rule::Archived | Rule::Undelivered if !facts.to_account => Some(Silence::NotRecipient),
-        Rule::Undelivered if facts.importance < Importance::Important => Some(Silence::Unimportant),
+        Rule::Archived | Rule::Undelivered | Rule::Away if !facts.to_account => {
+            Some(Silence::NotRecipient)
+        }
+        Rule::Undelivered | Rule::Away if facts.importance < Importance::Important => {
+            Some(Silence::Unimportant)
+        }
         Rule::Undelivered => archived(account, identifier),
         // A call must ring even where a connection has died unnoticed.
         _ if facts.importance == Importance::Urgent => None,
-        Rule::Archived => archived(account, identifier),
+        Rule::Archived | Rule::Away | Rule::Subscription => archived(account, identifier),
         Rule::Offline => offline(account, identifier),
         Rule::Room => None,
     }
@@ -103,7 +110,7 @@ pub fn silent_unless_call(account: &Account<'_>) -> Option<Silence> {
     reasons.all(|reason| reason.is_some()).then_some(first)
 }
 
-/// Rule (b): registrations without a live or hibernated session.
+/// Rule (b), and all that others of the user's devices may have: registrations without a live or hibernated session.
 pub(super) fn archived(account: &Account<'_>, identifier: &str) -> Option<Silence> {
     if account.is_live(identifier) {
         Some(Silence::Online)

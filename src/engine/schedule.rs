@@ -10,7 +10,7 @@ use super::decision::Wait;
 use super::device::Device;
 use super::devices::Devices;
 use super::failing::Failing;
-use super::identity::{DeviceKey, Identities, PushId, ServiceKey};
+use super::identity::{DeviceKey, DeviceName, Identities, PushId, ServiceKey};
 use super::in_flight::{InFlight, PushesInFlight};
 use super::kept::Keeper;
 use super::options::Options;
@@ -19,6 +19,7 @@ use super::service::{Next, ServiceChange, Sign};
 use super::services::Services;
 use super::timers::{Timer, Timers};
 use super::waiting::{Until, Waiting};
+use super::wakes::Wakes;
 use crate::stanza::{Importance, Key};
 
 /// All that waits, and what it waits for.
@@ -30,6 +31,7 @@ pub(super) struct Schedule<S> {
     pub services: Services,
     pub keeper: Keeper,
     timers: Timers,
+    wakes: Wakes,
 }
 
 /// What a device waits for.
@@ -247,6 +249,30 @@ impl<S> Schedule<S> {
     }
 }
 
+/// When devices are woken whose sessions are about to end.
+impl<S> Schedule<S> {
+    /// The device is named at this time, and at no other.
+    pub fn plan_wake(&mut self, at: Duration, device: DeviceName) {
+        let key = self.identities.device(&device.user, &device.identifier);
+        if let Some(before) = self.wakes.set(key, at, device) {
+            self.timers.unset(before, Timer::Wake(key));
+        }
+        self.timers.set(at, Timer::Wake(key));
+    }
+
+    /// Its time has come, or need not come any more.
+    pub fn take_wake(&mut self, key: DeviceKey) -> Option<DeviceName> {
+        let (at, device) = self.wakes.take(key)?;
+        self.timers.unset(at, Timer::Wake(key));
+        Some(device)
+    }
+
+    /// The devices of a user for which one is planned.
+    pub fn wakes_of(&self, user: &str) -> Vec<DeviceKey> {
+        self.wakes.of(user).collect()
+    }
+}
+
 /// What is remembered of devices.
 impl<S> Schedule<S> {
     pub fn new(options: Options, key: Key) -> Self {
@@ -258,6 +284,7 @@ impl<S> Schedule<S> {
             in_flight: PushesInFlight::default(),
             keeper: Keeper::default(),
             timers: Timers::default(),
+            wakes: Wakes::default(),
         }
     }
 

@@ -80,6 +80,7 @@ pub(super) fn send<S>(
     let is_limited = schedule.options.max_per_minute > 0;
     if let Some(device) = schedule.devices.get_mut(key) {
         device.in_flight.push(id);
+        device.was_woken = true;
         device.pushed.add(about.ids);
         if is_limited {
             device.meter.spend(now);

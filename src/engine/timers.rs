@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Probe(ServiceKey),
     /// A push service that is back gets the next helping of owed pushes.
     Helping(ServiceKey),
+    /// A hibernated session of a device is about to end.
+    Wake(DeviceKey),
 }
 
 /// The deadlines in their order.

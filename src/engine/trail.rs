@@ -9,7 +9,7 @@ use arrayvec::ArrayString;
 use lru::LruCache;
 
 use super::answer::Outcome;
-use super::reason::{Reason, Rule, Silence};
+use super::reason::{Occasion, Reason, Rule, Silence};
 use crate::stanza::{Importance, Label};
 
 /// How many entries there are of a user: the last ones.
@@ -51,8 +51,8 @@ pub enum Event {
     Unreadable,
     /// A stanza has come, but the user's registrations could not be read. It is nobody's device: its name is empty.
     Blind,
-    /// A push without a stanza was asked for.
-    Ping(Reason),
+    /// There was an occasion for a push without a stanza.
+    Ping(Occasion, Reason),
     /// A listener has vetoed a push, for this reason.
     Vetoed(ArrayString<48>),
     /// A listener has failed: the push has left without text and sender.

@@ -3,6 +3,7 @@
 //! An extension ([`Extension`]) is one file here, named in [`EXTENSIONS`]. It reads its elements of `<enable/>` and
 //! says what the record keeps ([`Field`]), may leave stanzas out, and adds its part to notifications.
 
+mod away;
 mod chats;
 mod encryption;
 mod groupchat;
@@ -37,6 +38,7 @@ pub static EXTENSIONS: Extensions = Extensions(&[
     &encryption::Encryption,
     &priority::Priority,
     &jingle::Jingle,
+    &away::Away,
 ]);
 
 impl Extensions {

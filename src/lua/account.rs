@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::clock::clock;
-use super::reader::{Key, TableRef};
+use super::reader::{Key, Stanza, TableRef};
 use crate::engine::suspension::Suspension;
-use crate::engine::{Connection, Registration, Session};
+use crate::engine::{Connection, Presence, Registration, Session};
 use crate::extension::{Asked, EXTENSIONS, Field, Record};
 use crate::notification::{Disclosure, Protocol, Target};
+use crate::stanza::Element;
 use crate::wire::publish::is_xml_text;
 
 impl Asked for TableRef<'_> {
@@ -82,21 +83,51 @@ pub fn read_sessions<'f>(
     (found, place)
 }
 
-fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
-    let identifier = Some(session.str(Key::PushIdentifier)?);
-    // mod_smacks sets `smacks` to false when it gives the queue of an ending session away.
-    let connection = if session.is_set(Key::Destroyed)
+/// Reads what the sessions say of the person, whatever they are attached to.
+pub fn read_presence(sessions: Option<&TableRef<'_>>) -> Vec<Presence> {
+    let mut found = Vec::new();
+    if let Some(sessions) = sessions {
+        sessions.each(|_, session| {
+            let plain = session.with(Key::Presence, |presence| {
+                Stanza::with(presence, |presence| {
+                    presence.find_named(&["show"], |_| Some(())).is_none()
+                })
+            });
+            found.extend(plain.filter(|_| !has_ended(session)).map(|plain| Presence {
+                live: !session.is_set(Key::Hibernating),
+                receives: receives(session),
+                plain,
+            }));
+        });
+    }
+    found
+}
+
+/// Whether one that has sent presence receives what is sent to the bare JID (RFC 6121 section 8.5.2).
+fn receives(session: &TableRef<'_>) -> bool {
+    session
+        .integer(Key::Priority)
+        .is_some_and(|priority| priority >= 0)
+}
+
+/// Whether nothing reaches its client any more. `mod_smacks` sets `smacks` to false when it gives the queue of an
+/// ending session away.
+fn has_ended(session: &TableRef<'_>) -> bool {
+    session.is_set(Key::Destroyed)
         || session.is_set(Key::PushStreamClosed)
         || session.is_false(Key::Smacks)
-    {
+}
+
+fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
+    let identifier = Some(session.str(Key::PushIdentifier)?);
+    let connection = if has_ended(session) {
         Connection::Gone
     } else if session.is_set(Key::Hibernating) {
         Connection::Hibernated
     } else {
         // mod_smacks clears the timer when it runs out, and sets it with the next request.
         let ack_overdue = session.is_set(Key::AwaitingAck) && !session.is_set(Key::DelayedAckTimer);
-        let available = session.has_table(Key::Presence)
-            && session.integer(Key::Priority).is_some_and(|it| it >= 0);
+        let available = session.has_table(Key::Presence) && receives(session);
         Connection::Live {
             ack_overdue,
             available,

@@ -50,6 +50,7 @@ impl UserData for Host {
         add(methods, "disconnected", reports::disconnected);
         add(methods, "postpone", reports::postpone);
         add(methods, "suspend", reports::suspend);
+        add(methods, "plan_wake", reports::plan_wake);
         add(methods, "owed", restart::owed);
         add(methods, "restore", restart::restore);
         methods.add_method("trail", trail::trail);
@@ -74,6 +75,14 @@ impl UserData for Host {
             host.state()?.engine.forget(now(), &user, &identifier);
             Ok(())
         });
+        methods.add_method(
+            "asked_anew",
+            |_, host, (user, identifier, from): (String, String, String)| {
+                let engine = &mut host.state()?.engine;
+                engine.asked_anew(&user, &identifier, &from);
+                Ok(())
+            },
+        );
         methods.add_method("blind", |_, host, user: String| {
             host.state()?.engine.blind(now(), &user);
             Ok(())
@@ -106,10 +115,19 @@ where
     });
 }
 
-type Readers = (Function, Function, Function, Function, Function, Function);
+type Readers = (
+    Function,
+    Function,
+    Function,
+    Function,
+    Function,
+    Function,
+    Function,
+    Function,
+);
 
-/// `readers()`: the functions `archived`, `offline`, `unacked`, `read`, `undelivered` and `sent` (see
-/// [`readers`]). The first two and the last two return nothing, or the reason why nobody is pushed, or true
+/// `readers()`: the functions `archived`, `offline`, `unacked`, `read`, `undelivered`, `sent`, `away` and `subscription`
+/// (see [`readers`]). All but `unacked` and `read` return nothing, or the reason why nobody is pushed, or true
 /// if there is something to settle, or false if the user's queues have to be read first, and filters asked.
 fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
     let (keys, name) = (&host.keys, &host.name);
@@ -120,6 +138,8 @@ fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
         reader::function::<readers::Read>(lua, keys, name)?,
         reader::function::<readers::Undelivered>(lua, keys, name)?,
         reader::function::<readers::Sent>(lua, keys, name)?,
+        reader::function::<readers::Away>(lua, keys, name)?,
+        reader::function::<readers::Subscription>(lua, keys, name)?,
     ))
 }
 
@@ -151,6 +171,7 @@ fn configure(_: &Lua, host: &Host, options: Table) -> Result<Option<f64>> {
         max_failures: options.get("push_max_failures")?,
         max_in_flight: options.get("push_max_in_flight")?,
         recovery_rate: options.get("push_recovery_rate")?,
+        wake_before_timeout: seconds("push_wake_before_timeout")?,
         trace: options.get("push_trace")?,
     };
     let important_body: String = options.get("push_notification_important_body")?;

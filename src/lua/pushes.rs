@@ -12,7 +12,7 @@ use super::reader::{self, Key, Stanza};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use super::writer;
-use crate::engine::{Account, Engine, PushId, Reason, Released};
+use crate::engine::{Account, Engine, Occasion, PushId, Reason, Released};
 use crate::notification::{Disclosure, Notification, Protocol, Push, Target};
 use crate::stanza::Importance;
 use crate::wire::publish::xml_text;
@@ -207,24 +207,38 @@ pub fn release(
     Ok(delayed(delay, published))
 }
 
-/// `ping(user, identifier, record, listened)`: seconds to the next deadline, and a push without a stanza
-/// unless the push service could not take it now.
+/// What `ping` takes.
+type Asked = (
+    String,
+    LuaString,
+    Table,
+    bool,
+    Option<String>,
+    Option<Value>,
+);
+
+/// `ping(user, identifier, record, listened, occasion, sessions)`: seconds to the next deadline, and a push without
+/// a stanza unless the push service could not take it now. An occasion is `before-timeout` or `on-start`, where the
+/// user's sessions matter; else somebody asks for it.
 pub fn ping(
     lua: &Lua,
     host: &Host,
-    (user, identifier, record, listened): (String, LuaString, Table, bool),
+    (user, identifier, record, listened, occasion, sessions): Asked,
 ) -> Result<Delayed> {
     let name = identifier.to_str()?.to_owned();
+    let occasion = occasion.and_then(|occasion| Occasion::from_name(&occasion));
+    let occasion = occasion.unwrap_or(Occasion::Asked);
     let (id, delay) = host.act(|state, now| {
-        reader::read(lua, &host.keys, &record, |frame| {
+        reader::read(lua, &host.keys, (&record, sessions), |frame| {
             let record = frame.table(0)?;
             let registrations = [read_registration(&name, &record, &Disclosure::default())?];
+            let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
             let account = Account {
                 user: &user,
                 registrations: &registrations,
-                sessions: &[],
+                sessions: &sessions,
             };
-            state.engine.ping(now, &account, 0).ok()
+            state.engine.ping(now, &account, 0, occasion).ok()
         })
     })?;
     let Some(id) = id? else {

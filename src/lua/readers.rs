@@ -6,7 +6,7 @@
 
 use super::reader::{Frame, Reader, Reply};
 use super::state::with_state;
-use super::stored::{archived, offline, sent, undelivered};
+use super::stored::{archived, away, offline, sent, subscription, undelivered};
 use super::unacked::{read, unacked};
 
 /// What Lua calls: a reader that is given the state of its host.
@@ -27,9 +27,11 @@ macro_rules! readers {
 
 readers! {
     Archived = archived,
+    Away = away,
     Offline = offline,
     Read = read,
     Sent = sent,
+    Subscription = subscription,
     Unacked = unacked,
     Undelivered = undelivered,
 }

@@ -73,13 +73,14 @@ pub fn answered(
 }
 
 /// `expire()`: seconds to the next deadline; devices with something due (`{ user, identifier }`);
-/// reports of pushes that were not answered in time; devices whose push service is given up.
+/// reports of pushes that were not answered in time; devices whose push service is given up; devices with a
+/// hibernated session that is about to end.
 #[expect(clippy::type_complexity, reason = "what a Lua function returns")]
 pub fn expire(
     lua: &Lua,
     host: &Host,
     (): (),
-) -> Result<(Option<f64>, Vec<Table>, Vec<Table>, Vec<Table>)> {
+) -> Result<(Option<f64>, Vec<Table>, Vec<Table>, Vec<Table>, Vec<Table>)> {
     let (expired, delay) = host.act(|state, now| {
         state.armed = None;
         state.engine.expire(now)
@@ -96,6 +97,7 @@ pub fn expire(
         devices(&expired.due)?,
         reports?,
         devices(&expired.given_up)?,
+        devices(&expired.ending)?,
     ))
 }
 
@@ -137,6 +139,18 @@ pub fn suspend(
 ) -> Result<Option<f64>> {
     let wait = Duration::from_secs(wait);
     let act = host.act(|state, now| state.engine.suspend(now, &user, &identifier, wait));
+    act.map(|((), delay)| delay)
+}
+
+/// `plan_wake(user, identifier, seconds)`: its session hibernates, and ends after these seconds. Seconds to the next
+/// deadline if it is an earlier one.
+pub fn plan_wake(
+    _: &Lua,
+    host: &Host,
+    (user, identifier, remaining): (String, String, f64),
+) -> Result<Option<f64>> {
+    let remaining = Duration::try_from_secs_f64(remaining.max(0.0)).unwrap_or_default();
+    let act = host.act(|state, now| state.engine.plan_wake(now, &user, &identifier, remaining));
     act.map(|((), delay)| delay)
 }
 

@@ -1,15 +1,17 @@
 //! Rules (b) and (c): a stanza meets all registrations of its recipient.
 
-use super::account::{read_registration, read_sessions, read_target};
+use super::account::{read_presence, read_registration, read_sessions, read_target};
 use super::clock::now;
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
-use crate::engine::{Account, Decision, Engine, Reason, Registration, Rule, Silence, rules};
+use crate::engine::{
+    Account, Decision, Engine, Presence, Reason, Registration, Rule, Silence, rules,
+};
 use crate::extension::{Asked, EXTENSIONS};
-use crate::notification::Notification;
-use crate::stanza::{self, StanzaId, may_be_call, may_concern_call};
+use crate::notification::{Notification, Push};
+use crate::stanza::{self, Attr, Element, Importance, StanzaId, may_be_call, may_concern_call};
 
 /// `archived(user, records, sessions, stanza, archive id, judged)`: rule (b). Judged is what filters say of it, see
 /// [`super::judging`].
@@ -100,6 +102,54 @@ pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     )
 }
 
+/// `away(user, records, sessions, stanza, nil, judged)`: a message that sessions of the user receive, for the
+/// registrations that want to know of it while nobody looks at those.
+pub fn away(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    if !Presence::is_away(&read_presence(frame.table(2).as_ref())) {
+        return Reply::Nothing;
+    }
+    let concerns = frame.table(3).is_some_and(|table| {
+        let account = frame.str(0).map(|user| [user, "@", host].concat());
+        Stanza::with(&table, |stanza| {
+            stanza.attr(Attr::Type) != Some("groupchat")
+                && stanza::importance(stanza, &account.unwrap_or_default())
+                    > Importance::Unimportant
+        })
+    });
+    if !concerns {
+        return Reply::Nothing;
+    }
+    some_registrations(
+        state,
+        host,
+        frame,
+        |record| record.is_set(Key::Away),
+        |_, _, _| None,
+        |state, account, Known { facts, id, .. }| state.engine.away(now(), account, facts, *id),
+        None,
+    )
+}
+
+/// `subscription(user, records, sessions, stanza, requests, judged)`: somebody asks to see the presence of the user,
+/// whom so many ask now.
+pub fn subscription(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
+    if !Presence::is_offline(&read_presence(frame.table(2).as_ref())) {
+        return Reply::Nothing;
+    }
+    let requests = frame.integer(4).and_then(|count| u32::try_from(count).ok());
+    some_registrations(
+        state,
+        host,
+        frame,
+        |_| true,
+        |_, _, _| None,
+        |state, account, Known { facts, id, .. }| {
+            state.engine.subscription(now(), account, facts, *id)
+        },
+        requests,
+    )
+}
+
 /// `left_unread` says what can be said without reading the stanza.
 fn all_registrations(
     state: &mut State,
@@ -107,6 +157,19 @@ fn all_registrations(
     frame: &Frame<'_>,
     left_unread: impl FnOnce(&mut State, &Account<'_>, &Stanza<'_>) -> Option<Silence>,
     ask: impl FnOnce(&mut State, &Account<'_>, &Known) -> Vec<Decision>,
+) -> Reply {
+    some_registrations(state, host, frame, |_| true, left_unread, ask, None)
+}
+
+/// Those that are wanted; `requests` is for their pushes.
+fn some_registrations(
+    state: &mut State,
+    host: &str,
+    frame: &Frame<'_>,
+    is_wanted: impl Fn(&TableRef<'_>) -> bool,
+    left_unread: impl FnOnce(&mut State, &Account<'_>, &Stanza<'_>) -> Option<Silence>,
+    ask: impl FnOnce(&mut State, &Account<'_>, &Known) -> Vec<Decision>,
+    requests: Option<u32>,
 ) -> Reply {
     let (Some(user), Some(records), Some(table)) = (frame.str(0), frame.table(1), frame.table(3))
     else {
@@ -117,6 +180,9 @@ fn all_registrations(
     let mut registrations = Vec::new();
     let mut have_filters = false;
     records.each(|identifier, record| {
+        if !is_wanted(record) {
+            return;
+        }
         registrations.extend(read_registration(identifier, record, &state.disclosure));
         have_filters |= EXTENSIONS.filter(record, state.disclosure.others);
     });
@@ -155,6 +221,10 @@ fn all_registrations(
         for decision in decisions {
             let registration = &registrations[decision.registration];
             if let Some(push) = settlement.take(0, registration, decision) {
+                let push = Push {
+                    pending_subscriptions: requests,
+                    ..push
+                };
                 let stanza = Some((stanza, &*recipient.account));
                 let told = &state.disclosure;
                 records.each(|key, record| {

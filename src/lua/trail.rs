@@ -19,7 +19,7 @@ use crate::stanza::Importance;
 /// - of a `met` stanza `rule`, and if somebody has looked at it `kind`, `importance`, `id`, `from` (a domain);
 /// - of a `met` one, of a `turn` and of a `ping` `result` (`pushed`, `held`, `silent`), `reason` and `phrase`, and
 ///   `due` (seconds since 1970) if that is known;
-/// - of a `turn` besides `importance` and `trial`;
+/// - of a `turn` besides `importance` and `trial`; of a `ping` `occasion` (`ping`, `before-timeout`, `on-start`);
 /// - of an `answer` `outcome`, `condition`, `after` (seconds) and `owed`;
 /// - of a `vetoed` push `phrase`.
 pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
@@ -119,7 +119,8 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
             set_reason(&table, clock, reason)?;
             "turn"
         }
-        Event::Ping(reason) => {
+        Event::Ping(occasion, reason) => {
+            table.raw_set("occasion", occasion.name())?;
             set_reason(&table, clock, reason)?;
             "ping"
         }

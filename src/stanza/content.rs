@@ -1,7 +1,7 @@
 //! What a stanza says: what notifications tell of it, and what filters look at.
 
 use super::call;
-use super::element::{Attr, Element, bare};
+use super::element::{Attr, Element, bare, is_request};
 use super::facts;
 
 /// XEP-0372.
@@ -61,16 +61,12 @@ impl Content {
             Some(read_message(message, account))
         })
         .unwrap_or_else(|| {
-            let [kind, from] = stanza.attrs([Attr::Type, Attr::From]);
-            let is_request = stanza.name() == "presence" && kind == Some("subscribe");
-            Self::new(
-                if is_request {
-                    Sort::Subscription
-                } else {
-                    Sort::Other
-                },
-                from.unwrap_or(account),
-            )
+            let sort = if is_request(stanza) {
+                Sort::Subscription
+            } else {
+                Sort::Other
+            };
+            Self::new(sort, stanza.attr(Attr::From).unwrap_or(account))
         })
     }
 

@@ -82,6 +82,11 @@ pub trait Element {
     }
 }
 
+/// Whether somebody asks to see the user's presence (RFC 6121 section 3.1).
+pub(super) fn is_request<E: Element>(stanza: &E) -> bool {
+    stanza.name() == "presence" && stanza.attr(Attr::Type) == Some("subscribe")
+}
+
 /// A JID without its resource.
 pub(super) fn bare(jid: &str) -> &str {
     jid.split_once('/').map_or(jid, |(bare, _)| bare)

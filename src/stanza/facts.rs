@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use super::call::{self, Call, Said};
-use super::element::{Attr, Element, bare};
+use super::element::{Attr, Element, bare, is_request};
 use super::importance::Importance;
 use super::key::{Key, StanzaId};
 use super::label::Label;
@@ -111,11 +111,11 @@ impl Facts {
             Some(read_message(message, account, key, sent))
         })
         .unwrap_or_else(|| Self {
-            importance: Importance::Unimportant,
+            importance: importance_without_message(stanza),
             message: false,
             push: stanza.name() == "iq" && is_publish(stanza),
             call: None,
-            id: None,
+            id: request_id(stanza, key),
             content: None,
             redelivered: false,
             to_account: true,
@@ -129,7 +129,7 @@ impl Facts {
 /// How much a stanza matters, as [`Facts::read`] has it, without what it is recognised by.
 pub fn importance<E: Element>(stanza: &E, account: &str) -> Importance {
     if stanza.find_named(&IMPORTANT_NAMES, may_matter).is_none() {
-        return Importance::Unimportant;
+        return importance_without_message(stanza);
     }
     with_message(stanza, account, |message, sent| {
         let children = read_children(message, account, None);
@@ -139,7 +139,22 @@ pub fn importance<E: Element>(stanza: &E, account: &str) -> Importance {
         let kind = message.attr(Attr::Type);
         Some(importance_of(kind, &children, sent))
     })
-    .unwrap_or(Importance::Unimportant)
+    .unwrap_or_else(|| importance_without_message(stanza))
+}
+
+/// Of what is no message only a request to see the user's presence is for a person.
+fn importance_without_message<E: Element>(stanza: &E) -> Importance {
+    if is_request(stanza) {
+        Importance::Important
+    } else {
+        Importance::Unimportant
+    }
+}
+
+/// A request that is pending is sent again whenever the user comes online.
+fn request_id<E: Element>(stanza: &E, key: &Key) -> Option<StanzaId> {
+    let from = stanza.attr(Attr::From).filter(|_| is_request(stanza))?;
+    Some(StanzaId::request(bare(from), key))
 }
 
 /// Whether `account`'s archive has the message (XEP-0359), be it in a carbon copy.

@@ -49,4 +49,10 @@ impl StanzaId {
     pub fn said(account: &str, room: &str, id: &str, key: &Key) -> Self {
         Self(key.hash_one(("said", account, room, id)))
     }
+
+    /// The identity of somebody's request to see the user's presence (RFC 6121 section 3.1), as long as it is
+    /// pending. `from` is a bare JID.
+    pub fn request(from: &str, key: &Key) -> Self {
+        Self(key.hash_one(("request", from)))
+    }
 }

@@ -3,7 +3,7 @@
 use arrayvec::ArrayString;
 
 use super::call::Call;
-use super::element::{Attr, Element, bare};
+use super::element::{Attr, Element, bare, is_request};
 
 /// What an administrator may know of a stanza.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +32,9 @@ pub enum Kind {
     Call,
     /// The end of a call.
     CallEnd,
-    /// Presence.
+    /// A request to see the user's presence.
+    Subscription,
+    /// Other presence.
     Presence,
     /// An IQ, or something unknown.
     Iq,
@@ -60,6 +62,7 @@ impl Label {
     /// That of another stanza.
     pub(super) fn of<E: Element>(stanza: &E) -> Self {
         let kind = match stanza.name() {
+            "presence" if is_request(stanza) => Kind::Subscription,
             "presence" => Kind::Presence,
             "message" => Kind::Message, // A carbon copy of nothing
             _ => Kind::Iq,
@@ -87,6 +90,7 @@ impl Kind {
             Self::Error => "error",
             Self::Call => "call",
             Self::CallEnd => "end of a call",
+            Self::Subscription => "subscription request",
             Self::Presence => "presence",
             Self::Iq => "iq",
         }
@@ -134,6 +138,8 @@ mod tests {
             (&*jmi("propose"), "call"),
             (&*jmi("retract"), "end of a call"),
             ("<presence/>", "presence"),
+            ("<presence type='subscribe'/>", "subscription request"),
+            ("<presence type='subscribed'/>", "presence"),
             ("<iq/>", "iq"),
             (
                 "<message><sent xmlns='urn:xmpp:carbons:2'/></message>",

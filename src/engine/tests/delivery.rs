@@ -645,7 +645,10 @@ fn that_others_get_an_answer_releases_also_who_has_failed_for_long() {
         registrations: &[other],
         sessions: &[],
     };
-    let ping = phone.engine.ping(ms(now), &account, 0).unwrap();
+    let ping = phone
+        .engine
+        .ping(ms(now), &account, 0, Occasion::Asked)
+        .unwrap();
     phone.answer_at(now, ping, Answer::Result).unwrap();
     assert!(phone.at(now + 250).is_some());
 }
@@ -669,7 +672,7 @@ fn who_has_failed_again_and_again_is_not_tried_whenever_others_get_an_answer() {
             registrations: &[other],
             sessions: &[],
         };
-        if let Ok(ping) = phone.engine.ping(ms(now), &account, 0) {
+        if let Ok(ping) = phone.engine.ping(ms(now), &account, 0, Occasion::Asked) {
             phone.answer_at(now, ping, Answer::Result).unwrap();
         }
         for step in 0..10 {
@@ -1003,7 +1006,10 @@ fn a_user_has_a_share_and_calls_twice_as_much() {
             sessions: &[],
         };
         assert!(
-            phone.engine.ping(ms(0), &account, 0).is_ok(),
+            phone
+                .engine
+                .ping(ms(0), &account, 0, Occasion::Asked)
+                .is_ok(),
             "{identifier}"
         );
     }
@@ -1015,7 +1021,10 @@ fn a_user_has_a_share_and_calls_twice_as_much() {
         }],
         sessions: &[],
     };
-    assert_eq!(phone.engine.ping(ms(0), &account, 0).ok(), None);
+    assert_eq!(
+        phone.engine.ping(ms(0), &account, 0, Occasion::Asked).ok(),
+        None
+    );
     phone.engine.expire(seconds(120));
     assert_eq!(
         (
@@ -1265,7 +1274,10 @@ fn devices_that_are_owed_something_are_forgotten_last() {
             registrations: &[other],
             sessions: &[],
         };
-        let id = phone.engine.ping(now, &account, 0).unwrap();
+        let id = phone
+            .engine
+            .ping(now, &account, 0, Occasion::Asked)
+            .unwrap();
         phone
             .engine
             .answered(now, &id.to_string(), "other.test", Answer::Result);
@@ -1473,7 +1485,10 @@ fn a_trial_waits_for_its_service() {
         registrations: &[other],
         sessions: &[],
     };
-    let p = phone.engine.ping(ms(day - 10), &acc, 0).unwrap();
+    let p = phone
+        .engine
+        .ping(ms(day - 10), &acc, 0, Occasion::Asked)
+        .unwrap();
     phone
         .engine
         .answered(ms(day - 10), &p.to_string(), "push.test", WAIT);
@@ -1860,7 +1875,7 @@ fn who_was_released_in_vain_waits_for_pauses_of_its_own_though_others_succeed() 
             registrations: &[other],
             sessions: &[],
         };
-        if let Ok(ping) = fleet.engine.ping(now, &account, 0) {
+        if let Ok(ping) = fleet.engine.ping(now, &account, 0, Occasion::Asked) {
             fleet.answer(now, ping, Answer::Result);
         }
         for push in fleet.serve(now) {

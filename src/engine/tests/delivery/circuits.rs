@@ -134,7 +134,10 @@ fn that_others_get_an_answer_releases_who_has_failed_once() {
         registrations: &[other],
         sessions: &[],
     };
-    let ping = phone.engine.ping(ms(1000), &account, 0).unwrap();
+    let ping = phone
+        .engine
+        .ping(ms(1000), &account, 0, Occasion::Asked)
+        .unwrap();
     phone.answer_at(1000, ping, Answer::Result).unwrap();
     assert_eq!(phone.at(1249), None);
     assert!(phone.at(1250).is_some());

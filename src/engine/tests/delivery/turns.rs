@@ -109,7 +109,9 @@ fn a_ping_that_may_not_leave_now_is_owed() {
         max_per_minute: 1,
         ..Options::default()
     });
-    let ping = |phone: &mut Phone| phone.ask(|engine, account| engine.ping(ms(0), account, 0).ok());
+    let ping = |phone: &mut Phone| {
+        phone.ask(|engine, account| engine.ping(ms(0), account, 0, Occasion::Asked).ok())
+    };
     assert!(ping(&mut phone).is_some());
     assert_eq!(ping(&mut phone), None);
     assert_eq!(phone.at(60_999), None);
@@ -383,7 +385,10 @@ fn that_one_is_suspended_gives_up_the_others_all_the_same() {
         registrations: &[other],
         sessions: &[],
     };
-    phone.engine.ping(now, &account, 0).unwrap();
+    phone
+        .engine
+        .ping(now, &account, 0, Occasion::Asked)
+        .unwrap();
     let expired = phone.engine.expire(now + seconds(120));
     assert_eq!(expired.unanswered.len(), 1);
     assert_eq!(expired.unanswered[0].outcome, Outcome::Suspended);

@@ -1,0 +1,46 @@
+-- Messages that a user's sessions receive while nobody looks at them (tigase:push:away:0)
+
+local util = module.lib "util";
+local jid = util.prosody_require "util.jid";
+local guarded = util.guarded;
+local engine_away = module.lib "engine".away;
+local user_sessions = module.lib "sessions".user_sessions;
+local load_records = module.lib "registrations".load;
+local carry_out = module.lib "publishing".carry_out;
+local read_queues = module.lib "stream_management".read_queues;
+local judge = module.lib "filters".judge;
+
+local pairs, setmetatable = pairs, setmetatable;
+
+-- Records that were read -> whether there is one among them that wants to know
+local is_wanted = setmetatable({}, { __mode = "k" });
+
+local function wants_any(records)
+	local wanted = is_wanted[records];
+	if wanted == nil then
+		wanted = false;
+		for _, record in pairs(records) do wanted = wanted or record.away ~= nil; end
+		is_wanted[records] = wanted;
+	end
+	return wanted;
+end
+
+-- Before it is delivered; what is stored in the archive and copied has been by then
+local on_message = guarded(function (event)
+	local stanza = event.stanza;
+	local user = jid.node(stanza.attr.to) or event.origin.username;
+	local sessions = user and user_sessions(user);
+	local records = sessions and load_records(user);
+	if not records or not wants_any(records) then return; end
+	local reply = engine_away(user, records, sessions, stanza);
+	if reply == false then
+		read_queues(user);
+		reply = engine_away(user, records, sessions, stanza, nil, judge(user, records, stanza));
+	end
+	if reply then carry_out(user, reply, stanza, records); end
+end);
+
+return {
+	version = "0.2.0";
+	on_message = on_message;
+};

@@ -1,0 +1,67 @@
+-- Requests to see the presence of users who are offline (RFC 6121 section 3.1.3)
+
+local util = module.lib "util";
+local jid = util.prosody_require "util.jid";
+local rostermanager = util.prosody_require "core.rostermanager";
+local ask_others, guarded = util.ask_others, util.guarded;
+local engine_lib = module.lib "engine";
+local engine, engine_subscription = engine_lib.engine, engine_lib.subscription;
+local user_sessions = module.lib "sessions".user_sessions;
+local get_records = module.lib "registrations".get;
+local carry_out = module.lib "publishing".carry_out;
+local read_queues = module.lib "stream_management".read_queues;
+local judge = module.lib "filters".judge;
+
+local next, pairs = next, pairs;
+
+local host = module.host;
+local get_handlers = prosody.hosts[host].events.get_handlers;
+
+local function pending_requests(user)
+	local roster = rostermanager.load_roster(user, host);
+	return roster and roster[false].pending;
+end
+
+-- The user's records if this request is not pending already. What devices were told of an earlier one is forgotten
+-- before anybody meets this one.
+local before = guarded(function (user, from)
+	local records = get_records(user);
+	local pending = records and pending_requests(user);
+	if not pending or pending[from] then return; end
+	for identifier in pairs(records) do engine:asked_anew(user, identifier, from); end
+	return records;
+end);
+
+local after = guarded(function (user, from, stanza, records)
+	local pending = pending_requests(user);
+	if not pending or not pending[from] then return; end -- It was blocked or answered, or could not be stored
+	local count = 0;
+	for _ in next, pending do count = count + 1; end
+	local reply = engine_subscription(user, records, user_sessions(user), stanza, count);
+	if reply == false then
+		read_queues(user);
+		reply = engine_subscription(user, records, user_sessions(user), stanza, count, judge(user, records, stanza));
+	end
+	if reply then carry_out(user, reply, stanza, records); end
+end);
+
+-- The first handler asks those after it: whether a request is pending that was not is known only then
+local function handler_of(name)
+	local function on_presence(event)
+		local stanza = event.stanza;
+		if stanza.attr.type ~= "subscribe" then return; end
+		local user, from = jid.node(stanza.attr.to), jid.bare(stanza.attr.from);
+		local records = user and from and before(user, from);
+		if not records then return; end
+		local result = ask_others(get_handlers, name, on_presence, event);
+		after(user, from, stanza, records);
+		return result;
+	end
+	return on_presence;
+end
+
+return {
+	version = "0.2.0";
+	on_presence_bare = handler_of("presence/bare");
+	on_presence_full = handler_of("presence/full");
+};
