@@ -58,6 +58,7 @@ local important = {
 	["a direct invitation"] = message("", "<x xmlns='jabber:x:conference' jid='room@muc.test'/>");
 	["an invitation by the room"] = message("",
 		"<x xmlns='http://jabber.org/protocol/muc#user'><invite from='bert@away.test'/></x>");
+	["a subscription request"] = xml("<presence type='subscribe' from='bert@away.test' to='anna@home.test'/>");
 	["the carbon of a received message"] = carbon("received", body);
 	["a message that only looks like a carbon"] = carbon("sent", body, "eve@away.test"):text_tag("body", "Hi");
 };
@@ -98,7 +99,6 @@ local unimportant = {
 	["the carbon of a receipt"] = carbon("received", "<received xmlns='urn:xmpp:receipts' id='m0'/>");
 	["a forged carbon without a body of its own"] = carbon("received", body, "eve@away.test");
 	["a presence"] = xml("<presence from='bert@away.test/pc' to='anna@home.test'><status>Hi</status></presence>");
-	["a subscription request"] = xml("<presence type='subscribe' from='bert@away.test' to='anna@home.test'/>");
 	["an iq"] = xml("<iq type='get' id='1' from='bert@away.test/pc' to='anna@home.test'><body>Hi</body></iq>");
 };
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::stanza::{Facts, Importance, Label, StanzaId};
 
 mod delivery;
+mod occasions;
 mod overview;
 mod ringing;
 

@@ -214,7 +214,7 @@ proptest! {
     fn what_is_read_quickly_is_what_is_read_in_full(
         wrapped in prop::option::of(prop::sample::select(vec!["received", "sent"])),
         name in prop::sample::select(vec!["message", "message", "message", "iq", "presence"]),
-        kind in prop::sample::select(vec!["chat", "normal", "groupchat", "headline", "error"]),
+        kind in prop::sample::select(vec!["chat", "normal", "groupchat", "headline", "error", "subscribe"]),
         from in prop::sample::select(vec![ACCOUNT, "rosa@away.test/x"]),
         children in prop::collection::vec(prop::sample::select(CHILDREN.to_vec()), 0..5),
     ) {
@@ -335,6 +335,41 @@ fn presence_and_iq_are_unimportant_and_no_messages() {
         assert_eq!(facts.importance, Importance::Unimportant);
         assert!(!facts.message);
         assert_eq!(facts.id, None);
+    }
+}
+
+#[test]
+fn a_subscription_request_is_important_and_the_same_whenever_it_comes() {
+    let key = Key::known(1);
+    let read = |xml: &str| -> Facts {
+        let stanza: Dom = xml.parse().unwrap();
+        let facts = Facts::read(&stanza, ACCOUNT, &key);
+        assert_eq!(importance(&stanza, ACCOUNT), facts.importance, "{xml}");
+        facts
+    };
+    let request = read("<presence xmlns='jabber:client' from='rosa@away.test' type='subscribe'/>");
+    assert_eq!(request.importance, Importance::Important);
+    assert!(!request.message);
+    assert_eq!(request.id, Some(StanzaId::request("rosa@away.test", &key)));
+    let again = read(
+        "<presence xmlns='jabber:client' from='rosa@away.test/x' type='subscribe' id='2'>\
+         <x xmlns='vcard-temp:x:update'/></presence>",
+    );
+    assert_eq!(
+        (again.id, again.importance),
+        (request.id, request.importance)
+    );
+    let other = read("<presence xmlns='jabber:client' from='bert@away.test' type='subscribe'/>");
+    assert_ne!(other.id, request.id);
+    for xml in [
+        "<presence xmlns='jabber:client' from='rosa@away.test' type='subscribed'/>",
+        "<iq xmlns='jabber:client' from='rosa@away.test' type='subscribe'/>",
+    ] {
+        let other = read(xml);
+        assert_eq!(
+            (other.id, other.importance),
+            (None, Importance::Unimportant)
+        );
     }
 }
 
