@@ -27,6 +27,10 @@ local options = {
 };
 
 local hosts = [[
+	VirtualHost "ending.test"
+		push_max_hibernation_timeout = 2
+		push_wake_before_timeout = 1000
+
 	VirtualHost "important.test"
 		push_notify_on = "important"
 
@@ -455,6 +459,32 @@ local function describe_all(version)
 			server:eval([[hosts["home.test"].events.fire_event("cloud-notify-ping", { user = ... });]], phone.username);
 			settle();
 			assert_phone(phone, { "push without a message: pushed"; taken });
+		end);
+
+		it("there is none, a session is about to end", function ()
+			local phone = phones.hibernated(push, with_host("ending.test"));
+			push:wait(1);
+			settle();
+			assert_phone(phone, { "push to keep its session, which is about to end: pushed"; taken },
+				"phone at push.test, hibernated");
+		end);
+
+		it("others of the user's devices have it, and nobody looks at them", function ()
+			local phone = phones.away(push, { host = "noarchive.test"; away = "true"; resource = "phone" });
+			local laptop = client.connect(server, phone.jid, { presence = false });
+			laptop:send(st.presence():text_tag("show", "away"));
+			laptop:ping();
+			text_and_answer(phone);
+			assert_phone(phone, { "message m1 from home.test, delivered while the user is away: pushed"; taken });
+			laptop:close();
+		end);
+
+		it("somebody asks for a subscription", function ()
+			local phone = phones.away(push, with_host());
+			rosa:send(st.presence({ to = phone.jid; type = "subscribe" }));
+			push:wait(1);
+			settle();
+			assert_phone(phone, { "subscription request from home.test, for a user who is offline: pushed"; taken });
 		end);
 
 		it("nothing keeps it", function ()

@@ -22,6 +22,17 @@ local hosts = [[
 		push_wake_before_timeout = 0
 ]];
 
+local function explained(server, phone)
+	return server:eval([[
+		local user, host = ...;
+		local lines = {};
+		for _, entry in ipairs(module(host, "cloud_notify").lib "administration".explain(user).entries) do
+			lines[#lines + 1] = entry.text;
+		end
+		return table.concat(lines, "\n");
+	]], phone.username, phone.host);
+end
+
 for _, version in ipairs(prosody.versions) do
 	describe("sessions with Prosody " .. version, function ()
 		local server, push, rosa;
@@ -49,29 +60,19 @@ for _, version in ipairs(prosody.versions) do
 			push:clear();
 		end);
 
-		-- One whose time is half an hour from being half over is not woken before.
+		-- Has the session end so many seconds from now, as far as the engine is told.
 		local function set_time(phone, seconds)
 			server:eval([[
 				local session, seconds = prosody.full_sessions[...], select(2, ...);
-				module(session.host, "cloud_notify").lib "hibernation".plan_wake(session, session.hibernating_watchdog.timeout - seconds);
+				local hibernation = module(session.host, "cloud_notify").lib "hibernation";
+				hibernation.plan_wake(session, session.hibernating_watchdog.timeout - seconds);
 			]], phone.full_jid, seconds);
-		end
-
-		local function explained(phone)
-			return server:eval([[
-				local user, host = ...;
-				local lines = {};
-				for _, entry in ipairs(module(host, "cloud_notify").lib "administration".explain(user).entries) do
-					lines[#lines + 1] = entry.text;
-				end
-				return table.concat(lines, "\n");
-			]], phone.username, phone.host);
 		end
 
 		it("end soon: their devices are woken at half of their time, if that is short", function ()
 			local phone = phones.hibernated(push, { host = "half.test" });
 			assert.same({ unimportant }, phones.await(phone, 1));
-			assert.matches("push to keep its session, which is about to end: pushed", explained(phone), 1, true);
+			assert.matches("push to keep its session, which is about to end: pushed", explained(server, phone), 1, true);
 		end);
 
 		it("end soon: their devices are woken in time, and once", function ()
@@ -160,34 +161,99 @@ for _, version in ipairs(prosody.versions) do
 			assert.same({}, server:faults());
 		end);
 
-		-- Nothing leaves before the push service is there
+		-- No push arrives before the push service is there
 		local function restart(options)
 			server:restart({ options = options });
 			push:clear();
+			push.answer = push_service.result;
 			push:reconnect();
 		end
 
-		-- Who has been pushed to, and when
 		local function woken(count)
 			push:wait(count);
-			local nodes, times = {}, {};
-			for i, publish in ipairs(push.received) do nodes[i], times[i] = publish.node, publish.at; end
-			return nodes, times;
-		end
-
-		local function sorted(list)
-			table.sort(list);
-			return list;
+			local nodes = {};
+			for i, publish in ipairs(push.received) do nodes[i] = publish.node; end
+			table.sort(nodes);
+			return nodes;
 		end
 
 		it("each device is woken", function ()
 			local phone = phones.away(push);
 			local watch = phones.away(push, { jid = phone.jid });
-			local others = phones.away(push);
+			local other = phones.away(push);
 			assert.same({}, push.received);
 			restart();
-			assert.same(sorted({ phone.node; watch.node; others.node }), sorted((woken(3))));
+			local nodes = { phone.node; watch.node; other.node };
+			table.sort(nodes);
+			assert.same(nodes, woken(3));
 			assert.same({ unimportant }, phones.pushed(phone));
+			assert.matches("push after the start of the server: pushed", explained(server, phone), 1, true);
+		end);
+
+		it("none is woken that is owed a push anyway", function ()
+			local rosa = client.connect(server, devices.new_user(server));
+			local phone = phones.away(push);
+			push.answer = push_service.error("wait", "resource-constraint");
+			rosa:message({ to = phone.jid; body = "Hello" });
+			assert.same({ important }, phones.pushed(phone, rosa));
+			push:ping(); -- The server has the answer
+			local other = phones.away(push);
+			restart();
+			assert.same({ unimportant }, phones.await(other, 1));
+			assert.same({ important }, phones.await(phone, 1));
+			assert.same({ important }, phones.pushed(phone));
+			assert.matches("push after the start of the server: no push, already waiting", explained(server, phone), 1, true);
+		end);
+
+		-- When devices of these users were to be woken by the running module, in order
+		local function times_of(users)
+			return server:eval([[
+				local times = {};
+				for _, user in ipairs((...)) do
+					for _, entry in ipairs(module("home.test", "cloud_notify").lib "engine".engine:trail(user)) do
+						if entry.occasion == "on-start" then times[#times + 1] = entry.at; end
+					end
+				end
+				table.sort(times);
+				return times;
+			]], users);
+		end
+
+		local function three_users()
+			local users = {};
+			for i = 1, 3 do users[i] = phones.away(push).username; end
+			restart({ push_recovery_rate = 1; push_wake_on_start = true });
+			return users;
+		end
+
+		it("they are woken at push_recovery_rate", function ()
+			local users = three_users();
+			woken(3);
+			local times = times_of(users);
+			assert.equal(3, #times);
+			for i = 2, 3 do assert.is_true(times[i] - times[i-1] > 0.99); end -- A timer is never early
+		end);
+
+		it("none is woken any more once the module is unloaded, or by loading it again", function ()
+			local users = three_users();
+			local before = #times_of(users);
+			server:unload_module("cloud_notify", "home.test");
+			server:load_module("cloud_notify", "home.test");
+			loop.settle(1.2);
+			server:reload_module("cloud_notify", "home.test");
+			push:ping();
+			local nodes = {};
+			for _, publish in ipairs(push.received) do nodes[publish.node] = true; end
+			local count = 0;
+			for _ in pairs(nodes) do count = count + 1; end
+			assert.is_true(count <= before);
+			assert.same({}, times_of(users));
+		end);
+
+		it("none is woken without the option", function ()
+			local phone = phones.away(push);
+			restart({ push_wake_on_start = false });
+			assert.same({}, phones.pushed(phone));
 		end);
 	end);
 end

@@ -245,7 +245,8 @@ end
 
 -- enable_push({ jid = ..., node = ..., away = ..., options = { name = value }, extra = { stanzas } })
 function methods:enable_push(push)
-	local request = new_iq("set"):tag("enable", { xmlns = xmlns_push; jid = push.jid; node = push.node; away = push.away });
+	local request = new_iq("set")
+		:tag("enable", { xmlns = xmlns_push; jid = push.jid; node = push.node; away = push.away });
 	if push.options then
 		request:add_child(publish_options(push.options));
 	end

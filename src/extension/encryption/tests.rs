@@ -538,14 +538,12 @@ fn calls() {
     let missed = told(Importance::Important, from, &propose(&["audio"]));
     assert_eq!(missed, (chat("rosa@home.test", Some("Missed call")), false));
 
-    // There is no room for its id, or it has none.
-    let long = "i".repeat(3000);
-    for id in [format!("id='{long}'"), String::new()] {
-        let propose = format!("<propose xmlns='urn:xmpp:jingle-message:0' {id}/>");
-        let (text, voip) = told(Importance::Urgent, from, &propose);
-        assert_eq!(text, chat("rosa@home.test", Some("Incoming call")));
-        assert!(!voip);
-    }
+    // There is no room for its id.
+    let id = "i".repeat(3000);
+    let propose = format!("<propose xmlns='urn:xmpp:jingle-message:0' id='{id}'/>");
+    let (text, voip) = told(Importance::Urgent, from, &propose);
+    assert_eq!(text, chat("rosa@home.test", Some("Incoming call")));
+    assert!(!voip);
 }
 
 /// What people write: of every script, with what needs escapes, and characters of several code points.
