@@ -81,6 +81,9 @@ local sentences = {
 	ping = function (entry)
 		return occasions[entry.occasion] .. ": " .. what_became_of(entry);
 	end;
+	read = function (entry)
+		return "all is read elsewhere, the device is told so: " .. what_became_of(entry);
+	end;
 	answer = function (entry)
 		local is_answered = entry.condition or entry.outcome == "delivered" or entry.outcome == "revived";
 		local outcome = entry.outcome == "failed" and not entry.owed and "not taken, but the device needs it no more"

@@ -67,6 +67,7 @@ local self_test = load_lib "self_test";
 local calls = load_lib "calls";
 local publishing = load_lib "publishing";
 local keepalive = load_lib "keepalive";
+local reading = load_lib "reading";
 local deadlines = load_lib "deadlines";
 local stream_management = load_lib "stream_management";
 local archive = load_lib "archive";
@@ -131,6 +132,13 @@ module:hook("message/full", away.on_message, -0.9);
 -- Requests to see the presence of users who are offline
 module:hook("presence/bare", subscriptions.on_presence_bare, math.huge);
 module:hook("presence/full", subscriptions.on_presence_full, math.huge);
+
+-- What is read, or fetched, by another device of the user
+module:hook("pre-message/bare", reading.on_message);
+module:hook("pre-message/full", reading.on_message);
+module:handle_items("pep-service", reading.on_service, reading.on_service_removed);
+module:hook("iq-set/self/urn:xmpp:mam:2:query", reading.on_archive_query, 1);
+module:hook("message/offline/broadcast", reading.on_offline_broadcast, 1);
 
 -- Sessions that end
 module:hook("delivery/failure", guarded(undelivered.on_undelivered), 1);

@@ -31,6 +31,13 @@ local function one_of(...)
 	return function (value) return values[value]; end
 end
 
+local function boolean_or(name)
+	return function (value)
+		if value == name then return value; end
+		return boolean(value);
+	end
+end
+
 local known_options = {
 	push_answer_timeout = { default = 120, number(1), "a number of seconds, at least 1" };
 	push_cache_age = { default = 60, number(1), "a number of seconds, at least 1" };
@@ -43,9 +50,11 @@ local known_options = {
 	push_max_per_minute = { default = 60, number(0, true), "a whole number, 0 for no limit" };
 	push_notification_important_body = { default = "New Message!", text,
 		"a string in UTF-8 without control characters, of at most 4096 bytes" };
+	push_notification_count = { default = "one", one_of("one", "unread"), "'one' or 'unread'" };
 	push_notification_with_body = { default = false, boolean, "true or false" };
 	push_notification_with_sender = { default = false, boolean, "true or false" };
 	push_notify_on = { default = "all", one_of("all", "messages", "important"), "'all', 'messages' or 'important'" };
+	push_notify_read = { default = "asked", boolean_or("asked"), "'asked', true or false" };
 	push_recovery_rate = { default = 50, number(1, true), "a whole number, at least 1" };
 	push_retry_age = { default = 24*3600, number(0), "a number of seconds" };
 	push_retry_max = { default = 30*60, number(0.1), "a number of seconds, at least 0.1" };

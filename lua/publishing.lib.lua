@@ -32,7 +32,7 @@ local function ask_listeners(user, id, stanza, important, details)
 		username = user;
 		push_info = details.record;
 		push_summary = {
-			["message-count"] = "1";
+			["message-count"] = details.count;
 			["last-message-body"] = details.body;
 			["last-message-sender"] = details.sender;
 		};

@@ -4,7 +4,7 @@
 //! there is one. Its [`Protocol`] says who writes it.
 
 use crate::engine::{PushId, normalised};
-use crate::extension::{EXTENSIONS, News, Others, Record};
+use crate::extension::{EXTENSIONS, News, NotifyRead, Others, Record};
 use crate::stanza::{Content, Element, Importance};
 use crate::wire::publish::{Part, Payload, Summary, xml_text};
 
@@ -20,6 +20,8 @@ pub struct Disclosure {
     pub sender: bool,
     /// `push_notification_important_body`: the text instead.
     pub important_body: Option<String>,
+    /// Who is told that all has been read elsewhere.
+    pub read: NotifyRead,
     /// What is left to other modules.
     pub others: Others,
 }
@@ -77,12 +79,12 @@ pub struct Push {
 }
 
 impl Push {
-    /// A push that tells of one message.
-    pub fn new(id: PushId, importance: Importance) -> Self {
+    /// A push that tells of so many messages.
+    pub fn new(id: PushId, importance: Importance, count: u32) -> Self {
         Self {
             id,
             importance,
-            count: 1,
+            count,
             pending_subscriptions: None,
         }
     }

@@ -59,8 +59,9 @@ local good = {
 local names = {
 	"push_answer_timeout"; "push_cache_age"; "push_coalesce_window"; "push_max_devices"; "push_max_errors";
 	"push_max_failures"; "push_max_hibernation_timeout"; "push_max_in_flight"; "push_max_per_minute";
-	"push_notification_important_body";
-	"push_notification_with_body"; "push_notification_with_sender"; "push_notify_on"; "push_recovery_rate";
+	"push_notification_count"; "push_notification_important_body";
+	"push_notification_with_body"; "push_notification_with_sender"; "push_notify_on"; "push_notify_read";
+	"push_recovery_rate";
 	"push_retry_age"; "push_retry_max"; "push_retry_min"; "push_trace";
 	"push_wake_before_timeout"; "push_wake_on_start";
 };

@@ -8,10 +8,11 @@ local st = require "util.stanza";
 local everything = {};
 
 local methods = {
-	"answered"; "asked_anew"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet"; "enabled";
-	"expire"; "forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight"; "judge"; "judge_queue";
-	"latencies"; "learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed"; "ping"; "plan_wake";
-	"postpone"; "readers"; "release"; "restore"; "said"; "services"; "settle"; "suspend"; "trail"; "vetoed"; "waiting";
+	"answered"; "asked_anew"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet";
+	"displayed"; "enabled"; "expire"; "forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight";
+	"judge"; "judge_queue"; "latencies"; "learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed";
+	"ping"; "plan_wake"; "postpone"; "readers"; "release"; "restore"; "said"; "services"; "settle"; "suspend"; "trail";
+	"vetoed"; "waiting";
 	"watched";
 };
 
@@ -40,6 +41,7 @@ local function arguments_of(engine)
 		disconnected = { engine; "push.test" };
 		configure = { engine; {} };
 		counts = { engine; true };
+		displayed = { engine; user; identifier; record; sessions; true; "bert@away.test"; "m1" };
 		discreet = { engine; "push-00000000000000000000000000000000"; record; true };
 		heard = { engine; "push.test" };
 		forget_chat_settings = { engine; user };

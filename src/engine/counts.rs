@@ -10,7 +10,7 @@ use crate::stanza::Importance;
 const PROTOCOL: &str = "push0";
 
 /// By what a push has come about.
-const RULES: [&str; 12] = [
+const RULES: [&str; 13] = [
     "unacked",
     "archived",
     "undelivered",
@@ -23,9 +23,11 @@ const RULES: [&str; 12] = [
     "ping",
     "before-timeout",
     "on-start",
+    "read",
 ];
 const WAITING: usize = 8;
 const PING: usize = 9;
+const READ: usize = 12;
 
 /// A listener has vetoed a push: a reason for silence besides the engine's own.
 const VETOED: usize = Silence::ALL.len();
@@ -80,6 +82,7 @@ impl Counts {
             Event::Ping(occasion, reason) => {
                 self.decided(PING + occasion as usize, None, reason, times);
             }
+            Event::Read(reason) => self.decided(READ, None, reason, times),
             Event::Unreadable => self.holds[UNREADABLE] += times,
             Event::Vetoed(_) => self.silences[VETOED] += times,
             Event::Blind => self.silences[BLIND] += times,

@@ -324,7 +324,10 @@ fn owe<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId, push: InFlight<
     if push.epoch.is_some_and(|epoch| epoch != device.epoch) {
         return schedule.drop_standing_by(id);
     }
-    if push.epoch.is_some() {
+    let is_news = push.count > 0;
+    device.told.shows_some |= push.epoch.is_some() && !is_news;
+    if push.epoch.is_some() && is_news {
+        device.told.owe(&push.about);
         device.failing.fail(now, push.sent, retry_age);
         device.pushed.remove(push.about.ids);
         let new = || Waiting::new(push.since, Until::Answer(id), Cause::Debt);

@@ -8,6 +8,7 @@ use super::pushed::Pushed;
 use super::rate::Meter;
 use super::reason::{Cause, Silence};
 use super::ringing::Calls;
+use super::told::Told;
 use super::waiting::Waiting;
 use crate::stanza::{Importance, StanzaId};
 
@@ -38,6 +39,7 @@ pub(super) struct Device<S> {
     pub errors: u32,
     pub failing: Failing,
     pub pushed: Pushed,
+    pub told: Told,
     pub spoke: Option<Spoke>,
     pub calls: Calls,
     pub meter: Meter,
@@ -66,6 +68,7 @@ impl<S> Device<S> {
             errors: 0,
             failing: Failing::default(),
             pushed: Pushed::default(),
+            told: Told::default(),
             spoke: None,
             calls: Calls::default(),
             meter: Meter::default(),
@@ -148,6 +151,7 @@ impl<S> Device<S> {
             + self.identifier.len()
             + self.in_flight.capacity() * size_of::<PushId>()
             + self.pushed.bytes()
+            + self.told.bytes()
             + self.meter.bytes()
             + self.calls.bytes()
             + self

@@ -29,6 +29,8 @@ pub(super) struct InFlight<S> {
     pub deadline: Duration,
     /// Stands for its user.
     pub user: u64,
+    /// How many messages it tells of; 0 if there is nothing unread any more.
+    pub count: u32,
     /// It carries content, so that it speaks for nothing else.
     pub content: bool,
     /// The registration is suspended, and this is to find out whether it works again.

@@ -49,15 +49,16 @@ pub(super) fn meet<S>(
     met: Met<'_>,
 ) -> (Importance, Verdict) {
     let facts = met.facts;
+    let ids = recognised_by(met.id, facts);
     let about = About {
-        ids: recognised_by(met.id, facts),
+        ids,
         importance: facts.importance,
         call: facts.call,
         receiver: Receiver::of(rule, facts.importance),
     };
     match end_call(schedule, now, rule, account, registration, about) {
         Some(Ok(about)) => {
-            let verdict = push(schedule, now, rule, account, registration, about);
+            let verdict = push(schedule, now, rule, account, registration, met, about);
             return (about.importance, verdict);
         }
         Some(Err(silence)) => return (facts.importance, Verdict::Silent(silence)),
@@ -79,7 +80,11 @@ pub(super) fn meet<S>(
     schedule.device(now, key, user, identifier);
     let verdict = match known_as(schedule, key, met) {
         Some(known) => Verdict::Silent(known),
-        None => push(schedule, now, rule, account, registration, about),
+        None if is_amendment(schedule, key, facts) => {
+            add_pushed(schedule, now, key, [ids]);
+            Verdict::Silent(Silence::Amends)
+        }
+        None => push(schedule, now, rule, account, registration, met, about),
     };
     (facts.importance, verdict)
 }
@@ -91,6 +96,7 @@ fn push<S>(
     rule: Rule,
     account: &Account<'_>,
     registration: &Registration<'_>,
+    met: Met<'_>,
     about: About,
 ) -> Verdict {
     let user = account.user;
@@ -111,6 +117,7 @@ fn push<S>(
             return Verdict::Silent(Silence::SpokenFor);
         }
         Some(Hindrance::Wait { wait, cause, until }) => {
+            tell(schedule, key, met);
             return Verdict::Hold(Ticket {
                 device: key,
                 about,
@@ -120,6 +127,7 @@ fn push<S>(
             });
         }
     }
+    tell(schedule, key, met);
     let id = send(schedule, now, key, registration, user, about, now);
     // By whatever rule it rings, the device is waking. What stops it need not.
     let is_waking = is_unacked && about.importance >= Importance::Important;
@@ -183,6 +191,22 @@ fn known_as<S>(
     let known = device.knows(alias?)?;
     device.pushed.add([Some(id), None]);
     Some(known)
+}
+
+/// Whether it corrects or takes back what the device has been told of, or will be.
+fn is_amendment<S>(schedule: &Schedule<S>, key: DeviceKey, facts: &Facts) -> bool {
+    let device = schedule.devices.get(key);
+    let original = device.zip(facts.amends);
+    original.is_some_and(|(device, original)| device.told.has_named(original))
+}
+
+/// The device is told of a stanza, now or by the push that it waits for.
+fn tell<S>(schedule: &mut Schedule<S>, key: DeviceKey, Met { facts, id, .. }: Met<'_>) {
+    if facts.importance >= Importance::Important
+        && let Some(device) = schedule.devices.get_mut(key)
+    {
+        device.told.add(id, facts.names);
+    }
 }
 
 /// What would become of an important stanza now, by rule (a) if the device hibernates.

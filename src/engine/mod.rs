@@ -4,8 +4,8 @@
 //!
 //! 1. hands it what happens ([`Engine::unacked`], [`Engine::archived`], [`Engine::undelivered`],
 //!    [`Engine::offline`], [`Engine::room`], [`Engine::sent`], [`Engine::away`], [`Engine::subscription`],
-//!    [`Engine::ping`], [`Engine::answered`]) with the current time and with what the account looks like at that
-//!    moment ([`Account`]);
+//!    [`Engine::ping`], [`Engine::displayed`], [`Engine::answered`]) with the current time and with what the account
+//!    looks like at that moment ([`Account`]);
 //! 2. carries out the [`Verdict`] on each registration: publishes for a [`Verdict::Push`], and hands
 //!    the stanza over with [`Engine::keep`], in case it has to be pushed again; for a
 //!    [`Verdict::Hold`] it hands it over with [`Engine::hold`];
@@ -78,6 +78,7 @@ mod presence;
 mod pushed;
 mod queue;
 mod rate;
+mod reading;
 mod reason;
 pub mod registering;
 mod registration;
@@ -92,6 +93,7 @@ mod service;
 mod services;
 pub mod suspension;
 mod timers;
+mod told;
 mod trail;
 mod unread;
 mod waiting;
@@ -114,6 +116,7 @@ pub use reason::{Cause, Occasion, Reason, Rule, Silence};
 pub use release::Released;
 pub use restart::Owed;
 pub use service::{CircuitState, FailingService, ServiceChange, ServiceState, ServiceStatus};
+pub use told::Counting;
 pub use trail::{Entry, Event};
 
 #[cfg(test)]

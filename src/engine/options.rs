@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::told::Counting;
 use crate::stanza::{Facts, Importance};
 
 /// Which stanzas may wake a device (`push_notify_on`).
@@ -64,6 +65,8 @@ pub struct Options {
     pub recovery_rate: u32,
     /// `push_wake_before_timeout`: how long before a hibernated session ends its device is woken; zero for never.
     pub wake_before_timeout: Duration,
+    /// `push_notification_count`.
+    pub counting: Counting,
     /// `push_trace`: the trail is kept.
     pub trace: bool,
 }
@@ -94,6 +97,7 @@ impl Default for Options {
             max_in_flight: 4096,
             recovery_rate: 50,
             wake_before_timeout: Duration::ZERO,
+            counting: Counting::One,
             trace: true,
         }
     }

@@ -16,6 +16,8 @@ pub struct DeviceStatus {
     pub errors: u32,
     /// Attempts in a row that the push service could not take.
     pub failures: u32,
+    /// How many messages it has been told of, or will be, since it was last live.
+    pub told: u32,
     /// Pushes that wait for their answers.
     pub in_flight: usize,
     /// For how long something waits for a push, and why.
@@ -30,6 +32,7 @@ impl<S> Engine<S> {
         Some(DeviceStatus {
             errors: device.errors,
             failures: device.failing.attempts,
+            told: device.told.len(),
             in_flight: device.in_flight.len(),
             waiting: device
                 .held()

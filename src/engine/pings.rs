@@ -53,7 +53,8 @@ impl<S> Engine<S> {
     }
 }
 
-fn ping<S>(
+/// A push without a stanza, or why there is none now.
+pub(super) fn ping<S>(
     schedule: &mut Schedule<S>,
     now: Duration,
     account: &Account<'_>,

@@ -7,6 +7,7 @@ use super::failing::Failing;
 use super::identity::DeviceKey;
 use super::reason::Cause;
 use super::schedule::Schedule;
+use super::told::Told;
 use super::waiting::{Until, Waiting};
 use crate::stanza::Importance;
 
@@ -21,6 +22,7 @@ pub(super) fn back<S>(schedule: &mut Schedule<S>, user: &str, identifier: &str) 
     device.spoke = None;
     device.failing = Failing::default();
     device.epoch = epoch;
+    device.told = Told::default();
     let has_waited = device.held().is_some_and(|one| !one.is_mere_trial());
     schedule.drop_waiting(key);
     has_waited

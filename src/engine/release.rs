@@ -198,6 +198,9 @@ pub(super) fn vetoed<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
         return;
     };
     device.meter.refund();
+    if let Some(id) = push.about.ids[0] {
+        device.told.forget(id);
+    }
     let waiting = schedule.waiting(id.device);
     let Some(waiting) = waiting.filter(|waiting| waiting.is_standing_by_for(id)) else {
         return;

@@ -78,7 +78,7 @@ fn unanswered<S>(schedule: &Schedule<S>, device: &Device<S>) -> Option<(Importan
         .iter()
         .filter_map(|id| schedule.in_flight.get(*id));
     pushes
-        .filter(|push| push.epoch == Some(device.epoch))
+        .filter(|push| push.epoch == Some(device.epoch) && push.count > 0)
         .map(|push| (push.about.importance_untold(), push.since))
         .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
 }
@@ -107,6 +107,9 @@ pub(super) fn restore<S>(
     let device = schedule.device(now, key, user, identifier);
     if device.waiting.is_some() {
         return false;
+    }
+    if owed.importance >= Importance::Important {
+        device.told.add_other();
     }
     device.failing = Failing {
         attempts: owed.failures,

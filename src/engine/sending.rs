@@ -72,6 +72,7 @@ pub(super) fn send<S>(
         since,
         sent: now,
         deadline: now + schedule.options.answer_timeout,
+        count: 1,
         content: registration.is_telling(about.importance),
         trial: registration.suspended.is_some(),
         about,
@@ -91,6 +92,11 @@ pub(super) fn send<S>(
         {
             device.calls.add(now, call, id);
         }
+        push.count = device
+            .told
+            .count(schedule.options.counting, about.importance);
+        device.told.shows_some &= push.count > 0;
+        device.told.shows_some |= about.importance >= Importance::Important;
         push.epoch = Some(device.epoch);
         push.generation = device.generation;
     }

@@ -7,11 +7,12 @@ use super::decision::Wait;
 use super::identity::DeviceKey;
 use super::in_flight::MAX_OF_USER as MAX_IN_FLIGHT_OF_USER;
 use super::*;
-use crate::stanza::{Facts, Importance, Label, StanzaId};
+use crate::stanza::{Chat, Facts, Importance, Label, Names, Read, StanzaId};
 
 mod delivery;
 mod occasions;
 mod overview;
+mod reading;
 mod ringing;
 
 const USER: &str = "anna";
@@ -74,6 +75,18 @@ fn gone() -> Session<'static> {
     }
 }
 
+fn names(chat: u64, id: u64) -> Names {
+    Names {
+        chat: Chat(chat),
+        ids: [Some(name(id)), None],
+    }
+}
+
+/// What others refer to a message by.
+fn name(id: u64) -> StanzaId {
+    StanzaId(id | 1 << 63)
+}
+
 fn facts(importance: Importance, id: u64) -> Facts {
     Facts {
         importance,
@@ -86,6 +99,8 @@ fn facts(importance: Importance, id: u64) -> Facts {
         to_account: true,
         note_to_self: false,
         said: None,
+        names: Some(names(1, id)),
+        amends: None,
         label: Label::default(),
     }
 }

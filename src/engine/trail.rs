@@ -53,6 +53,8 @@ pub enum Event {
     Blind,
     /// There was an occasion for a push without a stanza.
     Ping(Occasion, Reason),
+    /// All is read that the device was told of: a push that tells it so.
+    Read(Reason),
     /// A listener has vetoed a push, for this reason.
     Vetoed(ArrayString<48>),
     /// A listener has failed: the push has left without text and sender.
@@ -258,6 +260,9 @@ impl Event {
 
     /// Another push has spoken for what waited for it.
     pub(super) const SERVED: Self = Self::dropped(Silence::Served);
+
+    /// The user has read what waited for it on another device.
+    pub(super) const READ: Self = Self::dropped(Silence::ReadElsewhere);
 
     const fn dropped(silence: Silence) -> Self {
         Self::Turn {

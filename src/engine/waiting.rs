@@ -273,6 +273,14 @@ impl<S> Waiting<S> {
         })
     }
 
+    /// The user has read all of it that matters.
+    pub fn was_read(&mut self) {
+        let matters = |about: &About| about.importance >= Importance::Important;
+        self.candidates.retain(|one| !matters(&one.about));
+        self.rest.take_if(|about| matters(about));
+        self.given_up.take_if(|about| matters(about));
+    }
+
     pub fn is_due(&self, now: Duration) -> bool {
         matches!(self.until, Until::Turn { .. }) || self.due().is_some_and(|due| due <= now)
     }

@@ -12,11 +12,13 @@ mod jingle;
 mod muted;
 mod others;
 mod priority;
+mod reading;
 mod record;
 mod unknown;
 
 pub use interface::{Extension, News};
 pub use others::{Community, Others};
+pub use reading::NotifyRead;
 pub use record::{Asked, Chosen, Field, Kept, Record, Room, Rooms};
 pub use unknown::stranger;
 

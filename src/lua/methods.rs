@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Result, Table, UserData, UserDataMethods};
+use mlua::{
+    FromLuaMulti, Function, IntoLuaMulti, Lua, Result, Table, UserData, UserDataMethods, Value,
+};
 
 use super::clock::now;
 use super::host::Host;
@@ -12,7 +14,8 @@ use super::state::Shared;
 use super::{
     chat_settings, judging, metrics, overview, pushes, readers, reports, requests, restart, trail,
 };
-use crate::engine::{NotifyOn, Options};
+use crate::engine::{Counting, NotifyOn, Options};
+use crate::extension::NotifyRead;
 use crate::notification::Disclosure;
 use crate::stanza::StanzaId;
 
@@ -41,6 +44,7 @@ impl UserData for Host {
         add(methods, "next_push", pushes::next_push);
         add(methods, "release", pushes::release);
         add(methods, "ping", pushes::ping);
+        add(methods, "displayed", pushes::displayed);
         add(methods, "discreet", pushes::discreet);
         add(methods, "vetoed", pushes::vetoed);
         add(methods, "answered", reports::answered);
@@ -159,6 +163,8 @@ fn configure(_: &Lua, host: &Host, options: Table) -> Result<Option<f64>> {
         Duration::try_from_secs_f64(seconds).map_err(mlua::Error::external)
     };
     let notify_on: String = options.get("push_notify_on")?;
+    let counting: String = options.get("push_notification_count")?;
+    let notify_read: Value = options.get("push_notify_read")?;
     let engine_options = Options {
         max_errors: options.get("push_max_errors")?,
         coalesce_window: seconds("push_coalesce_window")?,
@@ -172,12 +178,14 @@ fn configure(_: &Lua, host: &Host, options: Table) -> Result<Option<f64>> {
         max_in_flight: options.get("push_max_in_flight")?,
         recovery_rate: options.get("push_recovery_rate")?,
         wake_before_timeout: seconds("push_wake_before_timeout")?,
+        counting: Counting::from_name(&counting).unwrap_or_default(),
         trace: options.get("push_trace")?,
     };
     let important_body: String = options.get("push_notification_important_body")?;
     let disclosure = Disclosure {
         body: options.get("push_notification_with_body")?,
         sender: options.get("push_notification_with_sender")?,
+        read: NotifyRead::from_name(&notify_read.to_string()?).unwrap_or_default(),
         important_body: Some(important_body).filter(|body| !body.is_empty()),
         ..Disclosure::default()
     };

@@ -76,6 +76,7 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
         "revoked_node",
         with_keys(lua, &keys, requests::revoked_node)?,
     )?;
+    exports.set("fetched", with_keys(lua, &keys, requests::fetched)?)?;
     exports.set("admit", lua.create_function(requests::admit)?)?;
     exports.set("matching", lua.create_function(requests::matching)?)?;
     exports.set("surplus", lua.create_function(requests::surplus)?)?;

@@ -6,7 +6,7 @@ use super::clock::now;
 use super::host::Host;
 use crate::engine::{CircuitState, ServiceStatus};
 
-/// `device(user, identifier)`: `{ errors, failures, in_flight, waiting, cause }`, if anything is known of it.
+/// `device(user, identifier)`: `{ errors, failures, told, in_flight, waiting, cause }`, if anything is known of it.
 /// Waiting is for how many seconds something waits for a push, cause is why.
 pub fn device(
     lua: &Lua,
@@ -19,6 +19,7 @@ pub fn device(
     let table = lua.create_table()?;
     table.raw_set("errors", status.errors)?;
     table.raw_set("failures", status.failures)?;
+    table.raw_set("told", status.told)?;
     table.raw_set("in_flight", status.in_flight)?;
     if let Some((waiting, cause)) = status.waiting {
         table.raw_set("waiting", waiting.as_secs_f64())?;

@@ -14,14 +14,14 @@ use super::state::State;
 use super::writer;
 use crate::engine::{Account, Engine, Occasion, PushId, Reason, Released};
 use crate::notification::{Disclosure, Notification, Protocol, Push, Target};
-use crate::stanza::Importance;
+use crate::stanza::{Importance, Read};
 use crate::wire::publish::xml_text;
 
 /// The largest stanza that is kept in case it has to be pushed again, in bytes.
 const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// A push for the shim: its stanza, the registration's identifier, whether it is important; and for
-/// listeners `{ record, original, body, sender }`.
+/// listeners `{ record, original, count, body, sender }`.
 type Published = (Table, LuaString, bool, Option<Table>);
 
 /// Seconds to the next deadline if it is an earlier one, and a push if there is one.
@@ -196,7 +196,7 @@ pub fn release(
     if let Some(stanza) = stanza {
         host.state()?.engine.keep(id, stanza);
     }
-    let push = Push::new(id, importance);
+    let push = Push::new(id, importance, host.state()?.engine.count(id));
     let account = format!("{user}@{}", host.name);
     let original = original.as_ref();
     let received = original.map(|original| (original, &*account));
@@ -241,15 +241,65 @@ pub fn ping(
             state.engine.ping(now, &account, 0, occasion).ok()
         })
     })?;
-    let Some(id) = id? else {
-        return Ok(delayed(delay, None));
-    };
-    let push = Push::new(id, Importance::Unimportant);
-    let notification = compose(lua, host, push, &name, &record, None)?;
-    let published = notification
-        .map(|one| publish(lua, host, &one, identifier, &record, None, listened))
-        .transpose()?;
+    let published = publish_without_stanza(lua, host, id?, identifier, &record, listened)?;
     Ok(delayed(delay, published))
+}
+
+/// `displayed(user, identifier, record, sessions, listened, chat, id)`: the user has read a chat up to the message of this
+/// id; without an id all of it has been fetched by another client, and without a chat everything. Seconds to the next
+/// deadline, and the push that tells the device that all is read, if it has to know that now.
+pub fn displayed(
+    lua: &Lua,
+    host: &Host,
+    (user, identifier, record, sessions, listened, chat, id): (
+        String,
+        LuaString,
+        Table,
+        Value,
+        bool,
+        Option<String>,
+        Option<String>,
+    ),
+) -> Result<Delayed> {
+    let name = identifier.to_str()?.to_owned();
+    let (id, delay) = host.act(|state, now| {
+        let State {
+            engine, disclosure, ..
+        } = state;
+        reader::read(lua, &host.keys, (&record, sessions), |frame| {
+            let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
+            let record = frame.table(0)?;
+            let account = Account {
+                user: &user,
+                registrations: &[read_registration(&name, &record, disclosure)?],
+                sessions: &sessions,
+            };
+            let asked = disclosure.read.includes(&record);
+            let read = Read::new(chat.as_deref(), id.as_deref(), engine.key());
+            engine.displayed(now, &account, 0, read, asked)
+        })
+    })?;
+    let published = publish_without_stanza(lua, host, id?, identifier, &record, listened)?;
+    Ok(delayed(delay, published))
+}
+
+fn publish_without_stanza(
+    lua: &Lua,
+    host: &Host,
+    id: Option<PushId>,
+    identifier: LuaString,
+    record: &Table,
+    listened: bool,
+) -> Result<Option<Published>> {
+    let Some(id) = id else {
+        return Ok(None);
+    };
+    let name = identifier.to_str()?.to_owned();
+    let push = Push::new(id, Importance::Unimportant, host.state()?.engine.count(id));
+    let notification = compose(lua, host, push, &name, record, None)?;
+    notification
+        .map(|one| publish(lua, host, &one, identifier, record, None, listened))
+        .transpose()
 }
 
 /// `discreet(id, record, important)`: a push once more, without text and sender of the message.
@@ -264,12 +314,12 @@ pub fn discreet(
     } else {
         Importance::Unimportant
     };
-    let told = {
+    let (told, count) = {
         let mut state = host.state()?;
         state.engine.was_discreet(now(), id);
-        Arc::clone(&state.disclosure)
+        (Arc::clone(&state.disclosure), state.engine.count(id))
     };
-    let push = Push::new(id, importance);
+    let push = Push::new(id, importance, count);
     let notification = reader::read(lua, &host.keys, &record, |frame| {
         let record = frame.table(0)?;
         let target = Target {
@@ -340,9 +390,10 @@ fn publish(
     let details = listened
         .then(|| {
             let summary = notification.summary(&told);
-            let details = lua.create_table_with_capacity(0, 4)?;
+            let details = lua.create_table_with_capacity(0, 5)?;
             details.raw_set("record", record)?;
             details.raw_set("original", original)?;
+            details.raw_set("count", summary.count)?;
             details.raw_set("body", summary.body)?;
             details.raw_set("sender", summary.sender)?;
             Ok::<_, mlua::Error>(details)

@@ -11,6 +11,7 @@ use super::reader::{self, Key, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
 use crate::extension::{Community, EXTENSIONS, Field, Kept, Others, Room as Wish};
+use crate::wire::archive::Fetched;
 use crate::wire::request::{self, Address, RequestError};
 use crate::wire::{affiliation, publish};
 
@@ -147,6 +148,17 @@ pub fn revoked_node(
     let pubsub = reader::read(lua, keys, pubsub, |frame| dom::read(frame, 0, Room::SMALL))?;
     let pubsub = pubsub.ok();
     Ok(pubsub.and_then(|pubsub| affiliation::revoked_node(&pubsub, &account)))
+}
+
+/// `fetched(<query/>)`: whether a query of the archive fetches all up to the newest message, and of which chat, if it
+/// is of a single one.
+pub fn fetched(lua: &Lua, keys: &Keys, query: Table) -> Result<(bool, Option<String>)> {
+    let query = reader::read(lua, keys, query, |frame| dom::read(frame, 0, Room::SMALL))?;
+    Ok(match query.ok().as_ref().and_then(Fetched::by) {
+        None => (false, None),
+        Some(Fetched::Everything) => (true, None),
+        Some(Fetched::Chat(chat)) => (true, Some(chat)),
+    })
 }
 
 /// `is_xml_text(value)`: whether it is a string that XML may contain.

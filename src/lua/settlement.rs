@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::{Decision, Reason, Registration, Ticket, Verdict};
+use mlua::RegistryKey;
+
+use crate::engine::{Decision, Engine, Reason, Registration, Ticket, Verdict};
 use crate::notification::{Notification, Push};
 use crate::stanza::{Importance, StanzaId};
 
@@ -47,6 +49,7 @@ impl Settlement {
     /// Takes a decision about a registration; returns the push if it is one.
     pub fn take(
         &mut self,
+        engine: &Engine<RegistryKey>,
         place: usize,
         registration: &Registration<'_>,
         decision: Decision,
@@ -56,7 +59,7 @@ impl Settlement {
         self.rings |= importance == Importance::Urgent;
         let reason = decision.reason();
         match decision.verdict {
-            Verdict::Push(id) => return Some(Push::new(id, importance)),
+            Verdict::Push(id) => return Some(Push::new(id, importance, engine.count(id))),
             Verdict::Hold(ticket) => self.holds.push(Held {
                 place,
                 ticket,

@@ -220,7 +220,7 @@ fn some_registrations(
         }
         for decision in decisions {
             let registration = &registrations[decision.registration];
-            if let Some(push) = settlement.take(0, registration, decision) {
+            if let Some(push) = settlement.take(&state.engine, 0, registration, decision) {
                 let push = Push {
                     pending_subscriptions: requests,
                     ..push

@@ -17,7 +17,7 @@ use crate::stanza::Importance;
 /// microseconds), `count`, `event`, and
 ///
 /// - of a `met` stanza `rule`, and if somebody has looked at it `kind`, `importance`, `id`, `from` (a domain);
-/// - of a `met` one, of a `turn` and of a `ping` `result` (`pushed`, `held`, `silent`), `reason` and `phrase`, and
+/// - of a `met` one, of a `turn`, of a `ping` and of `read` `result` (`pushed`, `held`, `silent`), `reason` and `phrase`, and
 ///   `due` (seconds since 1970) if that is known;
 /// - of a `turn` besides `importance` and `trial`; of a `ping` `occasion` (`ping`, `before-timeout`, `on-start`);
 /// - of an `answer` `outcome`, `condition`, `after` (seconds) and `owed`;
@@ -123,6 +123,10 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
             table.raw_set("occasion", occasion.name())?;
             set_reason(&table, clock, reason)?;
             "ping"
+        }
+        Event::Read(reason) => {
+            set_reason(&table, clock, reason)?;
+            "read"
         }
         Event::Answered {
             outcome,

@@ -267,7 +267,7 @@ impl Queue<'_, '_> {
                 ..*self.account
             };
             let decision = engine.unacked(self.now, &account, 0, self.session, &facts, id);
-            if let Some(push) = self.settlement.take(index, &registration, decision)
+            if let Some(push) = self.settlement.take(engine, index, &registration, decision)
                 && let Some(target) = read_target(registration.identifier, self.record)
             {
                 let stanza = Some((stanza, &*self.recipient.account));

@@ -2,11 +2,13 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
+use super::amendment;
 use super::call::{self, Call, Said};
 use super::element::{Attr, Element, bare, is_request};
 use super::importance::Importance;
 use super::key::{Key, StanzaId};
 use super::label::Label;
+use super::names::{Chat, Names};
 
 mod ns {
     pub const CARBONS: &str = "urn:xmpp:carbons:2";
@@ -37,8 +39,9 @@ const OMEMO: [&str; 4] = [
 ];
 
 /// The names of all children that matter.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 23] = [
     "accept",
+    "apply-to",
     "body",
     "delay",
     "encrypted",
@@ -54,6 +57,7 @@ const NAMES: [&str; 21] = [
     "propose",
     "reactions",
     "reject",
+    "replace",
     "retract",
     "stanza-id",
     "sticker",
@@ -100,6 +104,10 @@ pub struct Facts {
     pub note_to_self: bool,
     /// For a message of a room: what it is recognised by if the account itself has sent it there.
     pub said: Option<StanzaId>,
+    /// What others refer to it by, if it is important.
+    pub names: Option<Names>,
+    /// What stands for the message that it corrects (XEP-0308) or takes back (XEP-0424).
+    pub amends: Option<StanzaId>,
     /// What an administrator may know of it.
     pub label: Label,
 }
@@ -121,6 +129,8 @@ impl Facts {
             to_account: true,
             note_to_self: false,
             said: None,
+            names: None,
+            amends: None,
             label: Label::of(stanza),
         })
     }
@@ -244,12 +254,18 @@ pub(super) fn with_message<E: Element, T>(
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each kind of child")]
 struct Children {
+    /// It corrects or takes back another message.
+    amends: bool,
+    /// Which one, by its id.
+    amended: Option<StanzaId>,
     archive_id: Option<StanzaId>,
     /// It is there and not empty.
     body: bool,
     body_hash: u64,
     /// It begins a call.
     call: bool,
+    /// The id that its room has given it.
+    room_id: Option<StanzaId>,
     said: Option<Said>,
     /// Something to show, whatever the body says.
     content: bool,
@@ -274,8 +290,15 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
         .said
         .filter(|_| kind != Some("error"))
         .and_then(|said| said.by(from, id, account, key));
+    let importance = importance_of(kind, &children, sent);
+    let names = || {
+        let chat = Chat::of(from.unwrap_or(account), key);
+        let own = id.map(|id| chat.message(id, key));
+        let ids = [own, children.room_id];
+        Names { chat, ids }
+    };
     Facts {
-        importance: importance_of(kind, &children, sent),
+        importance,
         message: true,
         push: children.push,
         call,
@@ -288,6 +311,8 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
             .zip(id)
             .filter(|_| kind == Some("groupchat"))
             .map(|(from, id)| StanzaId::said(account, bare(from), id, key)),
+        names: (importance >= Importance::Important).then(names),
+        amends: children.amended.filter(|_| !sent),
         label: Label::of_message(kind, call, id, from),
     }
 }
@@ -312,6 +337,8 @@ fn importance_of(kind: Option<&str>, children: &Children, sent: bool) -> Importa
         Some("error" | "headline") => Importance::Unimportant,
         Some("groupchat") if subject_change => Importance::Unimportant,
         _ if children.call => Importance::Urgent,
+        // It wakes nobody by itself: its original has, or the device has received that.
+        _ if children.amends => Importance::Unimportant,
         _ if children.has_content() => Importance::Important,
         _ => Importance::Unimportant,
     }
@@ -364,9 +391,16 @@ fn read_child<E: Element>(
         ("notification", ns::PUSH_2) => found.push = true,
         ("reactions", ns::REACTIONS) => found.reaction = true,
         ("event", ns::PUBSUB_EVENT) => found.push |= has_notification(child, "items"),
-        ("stanza-id", ns::SID) if child.attr(Attr::By) == Some(account) => {
-            if let (Some(id), Some(key)) = (child.attr(Attr::Id), key) {
-                found.archive_id = Some(StanzaId::archived(id, key));
+        ("stanza-id", ns::SID) => {
+            if let ([Some(by), Some(id)], Some(key)) = (child.attrs([Attr::By, Attr::Id]), key) {
+                if by == account {
+                    found.archive_id = Some(StanzaId::archived(id, key));
+                } else if message
+                    .attr(Attr::From)
+                    .is_some_and(|from| bare(from) == by)
+                {
+                    found.room_id = Some(Chat::of(by, key).message(id, key));
+                }
             }
         }
         ("delay", ns::DELAY) => {
@@ -374,6 +408,13 @@ fn read_child<E: Element>(
             found.redelivered |= child.attr(Attr::From) == Some(host);
         }
         (name, ns) => {
+            if let Some(original) = amendment::original(child, name, ns) {
+                found.amends = true;
+                found.amended = key.map(|key| {
+                    let chat = Chat::of(message.attr(Attr::From).unwrap_or(account), key);
+                    chat.message(original, key)
+                });
+            }
             found.call |= call::begins(name, ns);
             found.said = key
                 .and_then(|key| call::read(child, name, ns, key))

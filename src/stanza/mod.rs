@@ -4,6 +4,7 @@
 //! [`minidom::Element`](::minidom::Element) (for tests and for rare paths). [`Facts::read`] is all that the
 //! rules ever see of a stanza.
 
+mod amendment;
 mod call;
 mod clones;
 mod content;
@@ -14,6 +15,7 @@ mod key;
 mod label;
 mod mention;
 mod minidom;
+mod names;
 
 pub use call::{Call, Content as CallContent, Media, Party};
 pub use clones::{Queued, queued};
@@ -24,6 +26,7 @@ pub use importance::Importance;
 pub use key::{Key, StanzaId};
 pub use label::{Kind, Label, cut};
 pub use mention::is_mentioned;
+pub use names::{Chat, Names, Read};
 
 /// Whether a message, or the one in a carbon copy, may begin or end a call: quicker than reading what it says,
 /// and never wrong if it says no.

@@ -1,6 +1,7 @@
-//! XEP-0357 on the wire, and what is read of others, as typed values.
+//! What is on the wire, as typed values: XEP-0357 first of all.
 
 pub mod affiliation;
+pub mod archive;
 pub mod bookmarks;
 pub mod json;
 pub mod ns;

@@ -1257,6 +1257,8 @@ impl World {
             to_account: true,
             note_to_self: false,
             said: None,
+            names: None,
+            amends: None,
             label: Label {
                 id: cut(&message.to_string()),
                 ..Label::default()

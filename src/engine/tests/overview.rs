@@ -37,6 +37,7 @@ fn a_device_is_shown_as_it_is_served() {
     let expected = DeviceStatus {
         errors: 1,
         failures: 0,
+        told: 1,
         in_flight: 0,
         waiting: None,
     };

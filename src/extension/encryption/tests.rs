@@ -147,7 +147,7 @@ fn sent(record: &Stored, importance: Importance, stanza: Option<&Element>) -> Se
         body: true,
         sender: true,
         important_body: Some("New Message!".to_owned()),
-        others: Others::default(),
+        ..Disclosure::default()
     };
     let target = Target {
         identifier: "push.test<n",
@@ -159,6 +159,7 @@ fn sent(record: &Stored, importance: Importance, stanza: Option<&Element>) -> Se
     let push = Push::new(
         "push-00000000000000010000000000000002".parse().unwrap(),
         importance,
+        1,
     );
     let stanza = stanza.map(|stanza| (stanza, "anna@home.test"));
     let notification = Notification::compose(push, target, stanza, &disclosure);

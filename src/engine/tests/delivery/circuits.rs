@@ -104,6 +104,7 @@ fn when_all_room_is_taken_each_device_still_has_one_push_and_calls() {
             sent: ms(0),
             deadline: ms(120_000),
             user: nonce,
+            count: 1,
             content: false,
             trial: false,
             about: About::nothing(Important),

@@ -1,0 +1,148 @@
+//! What a device has been told of since it was last live, or will be with a push that waits.
+
+use std::collections::VecDeque;
+
+use super::about::About;
+use crate::stanza::{Importance, Names, Read, StanzaId};
+
+/// How many messages are known one by one: the last ones.
+const MAX_MESSAGES: usize = 64;
+
+/// What pushes say of how many messages there are (`push_notification_count`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counting {
+    /// One.
+    #[default]
+    One,
+    /// As many as the device has been told of since it was last live.
+    Unread,
+}
+
+impl Counting {
+    /// That of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "one" => Some(Self::One),
+            "unread" => Some(Self::Unread),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Message {
+    id: StanzaId,
+    names: Names,
+}
+
+impl Message {
+    fn is_named(&self, name: StanzaId) -> bool {
+        self.id == name || self.names.ids.contains(&Some(name))
+    }
+}
+
+/// What a device has been told of. Everything important that waits for it is among that.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The oldest first.
+    messages: VecDeque<Message>,
+    /// So many more, of which no more is known.
+    others: u32,
+    /// It shows that something is unread.
+    pub shows_some: bool,
+}
+
+impl Told {
+    /// An important stanza is pushed, or will be.
+    pub fn add(&mut self, id: StanzaId, names: Option<Names>) {
+        let Some(names) = names else {
+            return self.add_other();
+        };
+        if self.messages.len() == MAX_MESSAGES {
+            self.messages.pop_front();
+            self.add_other();
+        }
+        self.messages.push_back(Message { id, names });
+    }
+
+    /// So is one that is not known any more.
+    pub fn add_other(&mut self) {
+        self.others = self.others.saturating_add(1);
+    }
+
+    /// What a push was for waits again, be it that another client has fetched it meanwhile.
+    pub fn owe(&mut self, about: &About) {
+        let is_known = self.may_have(|id| about.ids[0] == Some(id));
+        if about.importance >= Importance::Important && !is_known {
+            self.add_other();
+        }
+    }
+
+    /// The device has not been told of this, and will not be.
+    pub fn forget(&mut self, id: StanzaId) {
+        self.messages.retain(|one| one.id != id);
+    }
+
+    /// Whether the message that others refer to by this name is.
+    pub fn has_named(&self, name: StanzaId) -> bool {
+        self.messages.iter().any(|one| one.is_named(name))
+    }
+
+    /// Whether `is` holds for any that is known, or there may be others.
+    pub fn may_have(&self, is: impl Fn(StanzaId) -> bool) -> bool {
+        self.others > 0 || self.messages.iter().any(|one| is(one.id))
+    }
+
+    /// The user has read something. What has only been fetched by another client stays if it `waits` for its push: nobody
+    /// need have seen it.
+    pub fn read(&mut self, read: Read, waits: impl Fn(StanzaId) -> bool, others_wait: bool) {
+        match read {
+            Read::Everything => {
+                self.messages.retain(|one| waits(one.id));
+                if !others_wait {
+                    self.others = 0;
+                }
+            }
+            Read::Chat(chat) => {
+                let messages = &mut self.messages;
+                messages.retain(|one| one.names.chat != chat || waits(one.id));
+            }
+            Read::UpTo(chat, names) => {
+                let is_it = |one: &Message| {
+                    one.names.chat == chat && names.iter().any(|name| one.is_named(*name))
+                };
+                if let Some(last) = self.messages.iter().position(is_it) {
+                    let mut place = 0..;
+                    self.messages.retain(|one| {
+                        place.next().is_some_and(|place| place > last) || one.names.chat != chat
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether it shows that something is unread, and nothing is.
+    pub fn is_stale(&self) -> bool {
+        self.shows_some && self.len() == 0
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        let known = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        known.saturating_add(self.others)
+    }
+
+    /// What a push says of how many messages there are.
+    pub fn count(&self, counting: Counting, importance: Importance) -> u32 {
+        match counting {
+            _ if importance == Importance::Unimportant && self.is_stale() => 0,
+            Counting::One => 1,
+            Counting::Unread => self.len().max(1),
+        }
+    }
+
+    /// How much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.messages.capacity() * size_of::<Message>()
+    }
+}
