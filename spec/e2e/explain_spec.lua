@@ -53,6 +53,9 @@ local hosts = [[
 	VirtualHost "window.test"
 		push_coalesce_window = 0.2
 
+	VirtualHost "read.test"
+		push_notify_read = true
+
 	VirtualHost "untraced.test"
 		push_trace = false
 ]];
@@ -452,6 +455,32 @@ local function describe_all(version)
 			push:wait(1);
 			settle();
 			assert_phone(phone, { "group message r1 from push.test, to the bare JID: pushed"; taken });
+		end);
+
+		it("it is read on another device", function ()
+			local phone = phones.away(push, with_host("read.test"));
+			local pc = client.connect(server, phone.jid, { resource = "pc" });
+			local function read()
+				pc:message({ to = rosa.jid; st.stanza("displayed", { xmlns = "urn:xmpp:chat-markers:0"; id = "m1" }) });
+				pc:ping();
+				settle();
+			end
+			text_and_answer(phone);
+			read();
+			assert_phone(phone, {
+				"message m1 from home.test, archived: pushed"; taken;
+				"all is read elsewhere, the device is told so: pushed"; taken;
+			});
+			phone = phones.away(push, with_host("read.test"));
+			pc = client.connect(server, phone.jid, { resource = "pc" });
+			push.answer = busy;
+			text_and_answer(phone);
+			read();
+			assert_phone(phone, {
+				"message m1 from home.test, archived: pushed";
+				"answer after D: not taken, it is tried again (resource-constraint)";
+				"what waited: no push, user has read it on another device";
+			});
 		end);
 
 		it("there is none, somebody has asked for a push", function ()

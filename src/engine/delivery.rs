@@ -83,7 +83,7 @@ pub(super) fn answered<S>(
     schedule.drop_standing_by(id);
     let served = answer == Answer::Result && device_has_been_woken(schedule, now, push.attempt(id));
     if answer != Answer::Result {
-        nobody_was_woken(schedule, id);
+        nobody_was_woken(schedule, id, &push);
     }
     let owed = is_owed(schedule, id);
     schedule.wake(service, now);
@@ -163,6 +163,7 @@ fn answered_late<S>(
     // What it was for is served; what came later waits on.
     waiting.settle_late();
     device.pushed.add(late.about.ids);
+    device.told.sent(late.about.importance, 1);
     if let Until::Answer(second) = waiting.until
         && let Some(push) = schedule.in_flight.get_mut(second)
         && push.about.ids == late.about.ids
@@ -265,7 +266,7 @@ pub(super) fn failed<S>(
     };
     let push = schedule.take_in_flight(now, id)?;
     let after = now.saturating_sub(push.sent);
-    nobody_was_woken(schedule, id);
+    nobody_was_woken(schedule, id, &push);
     owe(schedule, now, id, push, fault);
     schedule.wake(service, now);
     let is_dead = schedule.services.is_dead(service, now);
@@ -325,7 +326,6 @@ fn owe<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId, push: InFlight<
         return schedule.drop_standing_by(id);
     }
     let is_news = push.count > 0;
-    device.told.shows_some |= push.epoch.is_some() && !is_news;
     if push.epoch.is_some() && is_news {
         device.told.owe(&push.about);
         device.failing.fail(now, push.sent, retry_age);

@@ -10,6 +10,7 @@ use super::pings::ping;
 use super::reason::{Cause, Occasion, Reason};
 use super::schedule::Schedule;
 use super::trail::Event;
+use super::waiting::Waiting;
 use crate::stanza::{Importance, Read};
 
 impl<S> Engine<S> {
@@ -76,9 +77,12 @@ fn displayed<S>(
     if !device.told.is_stale() {
         return reading;
     }
-    device.told.shows_some = asked;
+    if !asked {
+        device.told.need_not_show();
+        return reading;
+    }
     // The next push says so, whatever it is for.
-    if asked && is_away && device.held().is_none() {
+    if is_away && device.held().is_none() {
         reading.push = Some(ping(schedule, now, account, registration, Occasion::Asked));
     }
     reading
@@ -91,7 +95,7 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     };
     let held = device.waiting.as_ref().filter(|one| one.is_waiting());
     let is_held = |id| held.is_some_and(|one| one.ids.contains(id));
-    let others_wait = held.is_some_and(|one| one.is_important());
+    let others_wait = held.is_some_and(Waiting::is_important);
     device.told.read(read, is_held, others_wait);
     if !matches!(read, Read::UpTo(..)) {
         return false;

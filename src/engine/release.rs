@@ -192,7 +192,7 @@ pub(super) fn vetoed<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
     let Some(push) = schedule.take_in_flight(now, id) else {
         return;
     };
-    nobody_was_woken(schedule, id);
+    nobody_was_woken(schedule, id, &push);
     schedule.wake(push.service, now);
     let Some(device) = schedule.devices.get_mut(id.device) else {
         return;

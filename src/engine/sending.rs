@@ -95,8 +95,7 @@ pub(super) fn send<S>(
         push.count = device
             .told
             .count(schedule.options.counting, about.importance);
-        device.told.shows_some &= push.count > 0;
-        device.told.shows_some |= about.importance >= Importance::Important;
+        device.told.sent(about.importance, push.count);
         push.epoch = Some(device.epoch);
         push.generation = device.generation;
     }
@@ -116,10 +115,13 @@ pub(super) fn speak<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
     }
 }
 
-/// A push has not been taken: it does not speak for what follows, and nothing rings.
-pub(super) fn nobody_was_woken<S>(schedule: &mut Schedule<S>, id: PushId) {
+/// A push has not been taken: it does not speak for what follows, nothing rings, and it has told nothing.
+pub(super) fn nobody_was_woken<S>(schedule: &mut Schedule<S>, id: PushId, push: &InFlight<S>) {
     if let Some(device) = schedule.devices.get_mut(id.device) {
         device.spoke.take_if(|spoke| spoke.by == id);
         device.calls.remove(id);
+        if push.epoch == Some(device.epoch) {
+            device.told.not_taken(push.about.importance, push.count);
+        }
     }
 }

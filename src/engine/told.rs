@@ -48,8 +48,8 @@ pub(super) struct Told {
     messages: VecDeque<Message>,
     /// So many more, of which no more is known.
     others: u32,
-    /// It shows that something is unread.
-    pub shows_some: bool,
+    /// How many pushes have told it that something is unread, since one has told it that nothing is.
+    showing: u32,
 }
 
 impl Told {
@@ -68,6 +68,29 @@ impl Told {
     /// So is one that is not known any more.
     pub fn add_other(&mut self) {
         self.others = self.others.saturating_add(1);
+    }
+
+    /// A push has left that tells of so many messages.
+    pub fn sent(&mut self, importance: Importance, count: u32) {
+        if count == 0 {
+            self.showing = 0;
+        } else if importance >= Importance::Important {
+            self.showing = self.showing.saturating_add(1);
+        }
+    }
+
+    /// It was not taken.
+    pub fn not_taken(&mut self, importance: Importance, count: u32) {
+        if count == 0 {
+            self.showing = self.showing.max(1);
+        } else if importance >= Importance::Important {
+            self.showing = self.showing.saturating_sub(1);
+        }
+    }
+
+    /// Nobody wants to know that nothing is unread any more.
+    pub fn need_not_show(&mut self) {
+        self.showing = 0;
     }
 
     /// What a push was for waits again, be it that another client has fetched it meanwhile.
@@ -123,7 +146,7 @@ impl Told {
 
     /// Whether it shows that something is unread, and nothing is.
     pub fn is_stale(&self) -> bool {
-        self.shows_some && self.len() == 0
+        self.showing > 0 && self.len() == 0
     }
 
     /// How many there are.

@@ -12,7 +12,8 @@ use super::host::Host;
 use super::reader;
 use super::state::Shared;
 use super::{
-    chat_settings, judging, metrics, overview, pushes, readers, reports, requests, restart, trail,
+    chat_settings, judging, metrics, overview, pushes, readers, reading, reports, requests,
+    restart, trail,
 };
 use crate::engine::{Counting, NotifyOn, Options};
 use crate::extension::NotifyRead;
@@ -44,7 +45,7 @@ impl UserData for Host {
         add(methods, "next_push", pushes::next_push);
         add(methods, "release", pushes::release);
         add(methods, "ping", pushes::ping);
-        add(methods, "displayed", pushes::displayed);
+        add(methods, "displayed", reading::displayed);
         add(methods, "discreet", pushes::discreet);
         add(methods, "vetoed", pushes::vetoed);
         add(methods, "answered", reports::answered);

@@ -22,6 +22,7 @@ mod publisher;
 mod pushes;
 mod reader;
 mod readers;
+mod reading;
 mod recognition;
 mod reports;
 mod requests;

@@ -14,7 +14,7 @@ use super::state::State;
 use super::writer;
 use crate::engine::{Account, Engine, Occasion, PushId, Reason, Released};
 use crate::notification::{Disclosure, Notification, Protocol, Push, Target};
-use crate::stanza::{Importance, Read};
+use crate::stanza::Importance;
 use crate::wire::publish::xml_text;
 
 /// The largest stanza that is kept in case it has to be pushed again, in bytes.
@@ -22,10 +22,10 @@ const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// A push for the shim: its stanza, the registration's identifier, whether it is important; and for
 /// listeners `{ record, original, count, body, sender }`.
-type Published = (Table, LuaString, bool, Option<Table>);
+pub type Published = (Table, LuaString, bool, Option<Table>);
 
 /// Seconds to the next deadline if it is an earlier one, and a push if there is one.
-type Delayed = (
+pub type Delayed = (
     Option<f64>,
     Option<Table>,
     Option<LuaString>,
@@ -245,45 +245,8 @@ pub fn ping(
     Ok(delayed(delay, published))
 }
 
-/// `displayed(user, identifier, record, sessions, listened, chat, id)`: the user has read a chat up to the message of this
-/// id; without an id all of it has been fetched by another client, and without a chat everything. Seconds to the next
-/// deadline, and the push that tells the device that all is read, if it has to know that now.
-pub fn displayed(
-    lua: &Lua,
-    host: &Host,
-    (user, identifier, record, sessions, listened, chat, id): (
-        String,
-        LuaString,
-        Table,
-        Value,
-        bool,
-        Option<String>,
-        Option<String>,
-    ),
-) -> Result<Delayed> {
-    let name = identifier.to_str()?.to_owned();
-    let (id, delay) = host.act(|state, now| {
-        let State {
-            engine, disclosure, ..
-        } = state;
-        reader::read(lua, &host.keys, (&record, sessions), |frame| {
-            let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
-            let record = frame.table(0)?;
-            let account = Account {
-                user: &user,
-                registrations: &[read_registration(&name, &record, disclosure)?],
-                sessions: &sessions,
-            };
-            let asked = disclosure.read.includes(&record);
-            let read = Read::new(chat.as_deref(), id.as_deref(), engine.key());
-            engine.displayed(now, &account, 0, read, asked)
-        })
-    })?;
-    let published = publish_without_stanza(lua, host, id?, identifier, &record, listened)?;
-    Ok(delayed(delay, published))
-}
-
-fn publish_without_stanza(
+/// The push of this id, if there is one, which is for no stanza.
+pub fn publish_without_stanza(
     lua: &Lua,
     host: &Host,
     id: Option<PushId>,
@@ -425,7 +388,7 @@ fn at(stanzas: &Table, place: usize) -> Result<Table> {
     }
 }
 
-fn delayed(delay: Option<f64>, push: Option<Published>) -> Delayed {
+pub fn delayed(delay: Option<f64>, push: Option<Published>) -> Delayed {
     match push {
         Some((stanza, identifier, important, details)) => {
             (delay, Some(stanza), Some(identifier), important, details)

@@ -291,12 +291,6 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
         .filter(|_| kind != Some("error"))
         .and_then(|said| said.by(from, id, account, key));
     let importance = importance_of(kind, &children, sent);
-    let names = || {
-        let chat = Chat::of(from.unwrap_or(account), key);
-        let own = id.map(|id| chat.message(id, key));
-        let ids = [own, children.room_id];
-        Names { chat, ids }
-    };
     Facts {
         importance,
         message: true,
@@ -311,7 +305,8 @@ fn read_message<E: Element>(message: &E, account: &str, key: &Key, sent: bool) -
             .zip(id)
             .filter(|_| kind == Some("groupchat"))
             .map(|(from, id)| StanzaId::said(account, bare(from), id, key)),
-        names: (importance >= Importance::Important).then(names),
+        names: (importance >= Importance::Important)
+            .then(|| Names::new(from.unwrap_or(account), id, children.room_id, key)),
         amends: children.amended.filter(|_| !sent),
         label: Label::of_message(kind, call, id, from),
     }
@@ -410,10 +405,8 @@ fn read_child<E: Element>(
         (name, ns) => {
             if let Some(original) = amendment::original(child, name, ns) {
                 found.amends = true;
-                found.amended = key.map(|key| {
-                    let chat = Chat::of(message.attr(Attr::From).unwrap_or(account), key);
-                    chat.message(original, key)
-                });
+                let from = message.attr(Attr::From).unwrap_or(account);
+                found.amended = key.map(|key| Chat::of(from, key).message(original, key));
             }
             found.call |= call::begins(name, ns);
             found.said = key

@@ -30,6 +30,15 @@ pub struct Names {
     pub ids: [Option<StanzaId>; 2],
 }
 
+impl Names {
+    /// Those of a message from `from` with this id, and one that its room has given it.
+    pub fn new(from: &str, id: Option<&str>, room_id: Option<StanzaId>, key: &Key) -> Self {
+        let chat = Chat::of(from, key);
+        let ids = [id.map(|id| chat.message(id, key)), room_id];
+        Self { chat, ids }
+    }
+}
+
 /// What the user has read, by whatever has told so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {

@@ -272,11 +272,10 @@ fn a_push_that_waits_is_dropped_once_the_user_has_seen_all_of_it() {
             .waiting
             .is_some()
     );
-    assert!(phone.read(6, up_to(OTHER_CHAT, 3)).is_some());
-    let dropped = phone.engine.trail(USER);
-    let dropped = dropped.iter().rev().nth(1).unwrap().event;
+    let push = phone.read(6, up_to(OTHER_CHAT, 3));
+    assert_eq!(push, None, "it was told of nothing");
     assert!(matches!(
-        dropped,
+        phone.last_event(),
         Event::Turn {
             reason: Reason::Silent(Silence::ReadElsewhere),
             ..
@@ -318,11 +317,13 @@ fn one_under_way_that_is_read_is_not_owed_and_one_that_is_fetched_is() {
 #[test]
 fn what_does_not_matter_goes_on_waiting() {
     let mut phone = Phone::new(vec![]);
-    let first = phone.message(0, CHAT, 1);
-    phone.answer_at(1, first, no_answer());
+    for (id, answer) in [(1, Answer::Result), (3, no_answer())] {
+        let push = phone.message(0, CHAT, id);
+        phone.answer_at(1, push, answer);
+    }
     let verdict = phone.offline(2, Unimportant, 2);
     assert!(matches!(verdict, Verdict::Hold(_)));
-    assert_eq!(phone.read(3, up_to(CHAT, 1)), None, "the next push says so");
+    assert_eq!(phone.read(3, up_to(CHAT, 3)), None, "the next push says so");
     let (push, stanza) = phone.at(60_000).unwrap();
     assert_eq!((phone.engine.count(push), stanza), (0, Some(2)));
 }
@@ -400,4 +401,16 @@ fn what_amends_a_message_that_waits_joins_it() {
     assert_eq!(stanza, Some(1));
     phone.answer_at(60_001, push, Answer::Result);
     assert_eq!(phone.at(600_000), None);
+}
+
+#[test]
+fn a_push_that_was_not_taken_has_told_nothing_unless_it_was_late() {
+    let mut phone = Phone::new(vec![]);
+    let refused_push = phone.message(0, CHAT, 1);
+    phone.answer_at(1, refused_push, refused("forbidden"));
+    assert_eq!(phone.read(2, Read::Everything), None);
+    let late = phone.message(3, CHAT, 2);
+    phone.at(200_000);
+    phone.answer_at(200_001, late, Answer::Result);
+    assert!(phone.read(200_002, Read::Everything).is_some());
 }

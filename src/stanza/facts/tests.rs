@@ -728,3 +728,82 @@ fn a_message_of_a_room_may_be_what_the_account_has_said_there() {
     assert_eq!(said("team@rooms.test/Anna", "chat", "id='m1'"), None);
     assert_eq!(said("team@rooms.test/Anna", "groupchat", ""), None);
 }
+
+/// What a message is referred to by, in a chat with rosa, or in a room.
+fn named(chat: &str, id: &str, key: &Key) -> StanzaId {
+    Chat::of(chat, key).message(id, key)
+}
+
+#[test]
+fn others_refer_to_a_message_by_its_id_or_the_one_of_its_room() {
+    let key = Key::random();
+    let id_by = |by: &str| format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{by}' id='s1'/>");
+    let (room, rosa) = ("tea@rooms.test", "rosa@away.test");
+    for (from, by, room_id) in [
+        (room, room, Some(named(room, "s1", &key))),
+        (room, "other@rooms.test", None),
+        (rosa, ACCOUNT, None),
+    ] {
+        let names = read(
+            &format!(
+                "<message from='{from}/x' id='m1'><body>hi</body>{}</message>",
+                id_by(by)
+            ),
+            &key,
+        );
+        let names = names.names.unwrap();
+        assert_eq!(names.chat, Chat::of(from, &key));
+        assert_eq!(names.ids, [Some(named(from, "m1", &key)), room_id]);
+    }
+    assert_ne!(named(room, "m1", &key), named(rosa, "m1", &key));
+    assert_eq!(read("<message from='a@b' id='m1'/>", &key).names, None);
+}
+
+#[test]
+fn what_corrects_or_takes_back_a_message_is_not_important() {
+    let key = Key::random();
+    for child in [
+        "<replace xmlns='urn:xmpp:message-correct:0' id='m1'/>",
+        "<retract xmlns='urn:xmpp:message-retract:1' id='m1'/>",
+        "<retract xmlns='urn:xmpp:message-retract:1' id='m1'><moderated xmlns='urn:xmpp:message-moderate:1'/></retract>",
+        "<apply-to xmlns='urn:xmpp:fasten:0' id='m1'><retract xmlns='urn:xmpp:message-retract:0'/></apply-to>",
+        "<apply-to xmlns='urn:xmpp:fasten:0' id='m1'><moderated xmlns='urn:xmpp:message-moderate:0'>\
+         <retract xmlns='urn:xmpp:message-retract:0'/></moderated></apply-to>",
+    ] {
+        let children = format!("<body>hi</body>{child}");
+        let message = format!("<message from='rosa@away.test/x' id='m2'>{children}</message>");
+        let facts = read(&message, &key);
+        assert_eq!(facts.importance, Importance::Unimportant, "{child}");
+        assert_eq!(importance_of(&children), Importance::Unimportant);
+        let original = named("rosa@away.test", "m1", &key);
+        assert_eq!(facts.amends, Some(original), "{child}");
+        let xml = message.replacen(' ', " xmlns='jabber:client' ", 1);
+        let alone = importance(&xml.parse::<Dom>().unwrap(), ACCOUNT);
+        assert_eq!(alone, Importance::Unimportant, "{child}");
+    }
+}
+
+#[test]
+fn what_does_neither_is_as_important_as_ever() {
+    for child in [
+        "<replace xmlns='urn:xmpp:message-correct:0'/>",
+        "<replace xmlns='urn:x' id='m1'/>",
+        "<retract xmlns='urn:x' id='m1'/>",
+        "<apply-to xmlns='urn:xmpp:fasten:0' id='m1'><external name='body'/></apply-to>",
+        "<apply-to xmlns='urn:xmpp:fasten:0' id='m1'><retract xmlns='urn:x'/></apply-to>",
+    ] {
+        let found = facts(&format!(
+            "<message id='m2'><body>hi</body>{child}</message>"
+        ));
+        assert_eq!(found.importance, Importance::Important, "{child}");
+        assert_eq!(found.amends, None, "{child}");
+    }
+    let amends = "<replace xmlns='urn:xmpp:message-correct:0' id='m1'/>";
+    let call = "<propose xmlns='urn:xmpp:jingle-message:0' id='c1'/>";
+    assert_eq!(
+        importance_of(&format!("{amends}{call}")),
+        Importance::Urgent
+    );
+    let sent = facts(&carbon("sent", ACCOUNT, amends));
+    assert_eq!(sent.amends, None);
+}
