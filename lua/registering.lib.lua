@@ -20,6 +20,7 @@ local registrations = module.lib "registrations";
 local push_errors = registrations.push_errors;
 local read_records, load_records, get_records = registrations.read, registrations.load, registrations.get;
 local save_records, remove_registrations = registrations.save, registrations.remove;
+local may_save, fits = registrations.may_save, registrations.fits;
 local forget_registration = registrations.forget;
 
 local os_time = os.time;
@@ -32,6 +33,11 @@ local xmlns_pubsub = "http://jabber.org/protocol/pubsub";
 local host = module.host;
 
 local max_language = 64;
+
+local text_too_large = ("The registrations of this account would take more than %d bytes in all"):format(
+	registrations.max_user_bytes);
+local text_too_soon = "The registrations of this account are large and have just been changed: try again in "
+	.. "a few seconds";
 
 local function guarded_request(handler)
 	handler = guarded(handler);
@@ -82,6 +88,10 @@ local function on_enable(event)
 		return true;
 	end
 	local user, identifier = origin.username, address.identifier;
+	if not may_save(user) then
+		origin.send(st.error_reply(stanza, "wait", "resource-constraint", text_too_soon));
+		return true;
+	end
 	local form = enable:get_child("x", "jabber:x:data");
 	local record = {
 		jid = address.jid;
@@ -106,6 +116,10 @@ local function on_enable(event)
 		changed = copy(records);
 		for _, key in pairs(displaced) do changed[key] = nil; end
 		changed[identifier] = record;
+		if not fits(user, changed) then
+			origin.send(st.error_reply(stanza, "modify", "policy-violation", text_too_large));
+			return true;
+		end
 	end
 	if not records or not save_records(user, changed) then
 		origin.send(st.error_reply(stanza, "wait", "internal-server-error", "The registration could not be stored"));
@@ -136,6 +150,10 @@ local function on_disable(event)
 		return true;
 	end
 	local user = origin.username;
+	if not may_save(user) then
+		origin.send(st.error_reply(stanza, "wait", "resource-constraint", text_too_soon));
+		return true;
+	end
 	local records = read_records(user);
 	local identifiers = records and native.matching(records, address.jid, address.node);
 	if not records or identifiers[1] and not remove_registrations(user, identifiers, "disabled", "client") then

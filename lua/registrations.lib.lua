@@ -3,6 +3,7 @@
 local native = module.lib "native";
 local util = module.lib "util";
 local cache = util.prosody_require "util.cache";
+local monotonic = util.prosody_require "util.time".monotonic;
 local copy, none = util.copy, util.none;
 local options_lib = module.lib "options";
 local options, text = options_lib.values, options_lib.text;
@@ -21,8 +22,10 @@ local unpack = table.unpack;
 local host = module.host;
 
 local max_cached_users = 10000; -- whose registrations are kept in memory, and as many who have none
-local max_cached_bytes = 64*1024*1024; -- of all registrations in memory
-local max_user_bytes = 1024*1024; -- What takes more is read each time
+local max_cached_bytes = 128*1024*1024; -- of all registrations in memory
+local max_user_bytes = 16*1024*1024; -- What takes more is refused; if others have written it, it is read each time
+local max_moved_bytes = 1024*1024; -- What may be read or written for one user in a second: long lists of chats
+local min_rest = 0.25; -- Less is none
 
 local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
 
@@ -32,6 +35,7 @@ local fresh = {}; -- user -> records, if there are any
 local without, without_left = {}, max_cached_users; -- user -> true, if there are none
 local trust_timer;
 local sizes, total_size = {}, 0; -- user -> bytes, about
+local read_rest, write_rest = {}, {}; -- user -> until when they are not to be read, or written, once more
 
 local function let_go(user, records)
 	total_size = total_size - (sizes[user] or 0);
@@ -58,7 +62,17 @@ local function size_of(value, depth)
 	return size;
 end
 
+local function begin_rest(rests, user)
+	local rest = (sizes[user] or 0) / max_moved_bytes;
+	if rest > min_rest then rests[user] = monotonic() + rest; end
+end
+
+local function is_resting(rests, user)
+	return monotonic() < (rests[user] or 0);
+end
+
 local function end_trust()
+	read_rest, write_rest = {}, {};
 	trust_timer, fresh, without, without_left = nil, {}, {}, max_cached_users;
 end
 
@@ -132,12 +146,14 @@ end
 
 -- As the store has them now; nil if it cannot be read
 local function read_records(user)
+	if fresh[user] and is_resting(read_rest, user) then return fresh[user]; end
 	local exists = is_account(user);
 	local data, err = read_store(user);
 	if err then return; end -- Nor are accounts known to be gone then
 	local records = exists and parse_records(data) or {}; -- Nothing is kept of nobody
 	follow_store(user, records);
 	if exists then remember(user, records); else forget_records(user); end
+	begin_rest(read_rest, user);
 	return records;
 end
 
@@ -175,7 +191,17 @@ end
 local function save_records(user, records)
 	if not write_store(user, records) then return false; end
 	remember(user, records);
+	begin_rest(write_rest, user);
 	return true;
+end
+
+-- Whether they may be written now, for the user asks for it. Each time it is all of them.
+local function may_save(user)
+	return not is_resting(write_rest, user);
+end
+
+local function fits(user, records)
+	return size_of(user) + size_of(records, 16) <= max_user_bytes;
 end
 
 -- What happens to them is "removed" or the like
@@ -212,6 +238,9 @@ return {
 	get = get_records;
 	count = count;
 	save = save_records;
+	may_save = may_save;
+	fits = fits;
+	max_user_bytes = max_user_bytes;
 	remove = remove_registrations;
 	forget = forget_registration;
 	on_user_deleted = on_user_deleted;

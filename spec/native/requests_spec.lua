@@ -74,6 +74,28 @@ describe("a request to enable push", function ()
 		assert_refused("policy-violation", enable("jid='push.test'", ("<x xmlns='urn:x'/>"):rep(33)));
 	end);
 
+	it("may have long lists of chats, but not endless ones", function ()
+		local function lists(name, count, more)
+			local entry = "<item jid='X@y.test' nick='n'/>";
+			local ns = ("tigase:push:filter:%s:0"):format(name);
+			return ("<%s xmlns='%s'>%s%s</%s>"):format(name, ns, entry:rep(count), more or "", name);
+		end
+		local full = lists("muted", 10000) .. lists("groupchat", 10000);
+		local address = enable("jid='push.test'", full);
+		assert.same({ ["x@y.test"] = true }, address.fields.muted_jids);
+		for _, name in ipairs({ "muted"; "groupchat" }) do
+			for _, count in ipairs({ 10001; 100000 }) do
+				assert_refused("policy-violation", enable("jid='push.test'", lists(name, count)));
+			end
+			local levels = 100;
+			local deep = ("<item>"):rep(levels) .. ("</item>"):rep(levels);
+			assert_refused("policy-violation", enable("jid='push.test'", lists(name, 1, deep)));
+			local twice = lists(name, 10000):rep(4);
+			assert_refused("policy-violation", enable("jid='push.test'", twice));
+		end
+		assert_refused("policy-violation", enable("jid='push.test'", lists("unknown", 10000)));
+	end);
+
 	it("may have a form of any type", function ()
 		for _, any in ipairs({
 			form(field("a", "b"), "form"); form(field("a", "b"), "nonsense"); "<x xmlns='jabber:x:data'/>";

@@ -99,13 +99,10 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             return Some(Reply::Text(Reason::Silent(silence).phrase()));
         }
         let judged = frame.bytes(6);
-        if judged.is_none()
+        let is_incomplete = judged.is_none()
             && (EXTENSIONS.filter(record, state.disclosure.others)
                 || !record.has_filters()
-                    && may_concern(&mut state.chat_settings, user, &table, place))
-        {
-            return Some(Reply::Incomplete);
-        }
+                    && may_concern(&mut state.chat_settings, user, &table, place));
         let recipient = Recipient::of(user, host, identifier, &session, &sessions);
         let may_be_unread = if place == 0 {
             !recipient.has_twins() // Who would meet it before it is read
@@ -132,6 +129,9 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             unread: false,
             passed_over: 0,
         };
+        if is_incomplete && (place != 0 || !queue.is_passed_over(place)) {
+            return Some(Reply::Incomplete);
+        }
         Some(queue.go_through(state, place))
     })?
 }
