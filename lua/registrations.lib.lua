@@ -25,7 +25,7 @@ local max_cached_users = 10000; -- whose registrations are kept in memory, and a
 local max_cached_bytes = 128*1024*1024; -- of all registrations in memory
 local max_user_bytes = 16*1024*1024; -- What takes more is refused; if others have written it, it is read each time
 local max_moved_bytes = 1024*1024; -- What may be read or written for one user in a second: long lists of chats
-local min_rest = 0.25; -- Less is none
+local min_rest = 1; -- Only long lists take more than a second
 
 local push_errors = module:shared("push_errors"); -- identifier -> count, for administrators' tools
 

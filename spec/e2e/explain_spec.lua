@@ -428,6 +428,51 @@ local function describe_all(version)
 			}, "phone at push.test, hibernated");
 		end);
 
+		-- A phone whose app has filters: each with what it is filtered by, and what that says of m1.
+		local function filter(name, child, attributes)
+			return st.stanza(name, { xmlns = ("tigase:push:filter:%s:0"):format(name) }):tag(child, attributes):up();
+		end
+		for what, case in pairs({
+			["the chat is muted"] = {
+				function () return filter("muted", "item", { jid = rosa.jid }); end;
+				"message m1 from home.test, archived: no push, chat is muted by the client";
+				"message m1 from home.test, stored offline: no push, chat is muted by the client";
+			};
+			["the sender is unknown"] = {
+				function () return st.stanza("ignore-unknown", { xmlns = "tigase:push:filter:ignore-unknown:0" }); end;
+				"message m1 from home.test, archived: no push, "
+					.. "sender is not in the roster, the client wants none from strangers";
+				"message m1 from home.test, stored offline: no push, "
+					.. "sender is not in the roster, the client wants none from strangers";
+			};
+			["the room is not listed"] = {
+				function () return filter("groupchat", "room", { jid = "fun@push.test"; allow = "always" }); end;
+				"group message m1 from push.test, to the bare JID: no push, "
+					.. "room is not among those that the client listens to";
+			};
+			["nobody is mentioned"] = {
+				function ()
+					return filter("groupchat", "room", { jid = "team@push.test"; allow = "mentioned"; nick = "Anna" });
+				end;
+				"group message m1 from push.test, to the bare JID: no push, "
+					.. "user is not mentioned, the client wants only that of this room";
+			};
+		}) do
+			it(what, function ()
+				local phone = phones.new(push, with_host());
+				devices.enable(phone, { jid = push.jid; node = phone.node; extra = { case[1]() } });
+				phones.acknowledge(phone);
+				phone:close();
+				if case[3] then
+					text(phone);
+				else
+					push:send(st.message({ type = "groupchat"; from = "team@push.test/Rosa"; to = phone.jid; id = "m1" }, "Hi"));
+					push:ping();
+				end
+				assert_phone(phone, { case[2]; case[3] });
+			end);
+		end
+
 		it("another module holds it back", function ()
 			local phone = phones.away(push, with_host());
 			companion.plan(server, phone.jid, { veto = "muted" });

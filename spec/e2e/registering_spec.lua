@@ -29,7 +29,6 @@ end
 -- What Siskin sends, short of its key.
 local function siskin_extensions()
 	return {
-		st.stanza("ignore-unknown", { xmlns = "tigase:push:filter:ignore-unknown:0" });
 		st.stanza("groupchat", { xmlns = "tigase:push:filter:groupchat:0" })
 			:tag("room", { jid = "team@rooms.test"; allow = "mentioned"; nick = "Anna" }):up();
 		st.stanza("muted", { xmlns = "tigase:push:filter:muted:0" }):tag("item", { jid = "x@y.test" }):up();
