@@ -200,6 +200,9 @@ function calls.stanza(stanza)
 	local record = { jid = "push.test"; node = "n1" };
 	local session = { push_identifier = "push.test<n1"; push_settings = record; hibernating = 1 };
 	meet(engine, readers, { ["push.test<n1"] = record }, nil, stanza);
+	ask(engine.learn_chat_settings, engine, user, { stanza });
+	meet(engine, readers, { ["push.test<n1"] = record }, nil, stanza);
+	engine:learn_chat_settings(user, {});
 	for _, queue in ipairs({ { stanza, stanza }, stanza }) do
 		go_through(engine, readers, session, { phone = session; twin = { push_identifier = "push.test<n1" } }, queue);
 		local _, push, name, important, details = engine:release(user, "push.test<n1", record,

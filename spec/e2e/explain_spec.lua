@@ -77,7 +77,7 @@ local function describe_all(version)
 	setup(function ()
 		server = prosody.start({
 			version = version; options = options; config = hosts; own_clock = true;
-			modules = { "spec_companion"; "admin_shell" };
+			modules = { "spec_companion"; "admin_shell"; "pep" };
 		});
 		push = push_service.connect(server, "push.test", "secret");
 		rosa = client.connect(server, devices.new_user(server));
@@ -525,6 +525,24 @@ local function describe_all(version)
 				"message m1 from home.test, archived: pushed";
 				"answer after D: not taken, it is tried again (resource-constraint)";
 				"what waited: no push, user has read it on another device";
+			});
+		end);
+
+		it("the user's notification settings for its chat leave it out", function ()
+			local phone = phones.away(push, with_host());
+			local laptop = client.connect(server, phone.jid, { presence = false });
+			laptop:iq(st.iq({ type = "set"; id = "bookmark" }):tag("pubsub", { xmlns = "http://jabber.org/protocol/pubsub" })
+				:tag("publish", { node = "urn:xmpp:bookmarks:1" }):tag("item", { id = "team@push.test" })
+					:tag("conference", { xmlns = "urn:xmpp:bookmarks:1" }):tag("extensions")
+						:tag("notify", { xmlns = "urn:xmpp:notification-settings:1" }):tag("on-mention"):reset());
+			laptop:close();
+			push:send(st.message({ type = "groupchat"; from = "team@push.test/Rosa"; to = phone.jid; id = "r1" })
+				:text_tag("body", "Hello"));
+			push:ping();
+			settle();
+			assert_phone(phone, {
+				"group message r1 from push.test, to the bare JID: no push, "
+					.. "left out by the user's notification settings for this chat";
 			});
 		end);
 

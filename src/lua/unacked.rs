@@ -101,8 +101,8 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
         let judged = frame.bytes(6);
         let is_incomplete = judged.is_none()
             && (EXTENSIONS.filter(record, state.disclosure.others)
-                || !record.has_filters()
-                    && may_concern(&mut state.chat_settings, user, &table, place));
+                || may_concern(&mut state.chat_settings, user, &table, place)
+                    && !record.has_filters());
         let recipient = Recipient::of(user, host, identifier, &session, &sessions);
         let may_be_unread = if place == 0 {
             !recipient.has_twins() // Who would meet it before it is read
@@ -138,9 +138,6 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
 
 /// Whether the user's settings may leave out any of it.
 fn may_concern(settings: &mut ChatSettings, user: &str, table: &TableRef<'_>, place: i64) -> bool {
-    if !settings.may_matter(user) {
-        return false;
-    }
     let mut places = if place == 0 { 0..=0 } else { 1..=table.len() };
     places.any(|place| {
         with_entry(table, place, |_, stanza| settings.may_concern(user, stanza)) == Some(true)
