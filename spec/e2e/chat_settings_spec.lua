@@ -21,6 +21,9 @@ local hosts = [[
 
 	VirtualHost "faulty.test"
 		storage = { pep = "faulty"; pep_data = "faulty" }
+
+	VirtualHost "small.test"
+		pep_service_cache_size = 1
 ]];
 
 local rooms = 0;
@@ -387,6 +390,46 @@ for _, version in ipairs(prosody.versions) do
 			assert.equal(0, pushes_for(again, team .. "/Rosa"));
 			publish(laptop, team, bookmark("always"));
 			assert.equal(1, pushes_for(again, team .. "/Rosa"));
+		end);
+
+		describe("when mod_pep has let go of the user's nodes,", function ()
+			local phone, team;
+
+			before_each(function ()
+				phone, team = phones.away(push, { host = "small.test" }), new_room();
+				publish(laptop_of(phone), team, bookmark("never"));
+				server:eval([[
+					prosody.spec_events = hosts["small.test"].modules.pep.get_pep_service(...).events;
+				]], phone.username);
+				assert.equal(0, pushes_for(phone, team .. "/Rosa"));
+				local other = client.connect(server, devices.new_user(server, "small.test"), { presence = false });
+				publish(other, team, bookmark("always"));
+				other:close();
+			end);
+
+			it("so does this module, and the settings stay", function ()
+				assert.is_false(server:eval([[
+					local handlers = module("small.test", "cloud_notify").event_handlers:get(prosody.spec_events);
+					for _, of_event in pairs(handlers or {}) do
+						if next(of_event) then return true; end
+					end
+					return false;
+				]]));
+				assert.equal(0, pushes_for(phone, team .. "/Rosa"));
+			end);
+
+			it("a change counts at once", function ()
+				publish(laptop_of(phone), team, bookmark("always"));
+				assert.equal(1, pushes_for(phone, team .. "/Rosa"));
+			end);
+
+			it("the settings go with the account", function ()
+				server:delete_user(phone.username, "small.test");
+				server:add_user(phone.username, "secret", "small.test");
+				local again = phones.register(phones.login(phone), push);
+				again:close();
+				assert.equal(1, pushes_for(again, team .. "/Rosa"));
+			end);
 		end);
 
 		it("damaged bookmarks say nothing, and those beside them count", function ()
