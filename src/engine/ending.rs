@@ -24,10 +24,7 @@ pub(super) fn end_call<S>(
     let identifier = registration.identifier;
     let key = schedule.identities.device(account.user, identifier);
     miss_calls(schedule, key, end);
-    let device = schedule
-        .devices
-        .get_mut(key)
-        .filter(|_| registration.calls)?;
+    let device = schedule.devices.get_mut(key)?;
     if !device.calls.ring(now, end)? {
         return Some(Err(Silence::AlreadyPushed));
     }

@@ -209,6 +209,16 @@ fn an_end_that_is_owed_stops_the_call_or_is_nothing_to_show() {
 }
 
 #[test]
+fn an_end_without_its_stanza_is_nothing_to_show() {
+    let mut phone = ringing(vec![]);
+    let push = pushed(offline(&mut phone, 500, &end(2, ROSA, 7)).verdict);
+    phone.answer_at(600, push, WAIT).unwrap();
+    assert_eq!(phone.engine.expire(ms(10_000)).due.len(), 1);
+    let released = phone.ask(|engine, account| engine.release(ms(10_000), account, 0));
+    assert_eq!(released.unwrap().importance, Unimportant);
+}
+
+#[test]
 fn an_end_is_nothing_to_show_after_a_restart() {
     let mut phone = ringing(vec![]);
     let end = end(2, ROSA, 7);
