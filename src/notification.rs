@@ -174,9 +174,9 @@ impl Notification {
         }
     }
 
-    /// Whether it tells something that others do not.
+    /// Whether it tells something that others do not which are as important.
     pub fn is_telling(&self) -> bool {
-        self.told != Told::default() || !self.parts.is_empty()
+        self.told != Told::default() || self.parts.iter().any(|part| !part.is_usual)
     }
 
     /// What its form says, be it left out or not.

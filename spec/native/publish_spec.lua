@@ -252,6 +252,53 @@ describe("a publish", function ()
 		assert.is_nil(unimportant:find("last-message-body", 1, true));
 	end);
 
+	it("says something else each time where nobody listens, too, in the tables of the last one", function ()
+		local record = record_with_options();
+		record.encryption = { algorithm = "aes-128-gcm"; key_base64 = "AAECAwQFBgcICQoLDA0ODw==" };
+		record.priority, record.jingle, record.sequence = true, true, 1;
+		local records = { ["push.test<n1"] = record };
+		local archived = engine:readers();
+		local function publish(id, message, listened)
+			assert.is_true(archived("anna", records, nil, xml(message), id));
+			return (select(5, engine:settle(xml(message), records, listened)));
+		end
+		local function shape(stanza)
+			local notification = stanza.tags[1].tags[1].tags[1].tags[1];
+			assert.equal(#notification, #notification.tags);
+			local found = {};
+			for i, element in ipairs(notification.tags) do
+				assert.equal(element, notification[i]);
+				check_stanza(element, {});
+				-- What is encrypted differs
+				found[i] = { element.name, element.attr.xmlns, element.attr.type, element.attr.action, element.attr.sid,
+					element.name == "priority" and element:get_text() };
+			end
+			return found;
+		end
+		local chat = "<message from='bert@away.test/pc' to='anna@home.test' type='chat' id='%s'><body>%s</body></message>";
+		local call = "<message from='bert@away.test/pc' to='anna@home.test' type='chat' id='%s'>"
+			.. "<propose xmlns='urn:xmpp:jingle-message:0' id='%s'/></message>";
+		local state = "<message from='bert@away.test/pc' to='anna@home.test' id='%s%s'/>";
+		local pubsub;
+		local texts = {};
+		for i, message in ipairs({ chat; call; chat; state; chat; call; call; chat }) do
+			message = message:format("m" .. i, "c" .. i);
+			local heard, unheard = publish("h" .. i, message, true), publish("u" .. i, message, false);
+			assert.same(shape(heard), shape(unheard));
+			assert.equal(tostring(heard):match("<publish%-options.*"), tostring(unheard):match("<publish%-options.*"));
+			local text = unheard:find("{http://jabber.org/protocol/pubsub}pubsub/publish/item/"
+				.. "{urn:xmpp:push:0}notification/{tigase:push:encrypt:0}encrypted#");
+			assert.equal(not message:find("<message[^>]*/>"), text ~= nil);
+			if text then
+				assert.is_nil(texts[text]);
+				texts[text] = true;
+				pubsub = pubsub or unheard.tags[1];
+				assert.equal(pubsub, unheard.tags[1]);
+				assert.not_equal(pubsub, heard.tags[1]);
+			end
+		end
+	end);
+
 	it("leaves the message and the record as they were, but for a mark", function ()
 		local record = record_with_options();
 		local options, attributes = st.preserialize(xml(options_xml)), {};

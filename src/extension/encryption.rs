@@ -154,7 +154,7 @@ impl Key {
             ns: Some(NS),
             attrs,
             text,
-            children: Vec::new(),
+            ..Part::default()
         })
     }
 

@@ -41,6 +41,7 @@ impl Extension for Priority {
             name: "priority",
             ns: Some(NS),
             text: if is_high { "high" } else { "low" }.to_owned(),
+            is_usual: true,
             ..Part::default()
         }]
     }

@@ -9,7 +9,7 @@ use super::reader::{self, Keys};
 use super::writer;
 use crate::notification::{Disclosure, Notification, Protocol};
 use crate::wire::options::{Submitted, submitted};
-use crate::wire::publish::{Header, Payload};
+use crate::wire::publish::{Header, Part, Payload};
 
 /// What pushes have in common as long as nobody will change it.
 #[derive(Clone)]
@@ -17,6 +17,13 @@ struct Common {
     item: Table,
     /// Record -> its `<pubsub/>`; weak keys.
     publishes: Table,
+}
+
+/// A kind of pushes that have everything in common.
+struct Kind {
+    important: bool,
+    parts: Vec<Part>,
+    common: Common,
 }
 
 /// Writes publishes.
@@ -27,8 +34,11 @@ pub struct Publisher {
     metatable: Table,
     /// `st.deserialize`.
     deserialize: Function,
-    /// What unimportant and important pushes have in common that tell nothing else.
-    common: RefCell<[Option<Common>; 2]>,
+    /// Those that tell nothing else: they differ in how important they are, and in whether that is said.
+    kinds: RefCell<Vec<Kind>>,
+    /// Record -> the `<pubsub/>` that its last push had which told something else; weak keys. Whoever sends a
+    /// stanza has written it, or keeps a copy, before there is another.
+    last: RefCell<Option<Table>>,
 }
 
 impl Publisher {
@@ -37,13 +47,14 @@ impl Publisher {
             from,
             metatable,
             deserialize,
-            common: RefCell::default(),
+            kinds: RefCell::default(),
+            last: RefCell::default(),
         }
     }
 
     /// What notifications say by themselves has changed.
     pub fn forget_common(&self) {
-        self.common.take();
+        self.kinds.take();
     }
 
     /// The publish of a notification to the registration in `record`. `is_shared`: nobody will change it.
@@ -57,12 +68,15 @@ impl Publisher {
         is_shared: bool,
     ) -> Result<Table> {
         let Protocol::Push0 = notification.protocol;
+        let payload = notification.payload(disclosure);
+        let node = &*notification.node;
         let pubsub = if is_shared && !notification.is_telling() {
-            self.shared_pubsub(lua, keys, notification, record, disclosure)?
+            self.shared_pubsub(lua, keys, notification, record, &payload)?
+        } else if is_shared && payload.summary.is_none() {
+            self.last_pubsub(lua, keys, node, record, payload.parts)?
         } else {
-            let item = writer::item(lua, &self.metatable, &notification.payload(disclosure))?;
-            let options = self.options(lua, keys, record)?;
-            writer::pubsub(lua, &self.metatable, &notification.node, item, options)?
+            let item = writer::item(lua, &self.metatable, &payload)?;
+            self.pubsub(lua, keys, node, record, item)?
         };
         let header = Header {
             id: &notification.id.to_string(),
@@ -72,6 +86,18 @@ impl Publisher {
         writer::iq(lua, &self.metatable, &header, pubsub)
     }
 
+    fn pubsub(
+        &self,
+        lua: &Lua,
+        keys: &Keys,
+        node: &str,
+        record: &Table,
+        item: Table,
+    ) -> Result<Table> {
+        let options = self.options(lua, keys, record)?;
+        writer::pubsub(lua, &self.metatable, node, item, options)
+    }
+
     /// The `<pubsub/>` of all pushes to a registration that tell nothing else.
     fn shared_pubsub(
         &self,
@@ -79,37 +105,61 @@ impl Publisher {
         keys: &Keys,
         notification: &Notification,
         record: &Table,
-        disclosure: &Disclosure,
+        payload: &Payload<'_>,
     ) -> Result<Table> {
-        let Common { item, publishes } = self.common(
-            lua,
-            notification.important,
-            &notification.payload(disclosure),
-        )?;
+        let Common { item, publishes } = self.common(lua, notification.important, payload)?;
         if let Some(pubsub) = publishes.raw_get(record)? {
             return Ok(pubsub);
         }
-        let options = self.options(lua, keys, record)?;
-        let pubsub = writer::pubsub(lua, &self.metatable, &notification.node, item, options)?;
+        let pubsub = self.pubsub(lua, keys, &notification.node, record, item)?;
         publishes.raw_set(record, &pubsub)?;
         Ok(pubsub)
     }
 
     fn common(&self, lua: &Lua, important: bool, payload: &Payload<'_>) -> Result<Common> {
-        let kind = usize::from(important);
-        if let Some(common) = &self.common.borrow()[kind] {
-            return Ok(common.clone());
+        let is_same = |kind: &&Kind| kind.important == important && kind.parts == payload.parts;
+        if let Some(kind) = self.kinds.borrow().iter().find(is_same) {
+            return Ok(kind.common.clone());
         }
-        let weak = lua.create_table()?;
-        weak.raw_set("__mode", "k")?;
-        let publishes = lua.create_table()?;
-        publishes.set_metatable(Some(weak))?;
         let common = Common {
             item: writer::item(lua, &self.metatable, payload)?,
-            publishes,
+            publishes: by_record(lua)?,
         };
-        self.common.borrow_mut()[kind] = Some(common.clone());
+        self.kinds.borrow_mut().push(Kind {
+            important,
+            parts: payload.parts.to_vec(),
+            common: common.clone(),
+        });
         Ok(common)
+    }
+
+    /// The `<pubsub/>` of the last push to a registration, which tells something else now.
+    fn last_pubsub(
+        &self,
+        lua: &Lua,
+        keys: &Keys,
+        node: &str,
+        record: &Table,
+        parts: &[Part],
+    ) -> Result<Table> {
+        let known = self.last.borrow().clone();
+        let last = match known {
+            Some(last) => last,
+            None => by_record(lua)?,
+        };
+        let pubsub = if let Some(pubsub) = last.raw_get::<Option<Table>>(record)? {
+            pubsub
+        } else {
+            let item = writer::item(lua, &self.metatable, &Payload::default())?;
+            let pubsub = self.pubsub(lua, keys, node, record, item)?;
+            last.raw_set(record, &pubsub)?;
+            pubsub
+        };
+        *self.last.borrow_mut() = Some(last);
+        let publish: Table = pubsub.raw_get(1)?;
+        let item: Table = publish.raw_get(1)?;
+        writer::refill(lua, &self.metatable, item.raw_get(1)?, parts)?;
+        Ok(pubsub)
     }
 
     /// `<publish-options/>` with the form in `record`, of whatever type, as one that is submitted;
@@ -135,4 +185,13 @@ impl Publisher {
         };
         writer::options(lua, &self.metatable, form).map(Some)
     }
+}
+
+/// A table that holds no record.
+fn by_record(lua: &Lua) -> Result<Table> {
+    let weak = lua.create_table()?;
+    weak.raw_set("__mode", "k")?;
+    let table = lua.create_table()?;
+    table.set_metatable(Some(weak))?;
+    Ok(table)
 }

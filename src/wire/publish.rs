@@ -34,7 +34,7 @@ pub struct Header<'a> {
 }
 
 /// What a notification says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Payload<'a> {
     /// The form, if there is one.
     pub summary: Option<Summary<'a>>,
@@ -68,6 +68,8 @@ pub struct Part {
     pub text: String,
     /// The elements in it.
     pub children: Vec<Part>,
+    /// Whether it is the same in all notifications that are as important.
+    pub is_usual: bool,
 }
 
 impl Default for Summary<'_> {
@@ -150,7 +152,8 @@ impl Payload<'_> {
 }
 
 impl Part {
-    fn write<W: Writer>(&self, writer: &mut W) {
+    /// Writes it.
+    pub fn write<W: Writer>(&self, writer: &mut W) {
         writer.open(self.name, self.ns, &self.attrs);
         if !self.text.is_empty() {
             writer.text(&self.text);
