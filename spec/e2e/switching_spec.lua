@@ -10,8 +10,8 @@ local st = require "util.stanza";
 
 local team, noise = "team@rooms.test", "noise@rooms.test";
 
--- On 0.12 mod_cloud_notify_encrypted needs luaossl, and calls it by a name that it has not defined: nobody there has ever
--- had an encrypted push from it.
+-- On 0.12 mod_cloud_notify_encrypted needs luaossl, and calls it by a name that it has not defined: nobody there has
+-- ever had an encrypted push from it.
 local community = {
 	["0.12"] = { "cloud_notify_filters"; "cloud_notify_priority_tag" };
 	["13.0"] = { "cloud_notify_extensions" };

@@ -43,12 +43,14 @@ fn step() -> impl Strategy<Value = Step> {
         any::<bool>(),
         rarely(),
         rarely(),
+        rarely(),
     );
     let login = (device(), any::<bool>(), any::<bool>(), any::<bool>());
     prop_oneof![
-        10 => message.prop_map(|(user, importance, archived, with_id, muted, room)| {
-            Step::Message { user, importance, archived, with_id, muted, room }
+        10 => message.prop_map(|(user, importance, archived, with_id, muted, room, filtered)| {
+            Step::Message { user, importance, archived, with_id, muted, room, filtered }
         }),
+        2 => (0..12usize, rarely()).prop_map(|(message, all)| Step::Read { message, all }),
         1 => (0..12usize, any::<bool>()).prop_map(|(message, own)| Step::EndCall { message, own }),
         2 => (0..6usize).prop_map(Step::Ack),
         2 => (0..6usize).prop_map(Step::AckOverdue),

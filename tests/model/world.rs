@@ -16,16 +16,22 @@
 //! 7. **eventually one**: a device that stays away gets a push for whatever it has missed, or one
 //!    that speaks for it, once its push service is back;
 //! 8. **the trail is true**: it tells what has been decided and what has come back, each in its place, and nothing
-//!    else.
+//!    else;
+//! 9. **what a filter leaves out is not pushed**, by no rule and at no time;
+//! 10. **nothing is unread** only where that is so: a push says it to a device that is away, wants to know and was told
+//!     of something, once, and after the user has read or fetched all of that;
+//! 11. **the count is true**: no push tells of more messages than the device has missed.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cloud_notify::engine::{
-    Account, Answer, Cause, Connection, Decision, Engine, Event, Options, Outcome, PushId, Reason,
+    Account, Answer, Cause, Connection, Counting, Decision, Engine, Event, Options, Outcome, PushId, Reason,
     Registration, Report, Session, Silence, Verdict,
 };
-use cloud_notify::stanza::{Call, Facts, Importance, Key, Label, Party, StanzaId, cut};
+use cloud_notify::stanza::{
+    Call, Chat, Facts, Importance, Key, Label, Names, Party, Read, StanzaId, cut,
+};
 
 use crate::noted::Notes;
 
@@ -44,26 +50,44 @@ struct Kind {
     service: usize,
     /// Its pushes carry content.
     content: bool,
+    /// It has filters.
+    filters: bool,
+    /// It wants to know when all is read.
+    asks: bool,
 }
 
 /// How many devices there are.
 pub const DEVICES: usize = 6;
 
 const KINDS: [Kind; DEVICES] = [
-    kind(0, "push.test<n0", 0, false),
-    kind(0, "push.test<n1", 0, false),
-    kind(0, "other.test<n2", 1, false),
-    kind(1, "push.test<n3", 0, false),
-    kind(1, "other.test<n4", 1, true),
-    kind(2, "push.test<n5", 0, false),
+    kind(0, "push.test<n0", 0),
+    asking(kind(0, "push.test<n1", 0)),
+    kind(0, "other.test<n2", 1),
+    kind(1, "push.test<n3", 0),
+    asking(Kind {
+        content: true,
+        ..kind(1, "other.test<n4", 1)
+    }),
+    kind(2, "push.test<n5", 0),
 ];
 
-const fn kind(user: usize, identifier: &'static str, service: usize, content: bool) -> Kind {
+/// A client that speaks Tigase's protocols.
+const fn asking(kind: Kind) -> Kind {
+    Kind {
+        filters: true,
+        asks: true,
+        ..kind
+    }
+}
+
+const fn kind(user: usize, identifier: &'static str, service: usize) -> Kind {
     Kind {
         user,
         identifier,
         service,
-        content,
+        content: false,
+        filters: false,
+        asks: false,
     }
 }
 
@@ -78,6 +102,13 @@ pub enum Step {
         muted: bool,
         /// A room sends it to the bare JID.
         room: bool,
+        /// Clients that have filters do not want it.
+        filtered: bool,
+    },
+    /// The user reads a message on a device that nobody asks about, or such a device fetches all that there is.
+    Read {
+        message: usize,
+        all: bool,
     },
     /// The caller gives up, or another device of the account answers.
     EndCall {
@@ -132,6 +163,9 @@ struct Message {
     with_id: bool,
     muted: bool,
     room: bool,
+    filtered: bool,
+    /// The user has read it.
+    read: bool,
     /// A call that has ended, and has not been met since: whoever meets it anew cannot know.
     over: bool,
     mark: Option<StanzaId>,
@@ -190,6 +224,12 @@ struct Device {
     suspended_until: Option<Duration>,
     /// What its push service says of it.
     told: Option<Answer<'static>>,
+    /// The important messages that pushes were for since it was last there, but for what the user has fetched since.
+    shows: Vec<usize>,
+    /// A push has told it of something since one has told it that nothing is unread.
+    is_showing: bool,
+    /// The important messages that rules have met since it was last there.
+    met: usize,
     /// A push to it has not been taken since one was, or since it was there.
     has_failed: bool,
     /// It has missed something by offline storage or from a room, which a live session need not bring.
@@ -264,6 +304,7 @@ impl World {
             max_in_flight: MAX_IN_FLIGHT,
             max_per_minute: u32::try_from(LIMIT).unwrap(),
             recovery_rate: 10,
+            counting: Counting::Unread,
             // Some lives take days; promise 7 is about those whose time is not over.
             retry_age: Duration::from_hours(10_000),
             ..Options::default()
@@ -286,6 +327,7 @@ impl World {
                 with_id,
                 muted,
                 room,
+                filtered,
             } => {
                 self.messages.push(Message {
                     user,
@@ -294,6 +336,8 @@ impl World {
                     with_id,
                     muted,
                     room,
+                    filtered,
+                    read: false,
                     over: false,
                     mark: None,
                 });
@@ -304,6 +348,7 @@ impl World {
                     self.deliver(message);
                 }
             }
+            Step::Read { message, all } => self.read(message, all),
             Step::EndCall { message, own } => self.end_call(message, own),
             Step::Ack(client) => {
                 if let Some(client) = self.client(client, true) {
@@ -518,9 +563,15 @@ impl World {
                 self.miss(rule, device, message);
             }
         }
+        if self.messages[message].importance >= Importance::Important {
+            for (device, kind) in KINDS.iter().enumerate() {
+                self.devices[device].met += usize::from(kind.user == user);
+            }
+        }
         let (facts, id) = (self.facts(message), self.id(message));
         let archive_id = StanzaId::archived(&format!("archive-{message}"), self.engine.key());
-        let decisions = self.ask(user, only, |engine, now, account| match rule {
+        let is_filtered = self.messages[message].filtered;
+        let decisions = self.ask_filtered(user, only, is_filtered, |engine, now, account| match rule {
             Rule::Unacked { client } => {
                 vec![engine.unacked(now, account, 0, client, &facts, id)]
             }
@@ -533,8 +584,15 @@ impl World {
         self.carry_out(rule, message, decisions);
     }
 
+    fn is_filtered(&self, device: usize, message: usize) -> bool {
+        KINDS[device].filters && self.messages[message].filtered
+    }
+
     /// Whether the device learns of it by a push only, as far as this rule is concerned.
     fn has_missed(&self, rule: Rule, device: usize, message: usize) -> bool {
+        if self.is_filtered(device, message) {
+            return false;
+        }
         let importance = self.messages[message].importance;
         let is_urgent = importance == Importance::Urgent;
         match rule {
@@ -547,11 +605,22 @@ impl World {
         }
     }
 
-    /// Puts a question to the engine about an account, with one device or all that are enabled.
     fn ask<T>(
         &mut self,
         user: usize,
         only: Option<usize>,
+        question: impl FnOnce(&mut Engine<usize>, Duration, &Account<'_>) -> T,
+    ) -> (Vec<usize>, T) {
+        self.ask_filtered(user, only, false, question)
+    }
+
+    /// Puts a question to the engine about an account, with one device or all that are enabled, whose filters may
+    /// leave out what it is about.
+    fn ask_filtered<T>(
+        &mut self,
+        user: usize,
+        only: Option<usize>,
+        is_filtered: bool,
         question: impl FnOnce(&mut Engine<usize>, Duration, &Account<'_>) -> T,
     ) -> (Vec<usize>, T) {
         let devices: Vec<_> = (0..DEVICES)
@@ -564,7 +633,7 @@ impl World {
             .iter()
             .map(|&device| Registration {
                 calls: false,
-                left_out: None,
+                left_out: (is_filtered && KINDS[device].filters).then_some(Silence::Muted),
                 identifier: KINDS[device].identifier,
                 jid: SERVICES[KINDS[device].service],
                 content: KINDS[device].content,
@@ -700,6 +769,13 @@ impl World {
             self.note(device, Event::Vetoed(cut("muted")));
             return;
         }
+        if let Some(about) = about {
+            assert!(
+                !self.is_filtered(device, about),
+                "what a filter leaves out is not pushed: {about}"
+            );
+        }
+        self.shows(id, device, about, importance);
         let limit = if importance == Importance::Urgent {
             2 * LIMIT
         } else {
@@ -734,6 +810,82 @@ impl World {
         } else {
             self.in_flight.push(id);
         }
+    }
+
+    /// What a push says of how many messages there are.
+    fn shows(&mut self, id: PushId, device: usize, about: Option<usize>, importance: Importance) {
+        let count = self.engine.count(id);
+        let is_live = self.has_session(device, |client| client.live);
+        let messages = &self.messages;
+        let one = &mut self.devices[device];
+        if count == 0 {
+            let unread = one.shows.iter().find(|shown| !messages[**shown].read);
+            assert_eq!(unread, None, "nothing is unread, to device {device}");
+            assert!(KINDS[device].asks && !is_live, "nothing is unread, unasked");
+            assert!(one.is_showing, "nothing is unread, said twice or for nothing");
+            assert_eq!(importance, Importance::Unimportant);
+            one.is_showing = false;
+            return;
+        }
+        let count = usize::try_from(count).unwrap();
+        assert!(count <= one.met.max(1), "the count is true: {count} of {}", one.met);
+        if importance >= Importance::Important {
+            one.is_showing = true;
+            one.shows.extend(about);
+        }
+    }
+
+    /// The user reads a message, and all before it in the same chat; or another client fetches all that there is.
+    fn read(&mut self, message: usize, all: bool) {
+        if message >= self.messages.len() {
+            return;
+        }
+        let user = self.messages[message].user;
+        let names = Self::names(message);
+        let read = if all {
+            Read::Everything
+        } else {
+            Read::UpTo(names.chat, [names.ids[0].unwrap(), StanzaId(0)])
+        };
+        for place in 0..self.messages.len() {
+            let is_read = !all
+                && place <= message
+                && self.messages[place].user == user
+                && Self::names(place).chat == names.chat;
+            self.messages[place].read |= is_read;
+        }
+        let messages = &self.messages;
+        self.missed.iter_mut().for_each(|missed| missed.still &= !messages[missed.message].read);
+        for (device, kind) in KINDS.iter().enumerate() {
+            if kind.user != user || self.devices[device].is_disabled {
+                continue;
+            }
+            if all {
+                self.devices[device].shows.clear();
+            }
+            let waited = self.waits(device);
+            let (_, push) = self.ask(user, Some(device), |engine, now, account| {
+                engine.displayed(now, account, 0, read, kind.asks)
+            });
+            let waits = self.waits(device);
+            if waited.is_some() && waits.is_none() {
+                self.note_dropped(device, Silence::ReadElsewhere);
+            }
+            if let Some(id) = push {
+                self.note(device, Event::Read(Reason::Pushed));
+                self.sent(id, device, None, Importance::Unimportant, false);
+            } else if waited.is_none()
+                && let Some(cause) = waits
+            {
+                assert!(self.may_wait(device, Importance::Unimportant), "at once: {cause:?}");
+                let event = self.told_besides(device);
+                let Some(event @ Event::Read(Reason::Held { .. })) = event else {
+                    panic!("the trail is true: {event:?} when all is read");
+                };
+                self.note(device, event);
+            }
+        }
+        self.serve_deadlines();
     }
 
     fn answer(&mut self, id: PushId, answer: Answer<'static>) {
@@ -875,6 +1027,7 @@ impl World {
             // Nothing is known of what was sent before, and what is owed may be for anything.
             device.sent.clear();
             device.is_wide = true;
+            (device.shows, device.is_showing, device.met) = (Vec::new(), false, 1);
         }
         for message in &mut self.messages {
             message.mark = None;
@@ -894,6 +1047,7 @@ impl World {
         } = KINDS[device];
         let waited = self.waits(device);
         self.engine.enabled(self.now, USERS[user], identifier);
+        self.is_shown_all(device);
         self.note_return(device, waited);
         self.has_received_all(device);
         // What waited for it while it was suspended counts as received, also if a session has it in its hands.
@@ -999,8 +1153,15 @@ impl World {
             self.note_return(device, waited);
             self.devices[device].has_failed = false;
             self.devices[device].is_wide = false;
+            self.is_shown_all(device);
         }
         self.has_received_all(device);
+    }
+
+    /// The device shows nothing that it has been told of before.
+    fn is_shown_all(&mut self, device: usize) {
+        let one = &mut self.devices[device];
+        (one.shows, one.is_showing, one.met) = (Vec::new(), false, 0);
     }
 
     /// The device is there, so that it learns of all that it has missed.
@@ -1257,12 +1418,21 @@ impl World {
             to_account: true,
             note_to_self: false,
             said: None,
-            names: None,
+            names: (importance >= Importance::Important).then(|| Self::names(message)),
             amends: None,
             label: Label {
                 id: cut(&message.to_string()),
                 ..Label::default()
             },
+        }
+    }
+
+    /// There are two chats.
+    fn names(message: usize) -> Names {
+        let number = u64::try_from(message).unwrap();
+        Names {
+            chat: Chat(number % 2),
+            ids: [Some(StanzaId(1 << 32 | number)), None],
         }
     }
 
