@@ -21,7 +21,7 @@ describe("what filters say", function ()
 
 	-- The phrases of the reasons for which a stanza is left out, by identifier
 	local function judge(records, stanza, load_roster)
-		return engine:judge(user, records, stanza, load_roster or function () return {}; end);
+		return engine:judge(user, records, stanza, load_roster or function () return {}; end, function () end);
 	end
 
 	local function is_left_out(record, stanza, load_roster)
@@ -44,7 +44,8 @@ describe("what filters say", function ()
 	it("is said of each place of a queue", function ()
 		local record = { muted_jids = { ["bert@away.test"] = true } };
 		local function queue(place, ...)
-			return engine:judge_queue(user, record, place == 0 and ... or { ... }, place, function () end);
+			return engine:judge_queue(user, record, place == 0 and ... or { ... }, place, function () end,
+				function () end);
 		end
 		local rosa = message("rosa@away.test");
 		local muted = queue(0, bert);
