@@ -19,7 +19,7 @@ local xmlns_sid = "urn:xmpp:sid:0";
 
 local host_modules = prosody.hosts[module.host].modules;
 
-local offline_store = module:open_store("offline", "archive");
+local offline_store;
 
 -- A chat up to a message of this id; without an id all of the chat, without that everything
 local function read(user, chat, id)
@@ -80,6 +80,7 @@ end
 local function on_offline_broadcast(event)
 	local user = event.origin.username;
 	if not host_modules.offline or not is_told(user) then return; end
+	offline_store = offline_store or module:open_store("offline", "archive");
 	local messages = offline_store:find(user, { limit = 1 });
 	if messages and messages() then everything(user); end
 end

@@ -505,13 +505,13 @@ local function describe_all(version)
 		it("it is read on another device", function ()
 			local phone = phones.away(push, with_host("read.test"));
 			local pc = client.connect(server, phone.jid, { resource = "pc" });
-			local function read()
+			local function display()
 				pc:message({ to = rosa.jid; st.stanza("displayed", { xmlns = "urn:xmpp:chat-markers:0"; id = "m1" }) });
 				pc:ping();
 				settle();
 			end
 			text_and_answer(phone);
-			read();
+			display();
 			assert_phone(phone, {
 				"message m1 from home.test, archived: pushed"; taken;
 				"all is read elsewhere, the device is told so: pushed"; taken;
@@ -520,7 +520,7 @@ local function describe_all(version)
 			pc = client.connect(server, phone.jid, { resource = "pc" });
 			push.answer = busy;
 			text_and_answer(phone);
-			read();
+			display();
 			assert_phone(phone, {
 				"message m1 from home.test, archived: pushed";
 				"answer after D: not taken, it is tried again (resource-constraint)";

@@ -12,8 +12,7 @@ local methods = {
 	"displayed"; "enabled"; "expire"; "forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight";
 	"judge"; "judge_queue"; "latencies"; "learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed";
 	"ping"; "plan_wake"; "postpone"; "readers"; "release"; "restore"; "said"; "services"; "settle"; "suspend"; "trail";
-	"vetoed"; "waiting";
-	"watched";
+	"vetoed"; "waiting"; "watched";
 };
 
 local user, identifier = "anna", "push.test<n1";
@@ -62,6 +61,7 @@ local function arguments_of(engine)
 		admit = { records; "push.test"; "n1"; "client"; "phone"; 5; 1000 };
 		close = { "home.test" };
 		disable = { enable };
+		fetched = { st.stanza("query", { xmlns = "urn:xmpp:mam:2" }) };
 		enable = { enable; "anna@home.test/phone" };
 		is_xml_text = { "text" };
 		matching = { records; "push.test"; "n1" };

@@ -65,6 +65,11 @@ impl About {
         untold.importance
     }
 
+    /// Whether it tells of something: that a call is over is no news.
+    pub fn is_news(&self) -> bool {
+        self.importance_untold() >= Importance::Important
+    }
+
     /// Both in one, as far as it matters to whoever is told of one of them.
     pub fn merge(self, other: Self) -> Self {
         let more = if other.importance > self.importance {

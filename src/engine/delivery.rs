@@ -163,7 +163,7 @@ fn answered_late<S>(
     // What it was for is served; what came later waits on.
     waiting.settle_late();
     device.pushed.add(late.about.ids);
-    device.told.sent(late.about.importance, 1);
+    device.told.sent(&late.about, 1);
     if let Until::Answer(second) = waiting.until
         && let Some(push) = schedule.in_flight.get_mut(second)
         && push.about.ids == late.about.ids

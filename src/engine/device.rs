@@ -166,6 +166,7 @@ mod tests {
     use super::*;
     use crate::engine::identity::DeviceKey;
     use crate::engine::waiting::Until;
+    use crate::stanza::{Key, Names};
     use Importance::{Important, Unimportant, Urgent};
 
     fn at(seconds: u64) -> Duration {
@@ -250,11 +251,16 @@ mod tests {
         device.pushed.add([Some(StanzaId(1)), None]);
         let with_stanzas = device.bytes();
         assert_eq!(with_stanzas, with_meter + device.pushed.bytes());
+        let names = Names::new("rosa@home.test", None, None, &Key::known(1));
+        device.told.add(StanzaId(1), Some(names));
+        let with_told = device.bytes();
+        assert_eq!(with_told, with_stanzas + device.told.bytes());
+        assert!(device.told.bytes() > 0);
         let mut waiting = Waiting::new(at(0), Until::Room, Cause::Room);
         waiting.ids.add([Some(StanzaId(1)), None]);
         let bytes = waiting.bytes();
         assert!(bytes > 0);
         device.waiting = Some(waiting);
-        assert_eq!(device.bytes(), with_stanzas + IN_QUEUES + bytes);
+        assert_eq!(device.bytes(), with_told + IN_QUEUES + bytes);
     }
 }

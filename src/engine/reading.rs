@@ -95,7 +95,7 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     };
     let held = device.waiting.as_ref().filter(|one| one.is_waiting());
     let is_held = |id| held.is_some_and(|one| one.ids.contains(id));
-    let others_wait = held.is_some_and(Waiting::is_important);
+    let others_wait = held.is_some_and(Waiting::has_news);
     device.told.read(read, is_held, others_wait);
     if !matches!(read, Read::UpTo(..)) {
         return false;
@@ -103,7 +103,7 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     let told = &device.told;
     for id in &device.in_flight {
         if let Some(push) = schedule.in_flight.get_mut(*id)
-            && push.about.importance >= Importance::Important
+            && push.about.is_news()
             && !told.may_have(|one| push.about.ids[0] == Some(one))
         {
             push.epoch = None;
@@ -113,7 +113,7 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     let Some(waiting) = &mut device.waiting else {
         return false;
     };
-    if !waiting.is_important() || told.may_have(|one| waiting.ids.contains(one)) {
+    if !waiting.has_news() || told.may_have(|one| waiting.ids.contains(one)) {
         return false;
     }
     let has_waited = waiting.is_waiting();

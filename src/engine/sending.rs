@@ -86,16 +86,16 @@ pub(super) fn send<S>(
         if is_limited {
             device.meter.spend(now);
         }
+        push.count = device
+            .told
+            .count(schedule.options.counting, about.importance);
+        device.told.sent(&about, push.count);
         if let Some(call @ Call::Begins(_)) = about.call
             && registration.calls
             && about.importance == Importance::Urgent
         {
             device.calls.add(now, call, id);
         }
-        push.count = device
-            .told
-            .count(schedule.options.counting, about.importance);
-        device.told.sent(about.importance, push.count);
         push.epoch = Some(device.epoch);
         push.generation = device.generation;
     }
@@ -115,13 +115,13 @@ pub(super) fn speak<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId) {
     }
 }
 
-/// A push has not been taken: it does not speak for what follows, nothing rings, and it has told nothing.
+/// A push has not been taken: it does not speak for what follows, nothing rings, and nothing has been told.
 pub(super) fn nobody_was_woken<S>(schedule: &mut Schedule<S>, id: PushId, push: &InFlight<S>) {
     if let Some(device) = schedule.devices.get_mut(id.device) {
         device.spoke.take_if(|spoke| spoke.by == id);
         device.calls.remove(id);
         if push.epoch == Some(device.epoch) {
-            device.told.not_taken(push.about.importance, push.count);
+            device.told.not_taken(&push.about, push.count);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::about::About;
-use crate::stanza::{Importance, Names, Read, StanzaId};
+use crate::stanza::{Chat, Importance, Names, Read, StanzaId};
 
 /// How many messages are known one by one: the last ones.
 const MAX_MESSAGES: usize = 64;
@@ -32,12 +32,18 @@ impl Counting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Message {
     id: StanzaId,
-    names: Names,
+    /// Nobody refers to a request or the like.
+    names: Option<Names>,
 }
 
 impl Message {
+    fn is_in(&self, chat: Chat) -> bool {
+        self.names.is_some_and(|names| names.chat == chat)
+    }
+
     fn is_named(&self, name: StanzaId) -> bool {
-        self.id == name || self.names.ids.contains(&Some(name))
+        let names = self.names.iter();
+        self.id == name || names.flat_map(|names| names.ids).any(|id| id == Some(name))
     }
 }
 
@@ -55,9 +61,6 @@ pub(super) struct Told {
 impl Told {
     /// An important stanza is pushed, or will be.
     pub fn add(&mut self, id: StanzaId, names: Option<Names>) {
-        let Some(names) = names else {
-            return self.add_other();
-        };
         if self.messages.len() == MAX_MESSAGES {
             self.messages.pop_front();
             self.add_other();
@@ -71,19 +74,19 @@ impl Told {
     }
 
     /// A push has left that tells of so many messages.
-    pub fn sent(&mut self, importance: Importance, count: u32) {
+    pub fn sent(&mut self, about: &About, count: u32) {
         if count == 0 {
             self.showing = 0;
-        } else if importance >= Importance::Important {
+        } else if about.is_news() {
             self.showing = self.showing.saturating_add(1);
         }
     }
 
     /// It was not taken.
-    pub fn not_taken(&mut self, importance: Importance, count: u32) {
+    pub fn not_taken(&mut self, about: &About, count: u32) {
         if count == 0 {
             self.showing = self.showing.max(1);
-        } else if importance >= Importance::Important {
+        } else if about.is_news() {
             self.showing = self.showing.saturating_sub(1);
         }
     }
@@ -96,7 +99,7 @@ impl Told {
     /// What a push was for waits again, be it that another client has fetched it meanwhile.
     pub fn owe(&mut self, about: &About) {
         let is_known = self.may_have(|id| about.ids[0] == Some(id));
-        if about.importance >= Importance::Important && !is_known {
+        if about.is_news() && !is_known {
             self.add_other();
         }
     }
@@ -128,16 +131,15 @@ impl Told {
             }
             Read::Chat(chat) => {
                 let messages = &mut self.messages;
-                messages.retain(|one| one.names.chat != chat || waits(one.id));
+                messages.retain(|one| !one.is_in(chat) || waits(one.id));
             }
             Read::UpTo(chat, names) => {
-                let is_it = |one: &Message| {
-                    one.names.chat == chat && names.iter().any(|name| one.is_named(*name))
-                };
+                let is_it =
+                    |one: &Message| one.is_in(chat) && names.iter().any(|name| one.is_named(*name));
                 if let Some(last) = self.messages.iter().position(is_it) {
                     let mut place = 0..;
                     self.messages.retain(|one| {
-                        place.next().is_some_and(|place| place > last) || one.names.chat != chat
+                        place.next().is_some_and(|place| place > last) || !one.is_in(chat)
                     });
                 }
             }

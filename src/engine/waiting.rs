@@ -231,6 +231,11 @@ impl<S> Waiting<S> {
         self.importance() >= Some(Importance::Important)
     }
 
+    /// Whether the device is told of something by it.
+    pub fn has_news(&self) -> bool {
+        self.all().any(About::is_news)
+    }
+
     /// Whether a device that this push has woken learns of all that waits.
     pub fn is_served_by(&self, push: &Attempt) -> bool {
         self.importance()
@@ -275,10 +280,9 @@ impl<S> Waiting<S> {
 
     /// The user has read all of it that matters.
     pub fn was_read(&mut self) {
-        let matters = |about: &About| about.importance >= Importance::Important;
-        self.candidates.retain(|one| !matters(&one.about));
-        self.rest.take_if(|about| matters(about));
-        self.given_up.take_if(|about| matters(about));
+        self.candidates.retain(|one| !one.about.is_news());
+        self.rest.take_if(|about| about.is_news());
+        self.given_up.take_if(|about| about.is_news());
     }
 
     pub fn is_due(&self, now: Duration) -> bool {

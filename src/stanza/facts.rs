@@ -9,6 +9,7 @@ use super::importance::Importance;
 use super::key::{Key, StanzaId};
 use super::label::Label;
 use super::names::{Chat, Names};
+use super::push;
 
 mod ns {
     pub const CARBONS: &str = "urn:xmpp:carbons:2";
@@ -20,9 +21,7 @@ mod ns {
     pub const OOB: &str = "jabber:x:oob";
     pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
     pub const PGP: &str = "jabber:x:encrypted";
-    pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
     pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
-    pub const PUSH: &str = "urn:xmpp:push:0";
     pub const PUSH_2: &str = "urn:xmpp:push2:0";
     pub const REACTIONS: &str = "urn:xmpp:reactions:0";
     pub const SFS: &str = "urn:xmpp:sfs:0";
@@ -121,7 +120,7 @@ impl Facts {
         .unwrap_or_else(|| Self {
             importance: importance_without_message(stanza),
             message: false,
-            push: stanza.name() == "iq" && is_publish(stanza),
+            push: stanza.name() == "iq" && push::is_publish(stanza),
             call: None,
             id: request_id(stanza, key),
             content: None,
@@ -187,27 +186,6 @@ pub fn may_be_call<E: Element>(stanza: &E) -> bool {
 /// Receipts (XEP-0184) are frequent, and have the name of carbon copies.
 fn may_matter<E: Element>(child: &E) -> Option<()> {
     (child.name() != "received" || child.ns() == ns::CARBONS).then_some(())
-}
-
-/// Whether an IQ publishes a notification (XEP-0357 section 7).
-fn is_publish<E: Element>(iq: &E) -> bool {
-    iq.find_named(&["pubsub"], |pubsub| {
-        (pubsub.ns() == ns::PUBSUB && has_notification(pubsub, "publish")).then_some(())
-    })
-    .is_some()
-}
-
-/// Whether there is a notification (XEP-0357) in an item of `list`.
-fn has_notification<E: Element>(parent: &E, list: &str) -> bool {
-    parent
-        .find_named(&[list], |list| {
-            list.find_named(&["item"], |item| {
-                item.find_named(&["notification"], |notification| {
-                    (notification.ns() == ns::PUSH).then_some(())
-                })
-            })
-        })
-        .is_some()
 }
 
 /// Whether the body of a message is a fallback for encrypted content (XEP-0380).
@@ -385,7 +363,7 @@ fn read_child<E: Element>(
         ("encryption", ns::EME) => found.encryption = true,
         ("notification", ns::PUSH_2) => found.push = true,
         ("reactions", ns::REACTIONS) => found.reaction = true,
-        ("event", ns::PUBSUB_EVENT) => found.push |= has_notification(child, "items"),
+        ("event", ns::PUBSUB_EVENT) => found.push |= push::has_notification(child, "items"),
         ("stanza-id", ns::SID) => {
             if let ([Some(by), Some(id)], Some(key)) = (child.attrs([Attr::By, Attr::Id]), key) {
                 if by == account {

@@ -16,6 +16,7 @@ mod label;
 mod mention;
 mod minidom;
 mod names;
+mod push;
 
 pub use call::{Call, Content as CallContent, Media, Party};
 pub use clones::{Queued, queued};

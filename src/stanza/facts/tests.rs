@@ -142,12 +142,12 @@ fn a_push_is_recognised_whoever_sent_it() {
         .push
     };
     let publish = format!("<publish node='n'>{NOTIFICATION}</publish><publish-options/>");
-    assert!(iq("set", ns::PUBSUB, &publish));
-    assert!(iq("error", ns::PUBSUB, &publish), "as it comes back");
+    assert!(iq("set", push::PUBSUB, &publish));
+    assert!(iq("error", push::PUBSUB, &publish), "as it comes back");
     assert!(!iq("set", "urn:x", &publish));
-    assert!(!iq("set", ns::PUBSUB, NOTIFICATION));
+    assert!(!iq("set", push::PUBSUB, NOTIFICATION));
     let other = publish.replace("urn:xmpp:push:0", "urn:x");
-    assert!(!iq("set", ns::PUBSUB, &other));
+    assert!(!iq("set", push::PUBSUB, &other));
 
     let event = format!("<event xmlns='{}'><items node='n'>", ns::PUBSUB_EVENT);
     for (children, push) in [
