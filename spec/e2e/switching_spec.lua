@@ -133,6 +133,24 @@ local function describe_all(version)
 		end);
 	end
 
+	if encrypts then
+		it("theirs keeps nothing of calls, and yet a phone rings here, and stops", function ()
+			start(false);
+			local phone = new_siskin();
+			run(true);
+			for _, action in ipairs({ "propose"; "retract" }) do
+				local rings = action == "propose";
+				local call = st.stanza(action, { xmlns = "urn:xmpp:jingle-message:0"; id = "c1" });
+				if rings then call:tag("description", { xmlns = "urn:xmpp:jingle:apps:rtp:1"; media = "audio" }):up(); end
+				push:clear();
+				friend:message({ to = phone.jid; call });
+				local read = apps.read_siskin(push:wait(1));
+				assert.equal(rings, read.rings);
+				assert.equal(action, read.elements.jingle.attr.action);
+			end
+		end);
+	end
+
 	it("whom a user is mentioned by in a room is known to both", function ()
 		start(false);
 		local phone = new_siskin();

@@ -124,14 +124,15 @@ local function only_child(element, name, namespace)
 	return element.tags[1];
 end
 
--- Fields of a form, in a table: each must have a name and a single value.
+-- Fields of a form, in a table: each must have a name, and one value at most.
 local function read_form(form, form_type)
 	assert(form.name == "x" and form.attr.xmlns == xmlns_data, tostring(form));
 	local values = {};
 	for _, field in ipairs(form.tags) do
-		assert(field.name == "field" and #field.tags == 1 and field.tags[1].name == "value", tostring(field));
+		local value = field.tags[1];
+		assert(field.name == "field" and #field.tags <= 1 and (not value or value.name == "value"), tostring(field));
 		assert(values[field.attr.var] == nil, tostring(form));
-		values[assert(field.attr.var, tostring(form))] = field.tags[1]:get_text();
+		values[assert(field.attr.var, tostring(form))] = value and value:get_text() or "";
 	end
 	assert(values.FORM_TYPE == form_type, tostring(form));
 	values.FORM_TYPE = nil;

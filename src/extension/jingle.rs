@@ -24,7 +24,7 @@ impl Extension for Jingle {
     }
 
     fn is_asked(&self, record: &dyn Asked) -> bool {
-        record.is_set(Field::Jingle)
+        record.is_set(Field::Jingle) || record.has_asked_community()
     }
 
     fn enable(&self, enable: &Element) -> Result<Vec<(Field, Kept)>, RequestError> {

@@ -24,7 +24,7 @@ impl Extension for Priority {
     }
 
     fn is_asked(&self, record: &dyn Asked) -> bool {
-        record.is_set(Field::Priority)
+        record.is_set(Field::Priority) || record.has_asked_community()
     }
 
     fn enable(&self, enable: &Element) -> Result<Vec<(Field, Kept)>, RequestError> {

@@ -24,6 +24,8 @@ pub enum Field {
     MutedJids,
     /// `groupchat_rules`: by room, `when` (`always`, `mentioned`, `never`) and `nick`.
     GroupchatRules,
+    /// `sequence`: every registration has it that was made here.
+    Sequence,
 }
 
 /// The value of a field, as it is stored.
@@ -66,6 +68,14 @@ pub trait Asked {
         ]
         .iter()
         .any(|field| self.is_set(*field))
+    }
+}
+
+impl dyn Asked + '_ {
+    /// Whether it has asked the community's modules for encrypted content. They keep nothing of the priority and of
+    /// calls, for which clients ask along with that; and Siskin asks once only.
+    pub fn has_asked_community(&self) -> bool {
+        self.is_set(Field::Encryption) && !self.is_set(Field::Sequence)
     }
 }
 

@@ -50,6 +50,7 @@ keys! {
     PushStreamClosed = "push_stream_closed",
     Smacks = "smacks",
     Secret = "key_base64",
+    Sequence = "sequence",
     Since = "since",
     Stamp = "stamp",
     Suspended = "suspended",
@@ -91,6 +92,7 @@ impl From<Field> for Key {
             Field::FilterUnknown => Self::FilterUnknown,
             Field::MutedJids => Self::MutedJids,
             Field::GroupchatRules => Self::GroupchatRules,
+            Field::Sequence => Self::Sequence,
         }
     }
 }
