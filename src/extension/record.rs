@@ -72,10 +72,17 @@ pub trait Asked {
 }
 
 impl dyn Asked + '_ {
-    /// Whether it has asked the community's modules for encrypted content. They keep nothing of the priority and of
-    /// calls, for which clients ask along with that; and Siskin asks once only.
+    /// Whether it has asked the community's modules for something. They keep nothing of the priority and of calls,
+    /// for which the same clients ask along with that; and Siskin asks once only.
     pub fn has_asked_community(&self) -> bool {
-        self.is_set(Field::Encryption) && !self.is_set(Field::Sequence)
+        const THEIRS: [Field; 4] = [
+            Field::Encryption,
+            Field::GroupchatRules,
+            Field::MutedJids,
+            Field::FilterUnknown,
+        ];
+        let has_asked = THEIRS.into_iter().any(|field| self.is_set(field));
+        has_asked && !self.is_set(Field::Sequence)
     }
 }
 
