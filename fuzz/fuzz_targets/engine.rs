@@ -33,7 +33,7 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
     let client = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=5_usize);
     let device = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=DEVICES - 1);
     let service = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=1_usize);
-    Ok(match bytes.int_in_range(0..=20_u8)? {
+    Ok(match bytes.int_in_range(0..=21_u8)? {
         0..=2 => Step::Message {
             user: bytes.int_in_range(0..=2)?,
             importance: *bytes.choose(&[
@@ -45,6 +45,7 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
             with_id: bytes.arbitrary()?,
             muted: bytes.ratio(1, 5)?,
             room: bytes.ratio(1, 5)?,
+            filtered: bytes.ratio(1, 5)?,
         },
         3 => Step::Ack(client(bytes)?),
         4 => Step::AckOverdue(client(bytes)?),
@@ -81,6 +82,10 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
             answer: bytes
                 .arbitrary::<bool>()?
                 .then_some(*bytes.choose(&answers)?),
+        },
+        20 => Step::Read {
+            message: bytes.int_in_range(0..=31)?,
+            all: bytes.ratio(1, 5)?,
         },
         _ => Step::Wait(Duration::from_millis(bytes.arbitrary::<u32>()?.into()) / 1000),
     })

@@ -325,8 +325,7 @@ fn owe<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId, push: InFlight<
     if push.epoch.is_some_and(|epoch| epoch != device.epoch) {
         return schedule.drop_standing_by(id);
     }
-    let is_news = push.count > 0;
-    if push.epoch.is_some() && is_news {
+    if push.epoch.is_some() && push.is_owed() {
         device.told.owe(&push.about);
         device.failing.fail(now, push.sent, retry_age);
         device.pushed.remove(push.about.ids);

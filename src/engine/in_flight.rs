@@ -41,6 +41,12 @@ pub(super) struct InFlight<S> {
 }
 
 impl<S> InFlight<S> {
+    /// Whether it is for anything but to tell that nothing is unread any more.
+    /// Whether the device is owed it if it is not taken: it is for more than to tell that nothing is unread any more.
+    pub fn is_owed(&self) -> bool {
+        self.count > 0 || self.trial || self.about.ids != [None, None]
+    }
+
     pub fn attempt(&self, id: PushId) -> Attempt {
         Attempt {
             id,

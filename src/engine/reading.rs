@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::about::About;
 use super::account::{Account, Registration};
+use super::device::Device;
 use super::face::Engine;
 use super::identity::{DeviceKey, PushId};
+use super::in_flight::PushesInFlight;
 use super::pings::ping;
 use super::reason::{Cause, Occasion, Reason};
 use super::schedule::Schedule;
@@ -74,15 +76,9 @@ fn displayed<S>(
     let Some(device) = schedule.devices.get_mut(key) else {
         return reading;
     };
-    if !device.told.is_stale() {
-        return reading;
-    }
-    if !asked {
-        device.told.need_not_show();
-        return reading;
-    }
+    device.told.is_asked = asked;
     // The next push says so, whatever it is for.
-    if is_away && device.held().is_none() {
+    if device.told.is_stale() && is_away && device.held().is_none() {
         reading.push = Some(ping(schedule, now, account, registration, Occasion::Asked));
     }
     reading
@@ -93,6 +89,8 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     let Some(device) = schedule.devices.get_mut(key) else {
         return false;
     };
+    // What another client has fetched is not known any more, and need not have been seen.
+    let was_told = pushes_told_of(&schedule.in_flight, device);
     let held = device.waiting.as_ref().filter(|one| one.is_waiting());
     let is_held = |id| held.is_some_and(|one| one.ids.contains(id));
     let others_wait = held.is_some_and(Waiting::has_news);
@@ -100,16 +98,14 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     if !matches!(read, Read::UpTo(..)) {
         return false;
     }
-    let told = &device.told;
-    for id in &device.in_flight {
-        if let Some(push) = schedule.in_flight.get_mut(*id)
-            && push.about.is_news()
-            && !told.may_have(|one| push.about.ids[0] == Some(one))
-        {
+    let is_told = pushes_told_of(&schedule.in_flight, device);
+    for id in was_told.into_iter().filter(|id| !is_told.contains(id)) {
+        if let Some(push) = schedule.in_flight.get_mut(id) {
             push.epoch = None;
             push.stanza = None;
         }
     }
+    let told = &device.told;
     let Some(waiting) = &mut device.waiting else {
         return false;
     };
@@ -127,4 +123,21 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     }
     schedule.drop_waiting(key);
     has_waited
+}
+
+/// The pushes under way for anything that is among what the device has been told of.
+fn pushes_told_of<S>(in_flight: &PushesInFlight<S>, device: &Device<S>) -> Vec<PushId> {
+    let is_told_of = |id: &PushId| {
+        // What has waited with it stands by, merged into one.
+        let waiting = device.waiting.as_ref();
+        let standing_by = waiting.filter(|one| one.is_standing_by_for(*id));
+        in_flight.get(*id).is_some_and(|push| {
+            let is_for = |one| {
+                push.about.ids[0] == Some(one) || standing_by.is_some_and(|by| by.ids.contains(one))
+            };
+            push.about.is_news() && device.told.may_have(is_for)
+        })
+    };
+    let pushes = device.in_flight.iter().copied();
+    pushes.filter(is_told_of).collect()
 }

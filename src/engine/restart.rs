@@ -78,7 +78,7 @@ fn unanswered<S>(schedule: &Schedule<S>, device: &Device<S>) -> Option<(Importan
         .iter()
         .filter_map(|id| schedule.in_flight.get(*id));
     pushes
-        .filter(|push| push.epoch == Some(device.epoch) && push.count > 0)
+        .filter(|push| push.epoch == Some(device.epoch) && push.is_owed())
         .map(|push| (push.about.importance_untold(), push.since))
         .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
 }

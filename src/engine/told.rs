@@ -56,6 +56,8 @@ pub(super) struct Told {
     others: u32,
     /// How many pushes have told it that something is unread, since one has told it that nothing is.
     showing: u32,
+    /// Its client wants to be told so.
+    pub is_asked: bool,
 }
 
 impl Told {
@@ -89,11 +91,6 @@ impl Told {
         } else if about.is_news() {
             self.showing = self.showing.saturating_sub(1);
         }
-    }
-
-    /// Nobody wants to know that nothing is unread any more.
-    pub fn need_not_show(&mut self) {
-        self.showing = 0;
     }
 
     /// What a push was for waits again, be it that another client has fetched it meanwhile.
@@ -146,9 +143,9 @@ impl Told {
         }
     }
 
-    /// Whether it shows that something is unread, and nothing is.
+    /// Whether it shows that something is unread, and nothing is, and wants to be told so.
     pub fn is_stale(&self) -> bool {
-        self.showing > 0 && self.len() == 0
+        self.is_asked && self.showing > 0 && self.len() == 0
     }
 
     /// How many there are.

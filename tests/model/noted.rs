@@ -19,7 +19,7 @@ pub struct Noted {
 }
 
 /// All of that, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Notes(Vec<Noted>);
 
 impl Notes {

@@ -26,8 +26,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cloud_notify::engine::{
-    Account, Answer, Cause, Connection, Counting, Decision, Engine, Event, Options, Outcome, PushId, Reason,
-    Registration, Report, Session, Silence, Verdict,
+    Account, Answer, Cause, Connection, Counting, Decision, Engine, Event, Options, Outcome,
+    PushId, Reason, Registration, Report, Session, Silence, Verdict,
 };
 use cloud_notify::stanza::{
     Call, Chat, Facts, Importance, Key, Label, Names, Party, Read, StanzaId, cut,
@@ -215,6 +215,8 @@ struct Push {
     importance: Importance,
     at: Duration,
     fate: Fate,
+    /// It says that nothing is unread.
+    is_zero: bool,
 }
 
 /// A device, as it changes.
@@ -571,15 +573,16 @@ impl World {
         let (facts, id) = (self.facts(message), self.id(message));
         let archive_id = StanzaId::archived(&format!("archive-{message}"), self.engine.key());
         let is_filtered = self.messages[message].filtered;
-        let decisions = self.ask_filtered(user, only, is_filtered, |engine, now, account| match rule {
-            Rule::Unacked { client } => {
-                vec![engine.unacked(now, account, 0, client, &facts, id)]
-            }
-            Rule::Archived => engine.archived(now, account, &facts, archive_id),
-            Rule::Undelivered => engine.undelivered(now, account, &facts, id),
-            Rule::Offline => engine.offline(now, account, &facts, id),
-            Rule::Room => engine.room(now, account, &facts, id),
-        });
+        let decisions =
+            self.ask_filtered(user, only, is_filtered, |engine, now, account| match rule {
+                Rule::Unacked { client } => {
+                    vec![engine.unacked(now, account, 0, client, &facts, id)]
+                }
+                Rule::Archived => engine.archived(now, account, &facts, archive_id),
+                Rule::Undelivered => engine.undelivered(now, account, &facts, id),
+                Rule::Offline => engine.offline(now, account, &facts, id),
+                Rule::Room => engine.room(now, account, &facts, id),
+            });
         self.note_decisions(&facts, &decisions);
         self.carry_out(rule, message, decisions);
     }
@@ -795,6 +798,7 @@ impl World {
             importance,
             at: self.now,
             fate: Fate::InFlight,
+            is_zero: self.engine.count(id) == 0,
         };
         assert!(self.pushes.insert(id, push).is_none());
         if self.down[KINDS[device].service] {
@@ -821,14 +825,25 @@ impl World {
         if count == 0 {
             let unread = one.shows.iter().find(|shown| !messages[**shown].read);
             assert_eq!(unread, None, "nothing is unread, to device {device}");
-            assert!(KINDS[device].asks && !is_live, "nothing is unread, unasked");
-            assert!(one.is_showing, "nothing is unread, said twice or for nothing");
+            assert!(KINDS[device].asks, "nothing is unread, unasked");
+            assert!(
+                about.is_some() || !is_live,
+                "nothing is unread, to a live device"
+            );
+            assert!(
+                one.is_showing,
+                "nothing is unread, said twice or for nothing"
+            );
             assert_eq!(importance, Importance::Unimportant);
             one.is_showing = false;
             return;
         }
         let count = usize::try_from(count).unwrap();
-        assert!(count <= one.met.max(1), "the count is true: {count} of {}", one.met);
+        assert!(
+            count <= one.met.max(1),
+            "the count is true: {count} of {}",
+            one.met
+        );
         if importance >= Importance::Important {
             one.is_showing = true;
             one.shows.extend(about);
@@ -855,7 +870,9 @@ impl World {
             self.messages[place].read |= is_read;
         }
         let messages = &self.messages;
-        self.missed.iter_mut().for_each(|missed| missed.still &= !messages[missed.message].read);
+        self.missed
+            .iter_mut()
+            .for_each(|missed| missed.still &= !messages[missed.message].read);
         for (device, kind) in KINDS.iter().enumerate() {
             if kind.user != user || self.devices[device].is_disabled {
                 continue;
@@ -868,16 +885,20 @@ impl World {
                 engine.displayed(now, account, 0, read, kind.asks)
             });
             let waits = self.waits(device);
-            if waited.is_some() && waits.is_none() {
+            // Something else may wait by now: the push that says so.
+            let is_dropped =
+                waited.is_some() && (waits.is_none() || self.is_dropped_before(device));
+            if is_dropped {
                 self.note_dropped(device, Silence::ReadElsewhere);
             }
             if let Some(id) = push {
                 self.note(device, Event::Read(Reason::Pushed));
                 self.sent(id, device, None, Importance::Unimportant, false);
-            } else if waited.is_none()
-                && let Some(cause) = waits
-            {
-                assert!(self.may_wait(device, Importance::Unimportant), "at once: {cause:?}");
+            } else if waits.is_some() && (waited.is_none() || is_dropped) {
+                assert!(
+                    self.may_wait(device, Importance::Unimportant),
+                    "at once: all is read"
+                );
                 let event = self.told_besides(device);
                 let Some(event @ Event::Read(Reason::Held { .. })) = event else {
                     panic!("the trail is true: {event:?} when all is read");
@@ -886,6 +907,26 @@ impl World {
             }
         }
         self.serve_deadlines();
+    }
+
+    /// Whether the trail tells that what has waited is read, and then of one thing more.
+    fn is_dropped_before(&self, device: usize) -> bool {
+        let Kind {
+            user, identifier, ..
+        } = KINDS[device];
+        let event = Event::Turn {
+            importance: None,
+            trial: false,
+            reason: Reason::Silent(Silence::ReadElsewhere),
+        };
+        let mut notes = self.notes[user].clone();
+        notes.add(self.now, identifier, event);
+        let told = self.engine.trail(USERS[user]);
+        let Some(event) = notes.one_more(&told, self.now, identifier) else {
+            return false;
+        };
+        notes.add(self.now, identifier, event);
+        notes.is(&told)
     }
 
     fn answer(&mut self, id: PushId, answer: Answer<'static>) {
@@ -938,6 +979,11 @@ impl World {
         let Some(reported) = &report.device else {
             return;
         };
+        // It does not know yet.
+        let is_taken = matches!(report.outcome, Outcome::Delivered | Outcome::Revived);
+        if self.pushes[&report.push].is_zero && !is_taken {
+            self.devices[device].is_showing = true;
+        }
         assert_eq!(&*reported.identifier, KINDS[device].identifier);
         assert_eq!(&*reported.user, USERS[KINDS[device].user]);
         match report.outcome {
