@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::engine::identity::DeviceKey;
     use crate::engine::waiting::Until;
-    use crate::stanza::{Key, Names};
+    use crate::stanza::{Facts, Key};
     use Importance::{Important, Unimportant, Urgent};
 
     fn at(seconds: u64) -> Duration {
@@ -236,6 +236,11 @@ mod tests {
         assert!(!is_suspended(Cause::Debt, Until::Room));
     }
 
+    fn facts() -> Facts {
+        let message = "<message xmlns='jabber:client'/>".parse::<minidom::Element>();
+        Facts::read(&message.unwrap(), "anna@home.test", &Key::known(1))
+    }
+
     #[test]
     fn all_that_it_takes_is_counted() {
         let mut device = device();
@@ -251,8 +256,7 @@ mod tests {
         device.pushed.add([Some(StanzaId(1)), None]);
         let with_stanzas = device.bytes();
         assert_eq!(with_stanzas, with_meter + device.pushed.bytes());
-        let names = Names::new("rosa@home.test", None, None, &Key::known(1));
-        device.told.add(StanzaId(1), Some(names));
+        device.told.add(StanzaId(1), &facts());
         let with_told = device.bytes();
         assert_eq!(with_told, with_stanzas + device.told.bytes());
         assert!(device.told.bytes() > 0);

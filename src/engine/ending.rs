@@ -44,6 +44,7 @@ fn miss_calls<S>(schedule: &mut Schedule<S>, key: DeviceKey, end: Call) {
     let Some(device) = schedule.devices.get_mut(key) else {
         return;
     };
+    device.told.end_call(end);
     if let Some(waiting) = &mut device.waiting {
         waiting.end_call(end);
     }

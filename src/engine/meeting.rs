@@ -205,7 +205,7 @@ fn tell<S>(schedule: &mut Schedule<S>, key: DeviceKey, Met { facts, id, .. }: Me
     if facts.importance >= Importance::Important
         && let Some(device) = schedule.devices.get_mut(key)
     {
-        device.told.add(id, facts.names);
+        device.told.add(id, facts);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::about::About;
-use crate::stanza::{Chat, Importance, Names, Read, StanzaId};
+use crate::stanza::{Call, Chat, Facts, Importance, Names, Read, StanzaId};
 
 /// How many messages are known one by one: the last ones.
 const MAX_MESSAGES: usize = 64;
@@ -34,6 +34,8 @@ struct Message {
     id: StanzaId,
     /// Nobody refers to a request or the like.
     names: Option<Names>,
+    /// The call that it begins.
+    call: Option<Call>,
 }
 
 impl Message {
@@ -62,12 +64,16 @@ pub(super) struct Told {
 
 impl Told {
     /// An important stanza is pushed, or will be.
-    pub fn add(&mut self, id: StanzaId, names: Option<Names>) {
+    pub fn add(&mut self, id: StanzaId, facts: &Facts) {
         if self.messages.len() == MAX_MESSAGES {
             self.messages.pop_front();
             self.add_other();
         }
-        self.messages.push_back(Message { id, names });
+        self.messages.push_back(Message {
+            id,
+            names: facts.names,
+            call: facts.call,
+        });
     }
 
     /// So is one that is not known any more.
@@ -99,6 +105,12 @@ impl Told {
         if about.is_news() && !is_known {
             self.add_other();
         }
+    }
+
+    /// A call that another device has taken need not be shown.
+    pub fn end_call(&mut self, end: Call) {
+        let is_answered = |one: &Message| one.call.is_some_and(|call| end.answers(call));
+        self.messages.retain(|one| !is_answered(one));
     }
 
     /// The device has not been told of this, and will not be.

@@ -147,6 +147,11 @@ impl Call {
         end.id == begin.id && (end.own || end.who == begin.who)
     }
 
+    /// Whether another device of the account has taken what `other` begins, or does not want to.
+    pub fn answers(self, other: Self) -> bool {
+        matches!(self, Self::Ends(party) if party.own) && self.ends(other)
+    }
+
     /// Whether it is an end.
     pub fn is_end(self) -> bool {
         matches!(self, Self::Ends(_))

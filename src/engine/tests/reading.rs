@@ -414,3 +414,19 @@ fn a_push_that_was_not_taken_has_told_nothing_unless_it_was_late() {
     phone.answer_at(200_001, late, Answer::Result);
     assert!(phone.read(200_002, Read::Everything).is_some());
 }
+
+#[test]
+fn a_request_to_which_nobody_refers_is_unread_until_all_is_read() {
+    let mut phone = Phone::new(vec![]);
+    let request = Facts {
+        names: None,
+        ..facts(Important, 1)
+    };
+    pushed(phone.offline_as(0, &request, StanzaId(1)));
+    let second = phone.message(1, CHAT, 2);
+    phone.answer_at(2, second, no_answer());
+    assert_eq!(phone.read(3, up_to(CHAT, 2)), None);
+    assert_eq!(phone.told(), 1);
+    assert_eq!(phone.at(60_000), None, "the message has been read");
+    assert!(phone.read(60_001, Read::Everything).is_some());
+}

@@ -281,3 +281,23 @@ fn what_the_user_has_said_in_a_room_is_no_reason_by_any_rule() {
         pushed(meet(&mut phone, 3_700_000, &own).verdict);
     }
 }
+
+#[test]
+fn a_call_that_another_device_has_taken_need_not_be_shown() {
+    for (who, told) in [(OWN, 0), (ROSA, 1)] {
+        let mut phone = ringing(vec![]);
+        offline(&mut phone, 500, &end(2, who, 7));
+        assert_eq!(phone.engine.device(ms(501), USER, ID).unwrap().told, told);
+    }
+}
+
+#[test]
+fn an_end_that_is_owed_is_no_message_that_is_read() {
+    let mut phone = ringing(vec![]);
+    let push = pushed(offline(&mut phone, 500, &end(2, ROSA, 7)).verdict);
+    phone.answer_at(600, push, WAIT).unwrap();
+    let read = Read::UpTo(Chat(1), [name(1), name(1)]);
+    phone.ask(|engine, account| engine.displayed(ms(700), account, 0, read, true));
+    let status = phone.engine.device(ms(700), USER, ID).unwrap();
+    assert_eq!((status.told, status.waiting.is_some()), (0, true));
+}
