@@ -114,6 +114,9 @@ fn push<S>(
         None => {}
         Some(Hindrance::SpokenFor) => {
             add_pushed(schedule, now, key, [about.ids]);
+            if let Some(device) = schedule.devices.get_mut(key) {
+                device.told.is_vague |= about.is_news();
+            }
             return Verdict::Silent(Silence::SpokenFor);
         }
         Some(Hindrance::Wait { wait, cause, until }) => {

@@ -128,13 +128,8 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
 /// The pushes under way for anything that is among what the device has been told of.
 fn pushes_told_of<S>(in_flight: &PushesInFlight<S>, device: &Device<S>) -> Vec<PushId> {
     let is_told_of = |id: &PushId| {
-        // What has waited with it stands by, merged into one.
-        let waiting = device.waiting.as_ref();
-        let standing_by = waiting.filter(|one| one.is_standing_by_for(*id));
         in_flight.get(*id).is_some_and(|push| {
-            let is_for = |one| {
-                push.about.ids[0] == Some(one) || standing_by.is_some_and(|by| by.ids.contains(one))
-            };
+            let is_for = |one| push.is_for_others || push.about.ids[0] == Some(one);
             push.about.is_news() && device.told.may_have(is_for)
         })
     };

@@ -50,8 +50,19 @@ impl<S> Schedule<S> {
         Some(self.devices.get_mut(key)?.waiting.get_or_insert_with(new))
     }
 
+    /// A push of the device has spoken for something that nobody has read.
+    pub fn spoke_for_more(&mut self, user: &str, identifier: &str) {
+        let key = self.identities.device(user, identifier);
+        if let Some(device) = self.devices.get_mut(key) {
+            device.told.is_vague = true;
+        }
+    }
+
     /// What has waited stands by for a push that has just left.
     pub fn stand_by(&mut self, id: PushId, mut waiting: Waiting<S>) {
+        if let Some(push) = self.in_flight.get_mut(id) {
+            push.is_for_others = waiting.has_news();
+        }
         if let Some(device) = self.devices.get_mut(id.device) {
             waiting.until = Until::Answer(id);
             device.waiting = Some(waiting);

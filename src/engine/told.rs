@@ -56,6 +56,8 @@ pub(super) struct Told {
     messages: VecDeque<Message>,
     /// So many more, of which no more is known.
     others: u32,
+    /// Pushes have spoken for more that may be unread, of which nothing is known. It counts for nothing.
+    pub is_vague: bool,
     /// How many pushes have told it that something is unread, since one has told it that nothing is.
     showing: u32,
     /// Its client wants to be told so.
@@ -125,7 +127,7 @@ impl Told {
 
     /// Whether `is` holds for any that is known, or there may be others.
     pub fn may_have(&self, is: impl Fn(StanzaId) -> bool) -> bool {
-        self.others > 0 || self.messages.iter().any(|one| is(one.id))
+        self.others > 0 || self.is_vague || self.messages.iter().any(|one| is(one.id))
     }
 
     /// The user has read something. What has only been fetched by another client stays if it `waits` for its push: nobody
@@ -135,6 +137,7 @@ impl Told {
             Read::Everything => {
                 self.messages.retain(|one| waits(one.id));
                 if !others_wait {
+                    self.is_vague = false;
                     self.others = 0;
                 }
             }
@@ -157,7 +160,7 @@ impl Told {
 
     /// Whether it shows that something is unread, and nothing is, and wants to be told so.
     pub fn is_stale(&self) -> bool {
-        self.is_asked && self.showing > 0 && self.len() == 0
+        self.is_asked && self.showing > 0 && self.len() == 0 && !self.is_vague
     }
 
     /// How many there are.

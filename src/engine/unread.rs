@@ -30,6 +30,10 @@ impl<S> Engine<S> {
         count: u32,
     ) {
         for registration in account.registrations {
+            if silence == Silence::SpokenFor && count > 0 {
+                self.schedule
+                    .spoke_for_more(account.user, registration.identifier);
+            }
             let event = Event::unread(rule, silence);
             self.witness
                 .add_many(now, account.user, registration.identifier, event, count);

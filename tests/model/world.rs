@@ -1219,7 +1219,8 @@ impl World {
     }
 
     fn miss(&mut self, rule: Rule, device: usize, message: usize) {
-        if self.messages[message].muted || self.received.contains(&(device, message)) {
+        let Message { muted, read, .. } = self.messages[message];
+        if muted || read || self.received.contains(&(device, message)) {
             return;
         }
         let is_live = self.has_session(device, |client| client.live);
