@@ -3,11 +3,13 @@
 local util = module.lib "util";
 local jid = util.prosody_require "util.jid";
 local guarded = util.guarded;
-local engine_away = module.lib "engine".away;
+local engine_lib = module.lib "engine";
+local engine, engine_away = engine_lib.engine, engine_lib.away;
 local user_sessions = module.lib "sessions".user_sessions;
 local load_records = module.lib "registrations".load;
 local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
+local have_read = module.lib "reading".everything;
 local judge = module.lib "filters".judge;
 
 local pairs, setmetatable = pairs, setmetatable;
@@ -40,7 +42,16 @@ local on_message = guarded(function (event)
 	if reply then carry_out(user, reply, stanza, records); end
 end);
 
+-- Who is there again sees what has come meanwhile
+local on_presence = guarded(function (event)
+	local user = event.origin.username;
+	local records = user and not event.stanza.attr.to and load_records(user);
+	if not records or not wants_any(records) then return; end
+	if engine:is_back(event.stanza, user_sessions(user)) then have_read(user, "away"); end
+end);
+
 return {
 	version = "0.2.0";
 	on_message = on_message;
+	on_presence = on_presence;
 };

@@ -128,6 +128,7 @@ module:hook("pre-message/full", sent.on_sent, -0.75);
 -- Messages to users who are away: mod_message delivers at -1
 module:hook("message/bare", away.on_message, -0.9);
 module:hook("message/full", away.on_message, -0.9);
+module:hook("pre-presence/bare", away.on_presence);
 
 -- Requests to see the presence of users who are offline
 module:hook("presence/bare", subscriptions.on_presence_bare, math.huge);

@@ -21,17 +21,20 @@ local host_modules = prosody.hosts[module.host].modules;
 
 local offline_store;
 
--- A chat up to a message of this id; without an id all of the chat, without that everything
-local function read(user, chat, id)
+-- A chat up to a message of this id; without an id all of the chat, without that everything. Of devices whose record
+-- has this field, if one is named.
+local function read(user, chat, id, field)
 	chat = chat and jid.prep(jid.bare(chat));
 	for identifier, record in pairs(load_records(user) or none) do
-		publish_now(user, engine:displayed(user, identifier, record, user_sessions(user), has_listeners(), chat, id));
+		if not field or record[field] then
+			publish_now(user, engine:displayed(user, identifier, record, user_sessions(user), has_listeners(), chat, id));
+		end
 	end
 end
 
 -- The user has been there, whatever for
-local function everything(user)
-	read(user);
+local function everything(user, field)
+	read(user, nil, nil, field);
 end
 
 -- XEP-0333: a marker that a client of the user sends

@@ -153,7 +153,42 @@ for _, version in ipairs(prosody.versions) do
 			assert.same({ important }, write(phone));
 		end);
 
-		it("goes on when others have changed the store, and after a reload", function ()
+		-- The counts of the pushes for a device
+		local function counts(phone)
+			push:ping();
+			local found = {};
+			for _, publish in ipairs(push.received) do
+				if publish.node == phone.node then found[#found + 1] = publish.form["message-count"]; end
+			end
+			return found;
+		end
+
+		it("tells devices that were told of something when the user is back, once", function ()
+			local phone, laptop = new_pair();
+			local watch = phones.away(push, { jid = phone.jid });
+			say(laptop, "away");
+			write(phone);
+			say(laptop, "xa");
+			assert.same({ "1" }, counts(phone));
+			say(laptop);
+			assert.same({ "1"; "0" }, counts(phone));
+			say(laptop, "away");
+			say(laptop);
+			assert.same({ "1"; "0" }, counts(phone));
+			assert.same({}, counts(watch));
+		end);
+
+		it("tells nobody if the user has been there all the time, or is not back", function ()
+			local phone, laptop = new_pair();
+			say(laptop, "away");
+			write(phone);
+			say(laptop, nil, "-1");
+			laptop:send(st.presence({ type = "unavailable" }));
+			laptop:ping();
+			assert.same({ "1" }, counts(phone));
+		end);
+
+		it("goes on after a reload", function ()
 			local phone, laptop = new_pair();
 			say(laptop, "away");
 			server:reload_module("cloud_notify", "home.test");

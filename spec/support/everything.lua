@@ -10,9 +10,9 @@ local everything = {};
 local methods = {
 	"answered"; "asked_anew"; "back"; "configure"; "connected"; "counts"; "device"; "disconnected"; "discreet";
 	"displayed"; "enabled"; "expire"; "forget"; "forget_chat_settings"; "forget_user"; "gauges"; "heard"; "in_flight";
-	"judge"; "judge_queue"; "latencies"; "learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook"; "owed";
-	"ping"; "plan_wake"; "postpone"; "readers"; "release"; "restore"; "said"; "services"; "settle"; "suspend"; "trail";
-	"vetoed"; "waiting"; "watched";
+	"is_back"; "judge"; "judge_queue"; "latencies"; "learn_chat_settings"; "leave_to"; "next_push"; "out"; "outlook";
+	"owed"; "ping"; "plan_wake"; "postpone"; "readers"; "release"; "restore"; "said"; "services"; "settle"; "suspend";
+	"trail"; "vetoed"; "waiting"; "watched";
 };
 
 local user, identifier = "anna", "push.test<n1";
@@ -50,6 +50,7 @@ local function arguments_of(engine)
 		leave_to = { engine; {} };
 		latencies = { engine; 1000 };
 		next_push = { engine; greeting(); records; true };
+		is_back = { engine; st.presence(); sessions };
 		plan_wake = { engine; user; identifier; 600 };
 		ping = { engine; user; identifier; record; true };
 		release = { engine; user; identifier; record; sessions; true };

@@ -15,8 +15,17 @@ impl Presence {
     /// Whether the user receives messages, but nobody seems to look at them: of the sessions that are connected, none
     /// says plainly that it is available.
     pub fn is_away(sessions: &[Self]) -> bool {
+        sessions.iter().any(|one| one.receives) && !Self::is_watched(sessions)
+    }
+
+    /// Whether the user, whose sessions have been like these, is plainly there with a session that says this now.
+    pub fn is_back(now: Self, before: &[Self]) -> bool {
+        Self::is_watched(&[now]) && !Self::is_watched(before)
+    }
+
+    fn is_watched(sessions: &[Self]) -> bool {
         let is_watched = |one: &Self| one.live && one.receives && one.plain;
-        sessions.iter().any(|one| one.receives) && !sessions.iter().any(is_watched)
+        sessions.iter().any(is_watched)
     }
 
     /// Whether no session receives what is sent to those that are available.
@@ -60,6 +69,23 @@ mod tests {
             (&[HIBERNATED, PLAIN], false),
         ] {
             assert_eq!(Presence::is_away(sessions), is_away, "{sessions:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_back_who_was_not_plainly_there_and_is_now() {
+        for (now, before, is_back) in [
+            (PLAIN, &[][..], true),
+            (PLAIN, &[AWAY, NEGATIVE, HIBERNATED], true),
+            (PLAIN, &[AWAY, PLAIN], false),
+            (AWAY, &[], false),
+            (NEGATIVE, &[AWAY], false),
+        ] {
+            assert_eq!(
+                Presence::is_back(now, before),
+                is_back,
+                "{now:?} {before:?}"
+            );
         }
     }
 

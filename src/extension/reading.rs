@@ -3,12 +3,13 @@
 use super::record::{Asked, Field};
 
 /// Tigase's set: whoever asks for any of these knows what a notification without messages means.
-const TIGASE: [Field; 5] = [
+const TIGASE: [Field; 6] = [
     Field::Encryption,
     Field::Priority,
     Field::MutedJids,
     Field::GroupchatRules,
     Field::Jingle,
+    Field::Away,
 ];
 
 /// `push_notify_read`.
@@ -62,7 +63,7 @@ mod tests {
             assert!(NotifyRead::Asked.includes(&One(field)));
             assert!(!NotifyRead::None.includes(&One(field)));
         }
-        for field in [Field::FilterUnknown, Field::Away, Field::Algorithm] {
+        for field in [Field::FilterUnknown, Field::Algorithm] {
             assert!(!NotifyRead::Asked.includes(&One(field)));
             assert!(NotifyRead::All.includes(&One(field)));
         }

@@ -8,7 +8,7 @@ use crate::engine::suspension::Suspension;
 use crate::engine::{Connection, Presence, Registration, Session};
 use crate::extension::{Asked, EXTENSIONS, Field, Record};
 use crate::notification::{Disclosure, Protocol, Target};
-use crate::stanza::Element;
+use crate::stanza::{Attr, Element};
 use crate::wire::publish::is_xml_text;
 
 impl Asked for TableRef<'_> {
@@ -88,11 +88,7 @@ pub fn read_presence(sessions: Option<&TableRef<'_>>) -> Vec<Presence> {
     let mut found = Vec::new();
     if let Some(sessions) = sessions {
         sessions.each(|_, session| {
-            let plain = session.with(Key::Presence, |presence| {
-                Stanza::with(presence, |presence| {
-                    presence.find_named(&["show"], |_| Some(())).is_none()
-                })
-            });
+            let plain = session.with(Key::Presence, |presence| Stanza::with(presence, is_plain));
             found.extend(plain.filter(|_| !has_ended(session)).map(|plain| Presence {
                 live: !session.is_set(Key::Hibernating),
                 receives: receives(session),
@@ -101,6 +97,24 @@ pub fn read_presence(sessions: Option<&TableRef<'_>>) -> Vec<Presence> {
         });
     }
     found
+}
+
+/// Reads what a session says with this presence; nothing if it does not say that it is available.
+pub fn read_own_presence(presence: &TableRef<'_>) -> Option<Presence> {
+    Stanza::with(presence, |presence| {
+        let priority = presence.find_named(&["priority"], |priority| {
+            priority.text().parse::<i64>().ok()
+        });
+        presence.attr(Attr::Type).is_none().then(|| Presence {
+            live: true,
+            receives: priority.unwrap_or(0) >= 0,
+            plain: is_plain(presence),
+        })
+    })
+}
+
+fn is_plain(presence: &Stanza<'_>) -> bool {
+    presence.find_named(&["show"], |_| Some(())).is_none()
 }
 
 /// Whether one that has sent presence receives what is sent to the bare JID (RFC 6121 section 8.5.2).

@@ -46,6 +46,7 @@ impl UserData for Host {
         add(methods, "release", pushes::release);
         add(methods, "ping", pushes::ping);
         add(methods, "displayed", reading::displayed);
+        methods.add_method("is_back", reading::is_back);
         add(methods, "discreet", pushes::discreet);
         add(methods, "vetoed", pushes::vetoed);
         add(methods, "answered", reports::answered);

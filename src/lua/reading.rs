@@ -2,12 +2,12 @@
 
 use mlua::{Lua, LuaString, Result, Table, Value};
 
-use super::account::{read_registration, read_sessions};
+use super::account::{read_own_presence, read_presence, read_registration, read_sessions};
 use super::host::Host;
 use super::pushes::{Delayed, delayed, publish_without_stanza};
 use super::reader;
 use super::state::State;
-use crate::engine::Account;
+use crate::engine::{Account, Presence};
 use crate::stanza::Read;
 
 /// `displayed(user, identifier, record, sessions, listened, chat, id)`: the user has read a chat up to the message of this
@@ -46,4 +46,15 @@ pub fn displayed(
     })?;
     let published = publish_without_stanza(lua, host, id?, identifier, &record, listened)?;
     Ok(delayed(delay, published))
+}
+
+/// `is_back(presence, sessions)`: whether the user, none of whose sessions is plainly available, is so with this.
+pub fn is_back(lua: &Lua, host: &Host, (presence, sessions): (Table, Value)) -> Result<bool> {
+    reader::read(lua, &host.keys, (presence, sessions), |frame| {
+        let now = frame
+            .table(0)
+            .and_then(|presence| read_own_presence(&presence));
+        let before = read_presence(frame.table(1).as_ref());
+        now.is_some_and(|now| Presence::is_back(now, &before))
+    })
 }
