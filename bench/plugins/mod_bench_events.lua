@@ -316,7 +316,7 @@ local function start_module(options)
 end
 
 local function stop_module()
-	for _, name in ipairs({ beside or "cloud_notify", "cloud_notify" }) do
+	for _, name in ipairs({ beside or "cloud_notify", "cloud_notify", "pep" }) do
 		if modulemanager.is_loaded(host, name) then assert(modulemanager.unload(host, name)); end
 	end
 end
@@ -460,6 +460,40 @@ function mentioned.fire(i)
 	said.stanza = pool[i];
 	fire_event("message/bare/groupchat", said);
 end
+
+-- Something of the chat was pushed; then another device of the user has read it
+local reading = extension_scenario("extension_read", { "chat" }, {
+	fields = { encryption = { algorithm = "aes-128-gcm"; key_base64 = "AAECAwQFBgcICQoLDA0ODw==" } };
+});
+local prepare_message, archive, markers = reading.prepare, reading.fire, {};
+function reading.prepare(i)
+	prepare_message(i);
+	archive(i);
+	markers[i] = st.message({ type = "chat"; from = sessions[i].full_jid; to = romeo; id = new_id() })
+		:tag("displayed", { xmlns = "urn:xmpp:chat-markers:0"; id = pool[i].attr.id }):up();
+end
+local read = {};
+function reading.fire(i)
+	read.origin, read.stanza = sessions[i], markers[i];
+	fire_event("pre-message/bare", read);
+end
+
+-- The user's bookmarks say of the room: on mention
+local quiet = extension_scenario("extension_chat_settings", { "muc" }, { fields = {} });
+local set_up_quiet = quiet.setup;
+function quiet.setup()
+	set_up_quiet();
+	assert(modulemanager.load(host, "pep"));
+	for i = 1, current.events do
+		local bookmark = st.stanza("item", { xmlns = "http://jabber.org/protocol/pubsub"; id = "orchard@rooms.test" })
+			:tag("conference", { xmlns = "urn:xmpp:bookmarks:1" }):text_tag("nick", "Juliet"):tag("extensions")
+				:tag("notify", { xmlns = "urn:xmpp:notification-settings:1" }):tag("on-mention"):reset();
+		local service = modulemanager.get_module(host, "pep").get_pep_service(users[1][i]);
+		assert(service:publish("urn:xmpp:bookmarks:1", true, "orchard@rooms.test", bookmark,
+			{ persist_items = true; access_model = "whitelist" }));
+	end
+end
+quiet.fire = mentioned.fire;
 
 local function hibernated_session(i)
 	return attach(log_in(users[1][i], "phone"), 1);
