@@ -43,7 +43,8 @@ events.extension_rows = {
 	{ "extension_priority", "push with priority (mod_cloud_notify_priority_tag)", push };
 	{ "extension_call", "call with jingle (upstream's: a push)", push };
 	{ "extension_read", "read elsewhere: 1 push (upstream's: nothing)" };
-	{ "extension_chat_settings", "room on mention, by bookmarks (upstream's: a push)", { ["0.12"] = 0.15; ["13.0"] = 0.15 } };
+	{ "extension_chat_settings", "room on mention, by bookmarks (upstream's: a push)",
+		{ ["0.12"] = 0.15; ["13.0"] = 0.15 } };
 };
 
 -- The module that encrypts needs luaossl on 0.12, and calls it by a name that it has not defined
