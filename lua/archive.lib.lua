@@ -6,11 +6,8 @@ local guarded = util.guarded;
 local engine_archived = module.lib "engine".archived;
 local calls = module.lib "calls";
 local called, is_called = calls.called, calls.is_called;
-local user_sessions = module.lib "sessions".user_sessions;
 local get_records = module.lib "registrations".get;
-local carry_out = module.lib "publishing".carry_out;
-local read_queues = module.lib "stream_management".read_queues;
-local judge = module.lib "filters".judge;
+local meet = module.lib "meeting".meet;
 
 local host = module.host;
 
@@ -38,12 +35,7 @@ local meet_archived = guarded(function (event)
 	if not user or not is_recipient(user, stanza.attr.to) and not is_called(user) then return; end
 	local records = get_records(user);
 	if not records then return; end
-	local reply = engine_archived(user, records, user_sessions(user), stanza, event.id);
-	if reply == false then
-		read_queues(user);
-		reply = engine_archived(user, records, user_sessions(user), stanza, event.id, judge(user, records, stanza));
-	end
-	if reply then carry_out(user, reply, stanza, records); end
+	meet(engine_archived, user, records, stanza, event.id);
 end);
 
 -- Most events are about one's own copy of what goes to somebody else: a look at the address takes

@@ -7,10 +7,8 @@ local engine_lib = module.lib "engine";
 local engine, engine_away = engine_lib.engine, engine_lib.away;
 local user_sessions = module.lib "sessions".user_sessions;
 local load_records = module.lib "registrations".load;
-local carry_out = module.lib "publishing".carry_out;
-local read_queues = module.lib "stream_management".read_queues;
 local have_read = module.lib "reading".everything;
-local judge = module.lib "filters".judge;
+local meet = module.lib "meeting".meet;
 
 local pairs, setmetatable = pairs, setmetatable;
 
@@ -34,12 +32,7 @@ local on_message = guarded(function (event)
 	local sessions = user and user_sessions(user);
 	local records = sessions and load_records(user);
 	if not records or not wants_any(records) then return; end
-	local reply = engine_away(user, records, sessions, stanza);
-	if reply == false then
-		read_queues(user);
-		reply = engine_away(user, records, sessions, stanza, nil, judge(user, records, stanza));
-	end
-	if reply then carry_out(user, reply, stanza, records); end
+	meet(engine_away, user, records, stanza);
 end);
 
 -- Who is there again sees what has come meanwhile

@@ -70,6 +70,7 @@ local keepalive = load_lib "keepalive";
 local reading = load_lib "reading";
 local deadlines = load_lib "deadlines";
 local stream_management = load_lib "stream_management";
+load_lib "meeting";
 local archive = load_lib "archive";
 local undelivered = load_lib "undelivered";
 local offline = load_lib "offline";

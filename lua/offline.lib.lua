@@ -4,11 +4,9 @@ local util = module.lib "util";
 local jid = util.prosody_require "util.jid";
 local ask_others, guarded = util.ask_others, util.guarded;
 local engine_offline = module.lib "engine".offline;
-local user_sessions = module.lib "sessions".user_sessions;
 local get_records = module.lib "registrations".get;
-local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
-local judge = module.lib "filters".judge;
+local meet = module.lib "meeting".meet;
 
 local get_handlers = prosody.hosts[module.host].events.get_handlers;
 
@@ -18,11 +16,7 @@ local meet_offline = guarded(function (event, is_room)
 	local records = user and get_records(user);
 	if not records then return; end
 	read_queues(user);
-	local reply = engine_offline(user, records, user_sessions(user), stanza, is_room);
-	if reply == false then
-		reply = engine_offline(user, records, user_sessions(user), stanza, is_room, judge(user, records, stanza));
-	end
-	if reply then carry_out(user, reply, stanza, records); end
+	meet(engine_offline, user, records, stanza, is_room);
 end);
 
 -- Only what has been taken: the sender gets the rest back. So the first handler asks those after it (to wrap the

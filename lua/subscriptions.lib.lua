@@ -6,11 +6,8 @@ local rostermanager = util.prosody_require "core.rostermanager";
 local ask_others, guarded = util.ask_others, util.guarded;
 local engine_lib = module.lib "engine";
 local engine, engine_subscription = engine_lib.engine, engine_lib.subscription;
-local user_sessions = module.lib "sessions".user_sessions;
 local get_records = module.lib "registrations".get;
-local carry_out = module.lib "publishing".carry_out;
-local read_queues = module.lib "stream_management".read_queues;
-local judge = module.lib "filters".judge;
+local meet = module.lib "meeting".meet;
 
 local next, pairs = next, pairs;
 
@@ -37,12 +34,7 @@ local after = guarded(function (user, from, stanza, records)
 	if not pending or not pending[from] then return; end -- It was blocked or answered, or could not be stored
 	local count = 0;
 	for _ in next, pending do count = count + 1; end
-	local reply = engine_subscription(user, records, user_sessions(user), stanza, count);
-	if reply == false then
-		read_queues(user);
-		reply = engine_subscription(user, records, user_sessions(user), stanza, count, judge(user, records, stanza));
-	end
-	if reply then carry_out(user, reply, stanza, records); end
+	meet(engine_subscription, user, records, stanza, count);
 end);
 
 -- The first handler asks those after it: whether a request is pending that was not is known only then

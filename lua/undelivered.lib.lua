@@ -9,10 +9,9 @@ local sessions = module.lib "sessions";
 local user_sessions, get_registration = sessions.user_sessions, sessions.get_registration;
 local get_records = module.lib "registrations".get;
 local arm = module.lib "timer".arm;
-local carry_out = module.lib "publishing".carry_out;
 local stream_management = module.lib "stream_management";
 local read_queue, read_queues = stream_management.read_queue, stream_management.read_queues;
-local judge = module.lib "filters".judge;
+local meet = module.lib "meeting".meet;
 
 local ipairs, pairs = ipairs, pairs;
 
@@ -24,11 +23,7 @@ local meet_undelivered = guarded(function (user, stanza, only)
 	if only then records = records and { [only] = records[only] }; end
 	if not records then return; end
 	read_queues(user);
-	local reply = engine_undelivered(user, records, user_sessions(user), stanza);
-	if reply == false then
-		reply = engine_undelivered(user, records, user_sessions(user), stanza, nil, judge(user, records, stanza));
-	end
-	if reply then carry_out(user, reply, stanza, records); end
+	meet(engine_undelivered, user, records, stanza);
 end);
 
 local function meet_all_undelivered()

@@ -166,6 +166,8 @@ struct Message {
     filtered: bool,
     /// The user has read it.
     read: bool,
+    /// A call that another device of the user has taken.
+    taken: bool,
     /// A call that has ended, and has not been met since: whoever meets it anew cannot know.
     over: bool,
     mark: Option<StanzaId>,
@@ -340,6 +342,7 @@ impl World {
                     room,
                     filtered,
                     read: false,
+                    taken: false,
                     over: false,
                     mark: None,
                 });
@@ -823,7 +826,8 @@ impl World {
         let messages = &self.messages;
         let one = &mut self.devices[device];
         if count == 0 {
-            let unread = one.shows.iter().find(|shown| !messages[**shown].read);
+            let is_read = |shown: usize| messages[shown].read || messages[shown].taken;
+            let unread = one.shows.iter().find(|shown| !is_read(**shown));
             assert_eq!(unread, None, "nothing is unread, to device {device}");
             assert!(KINDS[device].asks, "nothing is unread, unasked");
             assert!(
@@ -1021,6 +1025,7 @@ impl World {
             return;
         }
         call.over = true;
+        call.taken |= own;
         let user = call.user;
         let end = Facts {
             importance: Importance::Unimportant,

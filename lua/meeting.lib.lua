@@ -1,0 +1,22 @@
+-- A stanza meets all registrations of a user
+
+local user_sessions = module.lib "sessions".user_sessions;
+local judge = module.lib "filters".judge;
+local carry_out = module.lib "publishing".carry_out;
+local read_queues = module.lib "stream_management".read_queues;
+
+-- Reader is the engine's function for the rule; more is what that is told besides
+local function meet(reader, user, records, stanza, more)
+	local sessions = user_sessions(user);
+	local reply = reader(user, records, sessions, stanza, more);
+	if reply == false then -- It has to know more first
+		read_queues(user);
+		reply = reader(user, records, sessions, stanza, more, judge(user, records, stanza));
+	end
+	if reply then carry_out(user, reply, stanza, records); end
+end
+
+return {
+	version = "0.2.0";
+	meet = meet;
+};
