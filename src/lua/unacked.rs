@@ -139,9 +139,10 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
 /// Whether the user's settings may leave out any of it.
 fn may_concern(settings: &mut ChatSettings, user: &str, table: &TableRef<'_>, place: i64) -> bool {
     let mut places = if place == 0 { 0..=0 } else { 1..=table.len() };
-    places.any(|place| {
-        with_entry(table, place, |_, stanza| settings.may_concern(user, stanza)) == Some(true)
-    })
+    settings.may_matter(user)
+        && places.any(|place| {
+            with_entry(table, place, |_, stanza| settings.may_concern(user, stanza)) == Some(true)
+        })
 }
 
 impl Queue<'_, '_> {
