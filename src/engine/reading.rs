@@ -101,8 +101,14 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     let is_told = pushes_told_of(&schedule.in_flight, device);
     for id in was_told.into_iter().filter(|id| !is_told.contains(id)) {
         if let Some(push) = schedule.in_flight.get_mut(id) {
-            push.epoch = None;
             push.stanza = None;
+            if push.is_for_others {
+                let receiver = push.about.receiver;
+                push.about = About::nothing(Importance::Unimportant);
+                push.about.receiver = receiver;
+            } else {
+                push.epoch = None;
+            }
         }
     }
     let told = &device.told;

@@ -29,7 +29,7 @@ use crate::stanza::Content;
 use crate::wire::publish::Part;
 use crate::wire::request::RequestError;
 
-/// Several extensions.
+/// Several extensions. Whether one is asked is looked up in the record, so that comes last.
 pub struct Extensions(&'static [&'static dyn Extension]);
 
 /// All that there are.
@@ -69,7 +69,8 @@ impl Extensions {
 
     /// Whether the registration has asked for any that leaves stanzas out.
     pub fn filter(&self, record: &dyn Asked, others: Others) -> bool {
-        self.asked(record, others).any(Extension::is_filter)
+        let mut filters = self.ours(others).filter(|one| one.is_filter());
+        filters.any(|extension| extension.is_asked(record))
     }
 
     /// Why one of them leaves a stanza out.
@@ -86,20 +87,22 @@ impl Extensions {
 
     /// Whether notifications carry content, whoever writes it.
     pub fn carry_content(&self, record: &dyn Record) -> bool {
-        self.asked(record, Others::default())
-            .any(|extension| extension.carries_content(record))
+        self.0
+            .iter()
+            .any(|extension| extension.carries_content(record) && extension.is_asked(record))
     }
 
     /// Whether the summary form must not tell anything of a stanza, whoever tells it.
     pub fn keep_secret(&self, record: &dyn Asked) -> bool {
-        self.asked(record, Others::default())
-            .any(Extension::keeps_secret)
+        self.0
+            .iter()
+            .any(|extension| extension.keeps_secret() && extension.is_asked(record))
     }
 
     /// Whether notifications tell of each call.
     pub fn tell_of_calls(&self, record: &dyn Asked, others: Others) -> bool {
-        self.asked(record, others)
-            .any(|extension| extension.tells_of_calls(record, others))
+        self.ours(others)
+            .any(|extension| extension.tells_of_calls(record, others) && extension.is_asked(record))
     }
 
     /// Their parts of a `<notification/>`, and whether the summary form is left out for them.
