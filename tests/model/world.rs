@@ -951,6 +951,7 @@ impl World {
         // The push of a device that is owed it may be answered after all.
         if let Some(again) = again {
             self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+            self.is_shown_late(id);
             self.report(device, &again);
         }
         self.serve_deadlines();
@@ -961,9 +962,16 @@ impl World {
         let report = self.engine_answered(device, &id.to_string(), Answer::Result);
         if let Some(report) = report {
             self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
+            self.is_shown_late(id);
             self.report(device, &report);
         }
         self.serve_deadlines();
+    }
+
+    /// A push that was given up has been taken after all.
+    fn is_shown_late(&mut self, id: PushId) {
+        let push = &self.pushes[&id];
+        self.devices[push.device].is_showing |= push.importance >= Importance::Important;
     }
 
     /// A push was not answered in time, or its connection has ended.
