@@ -33,8 +33,6 @@ pub(super) struct InFlight<S> {
     pub count: u32,
     /// It carries content, so that it speaks for nothing else.
     pub content: bool,
-    /// It is also for others, which have waited with it.
-    pub is_for_others: bool,
     /// The registration is suspended, and this is to find out whether it works again.
     pub trial: bool,
     pub about: About,

@@ -33,11 +33,6 @@ impl Pushed {
         other.0.into_iter().for_each(|id| self.add_one(id));
     }
 
-    /// Whether there are any but these.
-    pub fn has_others(&self, ids: Ids) -> bool {
-        self.0.iter().any(|id| !ids.contains(&Some(*id)))
-    }
-
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use super::about::About;
 use super::account::{Account, Registration};
-use super::device::Device;
 use super::face::Engine;
 use super::identity::{DeviceKey, PushId};
-use super::in_flight::PushesInFlight;
 use super::pings::ping;
 use super::reason::{Cause, Occasion, Reason};
 use super::schedule::Schedule;
@@ -89,35 +87,32 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     let Some(device) = schedule.devices.get_mut(key) else {
         return false;
     };
-    // What another client has fetched is not known any more, and need not have been seen.
-    let was_told = pushes_told_of(&schedule.in_flight, device);
+    let told = &mut device.told;
     let held = device.waiting.as_ref().filter(|one| one.is_waiting());
     let is_held = |id| held.is_some_and(|one| one.ids.contains(id));
     let others_wait = held.is_some_and(Waiting::has_news);
-    device.told.read(read, is_held, others_wait);
-    if !matches!(read, Read::UpTo(..)) {
+    let was_unread = told.has_any();
+    told.read(read, is_held, others_wait);
+    // What another client has fetched is not known any more, and need not have been seen: its push may be under way.
+    let is_seen = matches!(read, Read::UpTo(..));
+    let is_idle = device.in_flight.is_empty() && device.waiting.is_none();
+    told.was_fetched = !is_idle && (told.was_fetched || !is_seen);
+    // Pushes that have failed are merged: as long as anything is unread, each of them may be for it.
+    if told.was_fetched || !is_seen || !was_unread || told.has_any() {
         return false;
     }
-    let is_told = pushes_told_of(&schedule.in_flight, device);
-    for id in was_told.into_iter().filter(|id| !is_told.contains(id)) {
-        if let Some(push) = schedule.in_flight.get_mut(id) {
+    for id in &device.in_flight {
+        if let Some(push) = schedule.in_flight.get_mut(*id)
+            && push.about.is_news()
+        {
+            push.epoch = None;
             push.stanza = None;
-            if push.is_for_others {
-                let receiver = push.about.receiver;
-                push.about = About::nothing(Importance::Unimportant);
-                push.about.receiver = receiver;
-            } else {
-                push.epoch = None;
-            }
+            device.spoke.take_if(|spoke| spoke.by == *id);
         }
     }
-    let told = &device.told;
-    let Some(waiting) = &mut device.waiting else {
+    let Some(waiting) = device.waiting.as_mut().filter(|one| one.has_news()) else {
         return false;
     };
-    if !waiting.has_news() || told.may_have(|one| waiting.ids.contains(one)) {
-        return false;
-    }
     let has_waited = waiting.is_waiting();
     waiting.was_read();
     if !waiting.is_empty() {
@@ -129,16 +124,4 @@ fn clear<S>(schedule: &mut Schedule<S>, now: Duration, key: DeviceKey, read: Rea
     }
     schedule.drop_waiting(key);
     has_waited
-}
-
-/// The pushes under way for anything that is among what the device has been told of.
-fn pushes_told_of<S>(in_flight: &PushesInFlight<S>, device: &Device<S>) -> Vec<PushId> {
-    let is_told_of = |id: &PushId| {
-        in_flight.get(*id).is_some_and(|push| {
-            let is_for = |one| push.is_for_others || push.about.ids[0] == Some(one);
-            push.about.is_news() && device.told.may_have(is_for)
-        })
-    };
-    let pushes = device.in_flight.iter().copied();
-    pushes.filter(is_told_of).collect()
 }

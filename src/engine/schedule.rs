@@ -60,9 +60,6 @@ impl<S> Schedule<S> {
 
     /// What has waited stands by for a push that has just left.
     pub fn stand_by(&mut self, id: PushId, mut waiting: Waiting<S>) {
-        if let Some(push) = self.in_flight.get_mut(id) {
-            push.is_for_others = !waiting.is_empty() || waiting.ids.has_others(push.about.ids);
-        }
         if let Some(device) = self.devices.get_mut(id.device) {
             waiting.until = Until::Answer(id);
             device.waiting = Some(waiting);

@@ -74,7 +74,6 @@ pub(super) fn send<S>(
         deadline: now + schedule.options.answer_timeout,
         count: 1,
         content: registration.is_telling(about.importance),
-        is_for_others: false,
         trial: registration.suspended.is_some(),
         about,
         stanza: None,

@@ -62,6 +62,8 @@ pub(super) struct Told {
     showing: u32,
     /// Its client wants to be told so.
     pub is_asked: bool,
+    /// Another client has fetched what pushes are for that are under way, or wait.
+    pub was_fetched: bool,
 }
 
 impl Told {
@@ -125,6 +127,11 @@ impl Told {
         self.messages.iter().any(|one| one.is_named(name))
     }
 
+    /// Whether anything may be unread.
+    pub fn has_any(&self) -> bool {
+        self.len() > 0 || self.is_vague
+    }
+
     /// Whether `is` holds for any that is known, or there may be others.
     pub fn may_have(&self, is: impl Fn(StanzaId) -> bool) -> bool {
         self.others > 0 || self.is_vague || self.messages.iter().any(|one| is(one.id))
@@ -160,7 +167,7 @@ impl Told {
 
     /// Whether it shows that something is unread, and nothing is, and wants to be told so.
     pub fn is_stale(&self) -> bool {
-        self.is_asked && self.showing > 0 && self.len() == 0 && !self.is_vague
+        self.is_asked && self.showing > 0 && !self.has_any()
     }
 
     /// How many there are.

@@ -867,11 +867,11 @@ impl World {
             Read::UpTo(names.chat, [names.ids[0].unwrap(), StanzaId(0)])
         };
         for place in 0..self.messages.len() {
-            let is_read = !all
-                && place <= message
-                && self.messages[place].user == user
-                && Self::names(place).chat == names.chat;
-            self.messages[place].read |= is_read;
+            let one = &mut self.messages[place];
+            let is_in_chat = place <= message && Self::names(place).chat == names.chat;
+            // Whoever reads is there: nobody has to be woken for what is not important.
+            let is_important = one.importance >= Importance::Important;
+            one.read |= !all && one.user == user && (is_in_chat || !is_important);
         }
         let messages = &self.messages;
         self.missed
@@ -881,8 +881,15 @@ impl World {
             if kind.user != user || self.devices[device].is_disabled {
                 continue;
             }
+            // The order is that in which the device was told.
+            let shows = &mut self.devices[device].shows;
             if all {
-                self.devices[device].shows.clear();
+                shows.clear();
+            } else if let Some(last) = shows.iter().rposition(|shown| *shown == message) {
+                let mut place = 0..;
+                shows.retain(|shown| {
+                    place.next() > Some(last) || Self::names(*shown).chat != names.chat
+                });
             }
             let waited = self.waits(device);
             let (_, push) = self.ask(user, Some(device), |engine, now, account| {

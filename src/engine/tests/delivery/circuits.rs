@@ -106,7 +106,6 @@ fn when_all_room_is_taken_each_device_still_has_one_push_and_calls() {
             user: nonce,
             count: 1,
             content: false,
-            is_for_others: false,
             trial: false,
             about: About::nothing(Important),
             stanza: None,
