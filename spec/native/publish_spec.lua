@@ -252,7 +252,7 @@ describe("a publish", function ()
 		assert.is_nil(unimportant:find("last-message-body", 1, true));
 	end);
 
-	it("says something else each time where nobody listens, too, in the tables of the last one", function ()
+	it("keeps what it says where nobody listens, too, whoever holds it back, and shares its options alone", function ()
 		local record = record_with_options();
 		record.encryption = { algorithm = "aes-128-gcm"; key_base64 = "AAECAwQFBgcICQoLDA0ODw==" };
 		record.priority, record.jingle, record.sequence = true, true, 1;
@@ -279,8 +279,8 @@ describe("a publish", function ()
 		local call = "<message from='bert@away.test/pc' to='anna@home.test' type='chat' id='%s'>"
 			.. "<propose xmlns='urn:xmpp:jingle-message:0' id='%s'/></message>";
 		local state = "<message from='bert@away.test/pc' to='anna@home.test' id='%s%s'/>";
-		local pubsub;
-		local texts = {};
+		local options;
+		local texts, sent = {}, {};
 		for i, message in ipairs({ chat; call; chat; state; chat; call; call; chat }) do
 			message = message:format("m" .. i, "c" .. i);
 			local heard, unheard = publish("h" .. i, message, true), publish("u" .. i, message, false);
@@ -292,11 +292,13 @@ describe("a publish", function ()
 			if text then
 				assert.is_nil(texts[text]);
 				texts[text] = true;
-				pubsub = pubsub or unheard.tags[1];
-				assert.equal(pubsub, unheard.tags[1]);
-				assert.not_equal(pubsub, heard.tags[1]);
+				options = options or unheard.tags[1].tags[2];
+				assert.equal(options, unheard.tags[1].tags[2]);
+				assert.not_equal(options, heard.tags[1].tags[2]);
+				sent[unheard] = tostring(unheard);
 			end
 		end
+		for stanza, before in pairs(sent) do assert.equal(before, tostring(stanza)); end
 	end);
 
 	it("leaves the message and the record as they were, but for a mark", function ()

@@ -36,9 +36,8 @@ pub struct Publisher {
     deserialize: Function,
     /// Those that tell nothing else: they differ in how important they are, and in whether that is said.
     kinds: RefCell<Vec<Kind>>,
-    /// Record -> the `<pubsub/>` that its last push had which told something else; weak keys. Whoever sends a
-    /// stanza has written it, or keeps a copy, before there is another.
-    last: RefCell<Option<Table>>,
+    /// Record -> its `<publish-options/>`, or false; weak keys.
+    options: RefCell<Option<Table>>,
 }
 
 impl Publisher {
@@ -48,7 +47,7 @@ impl Publisher {
             metatable,
             deserialize,
             kinds: RefCell::default(),
-            last: RefCell::default(),
+            options: RefCell::default(),
         }
     }
 
@@ -72,11 +71,14 @@ impl Publisher {
         let node = &*notification.node;
         let pubsub = if is_shared && !notification.is_telling() {
             self.shared_pubsub(lua, keys, notification, record, &payload)?
-        } else if is_shared && payload.summary.is_none() {
-            self.last_pubsub(lua, keys, node, record, payload.parts)?
         } else {
             let item = writer::item(lua, &self.metatable, &payload)?;
-            self.pubsub(lua, keys, node, record, item)?
+            let options = if is_shared {
+                self.shared_options(lua, keys, record)?
+            } else {
+                self.options(lua, keys, record)?
+            };
+            writer::pubsub(lua, &self.metatable, node, item, options)?
         };
         let header = Header {
             id: &notification.id.to_string(),
@@ -84,18 +86,6 @@ impl Publisher {
             to: &notification.to,
         };
         writer::iq(lua, &self.metatable, &header, pubsub)
-    }
-
-    fn pubsub(
-        &self,
-        lua: &Lua,
-        keys: &Keys,
-        node: &str,
-        record: &Table,
-        item: Table,
-    ) -> Result<Table> {
-        let options = self.options(lua, keys, record)?;
-        writer::pubsub(lua, &self.metatable, node, item, options)
     }
 
     /// The `<pubsub/>` of all pushes to a registration that tell nothing else.
@@ -111,7 +101,8 @@ impl Publisher {
         if let Some(pubsub) = publishes.raw_get(record)? {
             return Ok(pubsub);
         }
-        let pubsub = self.pubsub(lua, keys, &notification.node, record, item)?;
+        let options = self.options(lua, keys, record)?;
+        let pubsub = writer::pubsub(lua, &self.metatable, &notification.node, item, options)?;
         publishes.raw_set(record, &pubsub)?;
         Ok(pubsub)
     }
@@ -133,33 +124,22 @@ impl Publisher {
         Ok(common)
     }
 
-    /// The `<pubsub/>` of the last push to a registration, which tells something else now.
-    fn last_pubsub(
-        &self,
-        lua: &Lua,
-        keys: &Keys,
-        node: &str,
-        record: &Table,
-        parts: &[Part],
-    ) -> Result<Table> {
-        let known = self.last.borrow().clone();
-        let last = match known {
-            Some(last) => last,
-            None => by_record(lua)?,
+    /// [`Self::options`] that all pushes to a registration share: nobody will change them.
+    fn shared_options(&self, lua: &Lua, keys: &Keys, record: &Table) -> Result<Option<Table>> {
+        let known = self.options.borrow().clone();
+        let known = known.map_or_else(|| by_record(lua), Ok)?;
+        let options = match known.raw_get(record)? {
+            Value::Table(options) => Some(options),
+            Value::Nil => {
+                let options = self.options(lua, keys, record)?;
+                let value = options.clone().map_or(Value::Boolean(false), Value::Table);
+                known.raw_set(record, value)?;
+                options
+            }
+            _ => None,
         };
-        let pubsub = if let Some(pubsub) = last.raw_get::<Option<Table>>(record)? {
-            pubsub
-        } else {
-            let item = writer::item(lua, &self.metatable, &Payload::default())?;
-            let pubsub = self.pubsub(lua, keys, node, record, item)?;
-            last.raw_set(record, &pubsub)?;
-            pubsub
-        };
-        *self.last.borrow_mut() = Some(last);
-        let publish: Table = pubsub.raw_get(1)?;
-        let item: Table = publish.raw_get(1)?;
-        writer::refill(lua, &self.metatable, item.raw_get(1)?, parts)?;
-        Ok(pubsub)
+        *self.options.borrow_mut() = Some(known);
+        Ok(options)
     }
 
     /// `<publish-options/>` with the form in `record`, of whatever type, as one that is submitted;

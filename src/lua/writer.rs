@@ -15,7 +15,7 @@ use mlua::{IntoLuaMulti, Lua, LuaString, Result, Table};
 
 use crate::stanza::StanzaId;
 use crate::wire::options::{Field, write_form};
-use crate::wire::publish::{Header, NONE, Part, Payload, Writer, write_pubsub};
+use crate::wire::publish::{Header, NONE, Payload, Writer, write_pubsub};
 
 /// Where the metatable lies on the stack; elements that exist already follow.
 const METATABLE: c_int = 1;
@@ -59,35 +59,6 @@ pub fn item(lua: &Lua, metatable: &Table, payload: &Payload<'_>) -> Result<Table
     write(lua, (metatable, None::<Table>, None::<Table>), |writer| {
         payload.write_item(writer);
     })
-}
-
-/// Puts `parts` into a `<notification/>` in place of what is in it, with as few new tables as that takes.
-///
-/// # Errors
-/// What Lua raises.
-pub fn refill(lua: &Lua, metatable: &Table, notification: Table, parts: &[Part]) -> Result<()> {
-    write(lua, (metatable, notification, None::<Table>), |writer| {
-        // SAFETY: the notification lies at `FIRST`, with one more slot above it; it was written here.
-        unsafe {
-            writer.push_str("tags");
-            ffi::lua_rawget(writer.state, FIRST);
-            ffi::lua_replace(writer.state, SECOND);
-            for (place, part) in (1..).zip(parts) {
-                if !writer.rewrite(place, part) {
-                    part.write(writer);
-                    writer.put(place);
-                }
-            }
-            let length = ffi::lua_Integer::try_from(parts.len()).unwrap_or(0);
-            let old = ffi::lua_Integer::try_from(ffi::lua_rawlen(writer.state, FIRST)).unwrap_or(0);
-            for place in length + 1..=old {
-                ffi::lua_pushnil(writer.state);
-                writer.put(place);
-            }
-            ffi::lua_pushvalue(writer.state, FIRST);
-        }
-    })?;
-    Ok(())
 }
 
 /// Writes a form with these `fields`.
@@ -238,67 +209,6 @@ impl StackWriter {
 }
 
 impl StackWriter {
-    /// Makes the value on top the child at `place` of the element at `FIRST`, whose tags lie at `SECOND`.
-    ///
-    /// # Safety
-    /// They do, and it has no text.
-    unsafe fn put(&mut self, place: ffi::lua_Integer) {
-        // SAFETY: as said.
-        unsafe {
-            ffi::lua_pushvalue(self.state, -1);
-            ffi::lua_rawseti(self.state, FIRST, place);
-            ffi::lua_rawseti(self.state, SECOND, place);
-        }
-    }
-
-    /// Makes `part` of the child at `place`, if that has its name and nothing but a text in it.
-    ///
-    /// # Safety
-    /// As for [`Self::put`].
-    unsafe fn rewrite(&mut self, place: ffi::lua_Integer, part: &Part) -> bool {
-        if part.text.is_empty() || !part.children.is_empty() {
-            return false;
-        }
-        // SAFETY: as said. The child lies on top once it has turned out to be a table.
-        unsafe {
-            let top = ffi::lua_gettop(self.state);
-            let child = top + 1;
-            let mut is_such = ffi::lua_rawgeti(self.state, FIRST, place) == ffi::LUA_TTABLE
-                && ffi::lua_rawlen(self.state, child) == 1;
-            if is_such {
-                self.push_str("name");
-                ffi::lua_rawget(self.state, child);
-                ffi::lua_rawgeti(self.state, child, 1);
-                is_such = self.is_text(child + 1, part.name)
-                    && ffi::lua_type(self.state, child + 2) == ffi::LUA_TSTRING;
-            }
-            let is_done = is_such && part.is_usual && self.is_text(child + 2, &part.text);
-            if is_such && !is_done {
-                ffi::lua_settop(self.state, child);
-                self.push_str("attr");
-                self.push_attrs(part.ns, &part.attrs);
-                ffi::lua_rawset(self.state, child);
-                self.push_str(&part.text);
-                ffi::lua_rawseti(self.state, child, 1);
-            }
-            ffi::lua_settop(self.state, top);
-            is_such
-        }
-    }
-
-    /// Whether the value at `index` is this string.
-    fn is_text(&self, index: c_int, text: &str) -> bool {
-        // SAFETY: a string is looked at where it lies, and is not made of anything else.
-        unsafe {
-            if ffi::lua_type(self.state, index) != ffi::LUA_TSTRING {
-                return false;
-            }
-            let mut length = 0;
-            let bytes = ffi::lua_tolstring(self.state, index, &raw mut length);
-            slice::from_raw_parts(bytes.cast::<u8>(), length) == text.as_bytes()
-        }
-    }
-
     /// Leaves the attributes of an element on top.
     fn push_attrs<V: AsRef<str>>(&mut self, ns: Option<&str>, attrs: &[(&str, V)]) {
         let fields = attrs.len() + usize::from(ns.is_some());
