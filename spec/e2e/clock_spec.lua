@@ -165,6 +165,7 @@ local function describe_all(version)
 		it("a trial that fails suspends for a pause, and does not end the registration early: " .. name, function ()
 			local phone = suspended_phone();
 			jump(seconds);
+			push.answer = push_service.error("cancel", "forbidden");
 			-- The engine's time for the trial
 			inspect.eval(server, [[
 				local user, identifier = ...;
@@ -172,7 +173,6 @@ local function describe_all(version)
 				engine:suspend(user, identifier, 0);
 				upvalue("arm")(0);
 			]], phone.username, phone.identifier);
-			push.answer = push_service.error("cancel", "forbidden");
 			if seconds > 0 then
 				-- While it is tried, it is not suspended.
 				loop.wait_for(function ()
