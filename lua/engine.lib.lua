@@ -4,7 +4,8 @@ local native = module.lib "native";
 local st = module.lib "util".prosody_require "util.stanza";
 
 local engine = native.open(module.host, st.stanza_mt, st.deserialize);
-local archived, offline, unacked, read, undelivered, sent, away, subscription = engine:readers();
+local archived, offline, unacked, read, undelivered, sent, away, subscription, active =
+	engine:readers();
 
 local function close()
 	native.close(module.host);
@@ -21,5 +22,6 @@ return {
 	sent = sent;
 	away = away;
 	subscription = subscription;
+	active = active;
 	close = close;
 };

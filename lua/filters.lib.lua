@@ -3,7 +3,9 @@
 
 local util = module.lib "util";
 local rostermanager = util.prosody_require "core.rostermanager";
+local monotonic = util.prosody_require "util.time".monotonic;
 local engine = module.lib "engine".engine;
+local user_sessions = module.lib "sessions".user_sessions;
 local load_chat_settings = module.lib "chat_settings".load;
 
 local pcall, tostring = pcall, tostring;
@@ -42,12 +44,13 @@ end
 
 -- Of each of the user's registrations
 local function judge(user, records, stanza)
-	return engine:judge(user, records, stanza, load_roster, load_chat_settings);
+	return engine:judge(user, records, stanza, load_roster, load_chat_settings, user_sessions(user), monotonic());
 end
 
 -- Of all stanzas of a queue, or of a single one at place 0
-local function judge_queue(user, record, queue, place)
-	return engine:judge_queue(user, record, queue, place, load_roster, load_chat_settings);
+local function judge_queue(user, identifier, record, queue, place)
+	return engine:judge_queue(user, identifier, record, queue, place, load_roster, load_chat_settings,
+		user_sessions(user), monotonic());
 end
 
 return {

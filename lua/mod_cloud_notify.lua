@@ -156,6 +156,7 @@ end
 
 -- Push services
 module:hook("iq/host", guarded(reports.on_answer), 10);
+module:hook("message/host", guarded(reports.on_message), 10);
 module:hook("cloud-notify-ping", guarded(publishing.on_ping));
 module:hook("s2sin-established", guarded(connections.on_s2s_established));
 module:hook("s2sout-established", guarded(connections.on_s2s_established));

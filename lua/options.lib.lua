@@ -38,7 +38,12 @@ local function boolean_or(name)
 	end
 end
 
+local function uri(value)
+	if text(value) and value:find("^%a[%w+.-]*:.") then return value; end
+end
+
 local known_options = {
+	contact_uri = { default = "xmpp:" .. module.host, uri, "a URI" };
 	push_answer_timeout = { default = 120, number(1), "a number of seconds, at least 1" };
 	push_cache_age = { default = 60, number(1), "a number of seconds, at least 1" };
 	push_coalesce_window = { default = 1, number(0), "a number of seconds" };

@@ -20,6 +20,7 @@ local os_date, os_time = os.date, os.time;
 
 local max_logged_text = 200; -- of a peer
 local no_answer = "no answer";
+local xmlns_push2 = "urn:xmpp:push2:0";
 
 local awaited = {}; -- id of a push -> who wants to know what becomes of it
 
@@ -113,30 +114,44 @@ end);
 
 -- Answers of the push services
 
-local function take_answer(id, service, is_error, error_type, condition, description)
-	local outcome, delay, user, identifier, errors, defined, change =
-		engine:answered(id, service, is_error, error_type, condition);
+-- Push services of push2 may leave the id out, but name the client
+local function take_answer(id, service, is_error, error_type, condition, description, client)
+	local outcome, delay, user, identifier, errors, defined, change, push =
+		engine:answered(id, service, is_error, error_type, condition, client);
 	arm(delay);
 	if errors then on_outcome(outcome, user, identifier, errors, change, service, defined, description); end
-	local tell = outcome and awaited[id];
+	local tell = outcome and awaited[push or id];
 	if tell then guarded(tell)(outcome, defined, description); end
 	return outcome;
+end
+
+local function take_error(stanza, client)
+	local attr = stanza.attr;
+	local error_type, condition, error_text = stanza:get_error();
+	error_text = error_text and error_text:sub(1, max_logged_text);
+	if not take_answer(attr.id, attr.from, true, error_type, condition, error_text, client) then return; end
+	if error_text then -- It may name the token
+		module:log("debug", "%s says: %s", attr.from, error_text);
+	end
+	return true;
 end
 
 local function on_answer(event)
 	local stanza = event.stanza;
 	local attr = stanza.attr;
-	if attr.type ~= "result" and attr.type ~= "error" then return; end
-	local error_type, condition, error_text;
-	if attr.type == "error" then
-		error_type, condition, error_text = stanza:get_error();
-		error_text = error_text and error_text:sub(1, max_logged_text);
+	if attr.type == "result" then
+		return take_answer(attr.id, attr.from, false) and true;
+	elseif attr.type == "error" then
+		return take_error(stanza);
 	end
-	if not take_answer(attr.id, attr.from, attr.type == "error", error_type, condition, error_text) then return; end
-	if error_text then -- It may name the token
-		module:log("debug", "%s says: %s", attr.from, error_text);
-	end
-	return true;
+end
+
+-- Those of push2 are messages, and errors are all that is ever answered
+local function on_message(event)
+	local stanza = event.stanza;
+	if stanza.attr.type ~= "error" then return; end
+	local notification = stanza:get_child("notification", xmlns_push2);
+	return take_error(stanza, notification and notification:get_child_text("client"));
 end
 
 return {
@@ -146,4 +161,5 @@ return {
 	give_up = give_up;
 	take_answer = take_answer;
 	on_answer = on_answer;
+	on_message = on_message;
 };

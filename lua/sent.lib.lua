@@ -1,10 +1,11 @@
--- What a user's own clients send to others: rooms send it back to all, and while the user is called, it may be
--- what the call ends with
+-- What a user's own clients send to others: the user is active there, rooms send it back to all, and while the user is
+-- called, it may be what the call ends with
 
 local util = module.lib "util";
+local monotonic = util.prosody_require "util.time".monotonic;
 local guarded, none = util.guarded, util.none;
 local engine_lib = module.lib "engine";
-local engine, engine_sent = engine_lib.engine, engine_lib.sent;
+local engine, engine_sent, engine_active = engine_lib.engine, engine_lib.sent, engine_lib.active;
 local calls = module.lib "calls";
 local called, is_called = calls.called, calls.is_called;
 local user_sessions = module.lib "sessions".user_sessions;
@@ -29,7 +30,9 @@ local meet_sent = guarded(function (user, stanza)
 end);
 
 local function on_sent(event)
-	local user, stanza = event.origin.username, event.stanza;
+	local session, stanza = event.origin, event.stanza;
+	local user = session.username;
+	if engine_active(stanza) then session.push_active = monotonic(); end
 	if stanza.attr.type == "groupchat" then
 		if user then meet_said(user, stanza.attr); end
 	elseif called[user] then

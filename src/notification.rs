@@ -38,13 +38,19 @@ impl Disclosure {
 pub enum Protocol {
     /// `urn:xmpp:push:0` (XEP-0357): [`crate::wire::publish`].
     Push0,
+    /// `urn:xmpp:push2:0`: [`crate::wire::message`].
+    Push2,
 }
 
 impl Protocol {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Push0, Self::Push2];
+
     /// That of a record, which names one if it is not XEP-0357. None is known for one that a newer version has made.
     pub fn of(name: Option<&str>) -> Option<Self> {
         match name {
             None => Some(Self::Push0),
+            Some("push2") => Some(Self::Push2),
             Some(_) => None,
         }
     }
@@ -59,8 +65,10 @@ pub struct Target<'a> {
     pub protocol: Protocol,
     /// The push service.
     pub jid: &'a str,
-    /// Its node; empty if there is none.
+    /// Its node, or the text by which it knows the client (push2); empty if there is none.
     pub node: &'a str,
+    /// Its notifications carry whole stanzas.
+    pub whole: bool,
     /// All else, for extensions.
     pub record: &'a dyn Record,
 }
@@ -101,12 +109,14 @@ pub struct Notification {
     pub protocol: Protocol,
     /// The push service, as it stands on stanzas.
     pub to: Box<str>,
-    /// Its node; empty if there is none.
+    /// Its node, or the text by which it knows the client (push2); empty if there is none.
     pub node: Box<str>,
-    /// Whether what it is for is important.
-    pub important: bool,
-    /// Whether it carries content, for an extension.
+    /// How much that matters which it is for.
+    pub importance: Importance,
+    /// Whether it carries content.
     pub content: bool,
+    /// The account (a bare JID) that has received the stanza; empty if it is for none.
+    pub account: Box<str>,
     /// The fields of the summary form.
     told: Told,
     /// What extensions add.
@@ -135,6 +145,38 @@ impl Notification {
         stanza: Option<(&E, &str)>,
         disclosure: &Disclosure,
     ) -> Self {
+        match target.protocol {
+            Protocol::Push0 => Self::publish(push, target, stanza, disclosure),
+            Protocol::Push2 => {
+                let account = stanza.map_or("", |(_, account)| account);
+                Self::bare(push, target, account, target.whole)
+            }
+        }
+    }
+
+    /// One that says nothing yet.
+    fn bare(push: Push, target: Target<'_>, account: &str, content: bool) -> Self {
+        Self {
+            id: push.id,
+            identifier: target.identifier.into(),
+            protocol: target.protocol,
+            to: normalised(target.jid).into(),
+            node: xml_text(target.node).into(),
+            importance: push.importance,
+            content,
+            account: account.into(),
+            told: Told::default(),
+            parts: Vec::new(),
+            is_form_replaced: false,
+        }
+    }
+
+    fn publish<E: Element>(
+        push: Push,
+        target: Target<'_>,
+        stanza: Option<(&E, &str)>,
+        disclosure: &Disclosure,
+    ) -> Self {
         let important = push.importance >= Importance::Important;
         let is_call = push.importance == Importance::Urgent;
         let carries_content = EXTENSIONS.carry_content(target.record)
@@ -155,13 +197,6 @@ impl Notification {
         let body = body.and_then(|content| content.body.as_deref());
         let sender = shown.filter(|_| disclosure.sender);
         Self {
-            id: push.id,
-            identifier: target.identifier.into(),
-            protocol: target.protocol,
-            to: normalised(target.jid).into(),
-            node: xml_text(target.node).into(),
-            important,
-            content: carries_content,
             told: Told {
                 body: body.map(|body| xml_text(cut(body)).into_owned()),
                 sender: sender.map(|content| xml_text(&content.from).into_owned()),
@@ -171,7 +206,13 @@ impl Notification {
             },
             parts,
             is_form_replaced,
+            ..Self::bare(push, target, "", carries_content)
         }
+    }
+
+    /// Whether what it is for is important.
+    pub fn is_important(&self) -> bool {
+        self.importance >= Importance::Important
     }
 
     /// Whether it tells something that others do not which are as important.
@@ -183,7 +224,7 @@ impl Notification {
     pub fn summary<'a>(&'a self, disclosure: &'a Disclosure) -> Summary<'a> {
         let told = &self.told;
         let usual = disclosure.important_body.as_deref();
-        let usual = usual.filter(|_| self.important && !told.is_end);
+        let usual = usual.filter(|_| self.is_important() && !told.is_end);
         Summary {
             count: told.count.as_deref().unwrap_or("1"),
             pending_subscriptions: told.pending_subscriptions.as_deref(),

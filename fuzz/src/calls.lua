@@ -10,6 +10,7 @@ local st = require "util.stanza";
 local user, host, own = "anna", "home.test", "anna@home.test/phone";
 local now, max_devices = 1700000000, 3;
 local options = {
+	contact_uri = "xmpp:home.test";
 	push_answer_timeout = 120;
 	push_coalesce_window = 1;
 	push_max_errors = 2;

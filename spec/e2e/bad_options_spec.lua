@@ -57,7 +57,7 @@ local good = {
 };
 
 local names = {
-	"push_answer_timeout"; "push_cache_age"; "push_coalesce_window"; "push_max_devices"; "push_max_errors";
+	"contact_uri"; "push_answer_timeout"; "push_cache_age"; "push_coalesce_window"; "push_max_devices"; "push_max_errors";
 	"push_max_failures"; "push_max_hibernation_timeout"; "push_max_in_flight"; "push_max_per_minute";
 	"push_notification_count"; "push_notification_important_body";
 	"push_notification_with_body"; "push_notification_with_sender"; "push_notify_on"; "push_notify_read";

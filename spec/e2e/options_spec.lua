@@ -6,6 +6,7 @@ local push_service = require "spec.support.push_service";
 local st = require "util.stanza";
 
 local defaults = {
+	contact_uri = "xmpp:home.test";
 	push_answer_timeout = 120;
 	push_cache_age = 60;
 	push_coalesce_window = 1;
@@ -31,6 +32,7 @@ local defaults = {
 };
 
 local good_values = {
+	contact_uri = { "mailto:admin@home.test"; "https://home.test/contact"; "xmpp:admin@home.test" };
 	push_answer_timeout = { 1; 0x7fff; 2.5; "30" };
 	push_cache_age = { 1; 300; "7.5" };
 	push_coalesce_window = { 0; 0.25; 60 };
@@ -56,6 +58,7 @@ local good_values = {
 };
 
 local bad_values = {
+	contact_uri = { ""; "admin"; "mailto:"; true; 5; {} };
 	push_answer_timeout = { 0; -1; "soon"; true; {}; 1e300 };
 	push_cache_age = { 0; -1; "an hour"; true; {} };
 	push_coalesce_window = { -1; "short"; false; {} };

@@ -85,6 +85,7 @@ function everything.of(library, engine)
 	calls[6] = { "sent"; readers[6]; { user; records; nil; greeting(); nil; {} } };
 	calls[7] = { "away"; readers[7]; { user; records; sessions; greeting() } };
 	calls[8] = { "subscription"; readers[8]; { user; records; nil; request(); 1 } };
+	calls[9] = { "active"; readers[9]; { greeting() } };
 	for _, name in ipairs(methods) do
 		calls[#calls + 1] = { name; engine[name]; arguments[name] or { engine; user; identifier } };
 	end
@@ -104,9 +105,9 @@ function everything.call(calls)
 	for _, call in ipairs(calls) do
 		local f, arguments = call[2], call[3];
 		try(f);
-		try(f, table.unpack(arguments, 1, 7));
+		try(f, table.unpack(arguments, 1, 9));
 		for _, value in pairs(hostile.values) do try(f, value, value, value, value); end
-		try(coroutine.wrap(function () return f(table.unpack(arguments, 1, 7)); end));
+		try(coroutine.wrap(function () return f(table.unpack(arguments, 1, 9)); end));
 	end
 	return errors;
 end

@@ -17,6 +17,7 @@ support.user = "anna";
 support.account = "anna@home.test";
 
 local default_options = {
+	contact_uri = "xmpp:home.test";
 	push_answer_timeout = 120;
 	push_coalesce_window = 1;
 	push_max_devices = 5;

@@ -6,7 +6,7 @@ use super::clock::clock;
 use super::reader::{Key, Stanza, TableRef};
 use crate::engine::suspension::Suspension;
 use crate::engine::{Connection, Presence, Registration, Session};
-use crate::extension::{Asked, EXTENSIONS, Field, Record};
+use crate::extension::{Asked, EXTENSIONS, Field, Others, Record};
 use crate::notification::{Disclosure, Protocol, Target};
 use crate::stanza::{Attr, Element};
 use crate::wire::publish::is_xml_text;
@@ -37,18 +37,59 @@ pub fn read_registration<'f>(
     record: &TableRef<'f>,
     disclosure: &Disclosure,
 ) -> Option<Registration<'f>> {
-    Protocol::of(record.str(Key::Protocol))?;
+    let protocol = Protocol::of(record.str(Key::Protocol))?;
+    let (content, calls) = match protocol {
+        Protocol::Push0 => (
+            disclosure.body || EXTENSIONS.carry_content(record),
+            EXTENSIONS.tell_of_calls(record, disclosure.others),
+        ),
+        Protocol::Push2 => {
+            let whole = carries_stanzas(record);
+            (whole, whole)
+        }
+    };
     Some(Registration {
         identifier,
         jid: record.str(Key::Jid).filter(|jid| is_xml_text(jid))?,
-        content: disclosure.body || EXTENSIONS.carry_content(record),
-        calls: EXTENSIONS.tell_of_calls(record, disclosure.others),
+        content,
+        calls,
         left_out: None,
         suspended: record.with(Key::Suspended, |suspended| {
             let remaining = read_suspension(suspended).remaining(clock());
             Duration::from_secs(remaining)
         }),
     })
+}
+
+/// The field of a session with the identifier of the registration that it is attached to.
+pub const fn identifier_of(protocol: Protocol) -> Key {
+    match protocol {
+        Protocol::Push0 => Key::PushIdentifier,
+        Protocol::Push2 => Key::Push2Identifier,
+    }
+}
+
+/// That with its record.
+pub const fn record_of(protocol: Protocol) -> Key {
+    match protocol {
+        Protocol::Push0 => Key::PushSettings,
+        Protocol::Push2 => Key::Push2Settings,
+    }
+}
+
+/// Whether the registration has a say in what becomes of a stanza: that has to be judged first.
+pub fn has_say(record: &TableRef<'_>, others: Others) -> bool {
+    Protocol::of(record.str(Key::Protocol)) == Some(Protocol::Push2)
+        || EXTENSIONS.filter(record, others)
+}
+
+/// Whether any match of a push2 registration sends whole stanzas.
+fn carries_stanzas(record: &TableRef<'_>) -> bool {
+    let is_whole = |one: &TableRef<'_>| one.str(Key::Send) == Some(WEB_PUSH);
+    record.with(Key::Matches, |matches| {
+        (1..=matches.len().min(MAX_MATCHES))
+            .any(|place| matches.with_entry(place, is_whole) == Some(true))
+    }) == Some(true)
 }
 
 /// Reads what a record says of its suspension. Whatever is damaged is as if it were long past.
@@ -155,9 +196,11 @@ fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
 
 /// Reads where the notifications of a registration go to.
 pub fn read_target<'a>(identifier: &'a str, record: &'a TableRef<'_>) -> Option<Target<'a>> {
+    let protocol = Protocol::of(record.str(Key::Protocol))?;
     Some(Target {
         identifier,
-        protocol: Protocol::of(record.str(Key::Protocol))?,
+        protocol,
+        whole: protocol == Protocol::Push2 && carries_stanzas(record),
         jid: record.str(Key::Jid)?,
         node: record.str(Key::Node).unwrap_or_default(),
         record,

@@ -8,29 +8,40 @@ use xmpp_parsers::jid::Jid;
 
 use super::chat_settings;
 use super::host::Host;
+use super::matches::{Matches, is_push2};
 use super::reader::{self, Key, Stanza};
 use super::requests::text;
 use crate::engine::Silence;
 use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Others, Room, Rooms, stranger};
-use crate::stanza::Content;
+use crate::stanza::{self, Content, Importance};
 
-/// `judge(user, records, stanza, load_roster, load_chat_settings)`: identifier -> the number of a reason for silence.
-/// `load_roster(user)` is called if a filter wants to know the user's roster, and returns nil if nobody knows it;
-/// `load_chat_settings(user)` if the user's settings for chats are not known.
+/// What [`judge`] takes.
+type AskedOfAll = (
+    String,
+    Table,
+    Table,
+    Function,
+    Function,
+    Option<Table>,
+    f64,
+);
+
+/// The field of a session that says when it has been active last.
+const ACTIVE: &str = "push_active";
+
+/// `judge(user, records, stanza, load_roster, load_chat_settings, sessions, now)`: identifier -> the number of a reason
+/// for silence. `load_roster(user)` is called if a filter wants to know the user's roster, and returns nil if nobody
+/// knows it; `load_chat_settings(user)` if the user's settings for chats are not known. Sessions say in `push_active`
+/// when they have been active last, in seconds of the time that now is.
 pub fn judge(
     lua: &Lua,
     host: &Host,
-    (user, records, stanza, load_roster, load_chat_settings): (
-        String,
-        Table,
-        Table,
-        Function,
-        Function,
-    ),
+    (user, records, stanza, load_roster, load_chat_settings, sessions, now): AskedOfAll,
 ) -> Result<Table> {
     let judged = lua.create_table()?;
-    let judge = Judge::new(lua, host, user, load_roster, load_chat_settings)?;
-    let content = OnceCell::new();
+    let activity = Activity { sessions, now };
+    let judge = Judge::new(lua, host, user, load_roster, load_chat_settings, activity)?;
+    let said = OnceCell::new();
     for pair in records.pairs::<Value, Value>() {
         let (Value::String(identifier), Value::Table(record)) = pair? else {
             continue;
@@ -38,11 +49,11 @@ pub fn judge(
         if !judge.has_say(&record) {
             continue;
         }
-        if content.get().is_none() {
-            let _ = content.set(judge.read(&stanza)?);
+        if said.get().is_none() {
+            let _ = said.set(judge.read(&stanza)?);
         }
-        if let Some(content) = content.get()
-            && let Some(silence) = judge.silence(&record, content)?
+        if let Some(said) = said.get()
+            && let Some(silence) = judge.silence(&identifier, &record, said)?
         {
             judged.raw_set(identifier, silence.code())?;
         }
@@ -50,26 +61,35 @@ pub fn judge(
     Ok(judged)
 }
 
-/// `judge_queue(user, record, queue, place, load_roster, load_chat_settings)`: the same for each stanza of a queue, or
-/// for a single one at place 0, as the bytes of a string.
+/// What [`judge_queue`] takes.
+type AskedOfOne = (
+    String,
+    LuaString,
+    Table,
+    Table,
+    i64,
+    Function,
+    Function,
+    Option<Table>,
+    f64,
+);
+
+/// `judge_queue(user, identifier, record, queue, place, load_roster, load_chat_settings, sessions, now)`: the same for
+/// each stanza of a queue, or for a single one at place 0, as the bytes of a string.
 pub fn judge_queue(
     lua: &Lua,
     host: &Host,
-    (user, record, queue, place, load_roster, load_chat_settings): (
-        String,
-        Table,
-        Table,
-        i64,
-        Function,
-        Function,
-    ),
+    (user, identifier, record, queue, place, load_roster, load_chat_settings, sessions, now): AskedOfOne,
 ) -> Result<LuaString> {
-    let judge = Judge::new(lua, host, user, load_roster, load_chat_settings)?;
+    let activity = Activity { sessions, now };
+    let judge = Judge::new(lua, host, user, load_roster, load_chat_settings, activity)?;
     let mut judged = Vec::new();
     if judge.has_say(&record) {
         let mut add = |stanza: &Value| {
             let silence = match stanza {
-                Value::Table(stanza) => judge.silence(&record, &judge.read(stanza)?)?,
+                Value::Table(stanza) => {
+                    judge.silence(&identifier, &record, &judge.read(stanza)?)?
+                }
                 _ => None,
             };
             judged.push(silence.map_or(0, Silence::code));
@@ -86,6 +106,44 @@ pub fn judge_queue(
     lua.create_string(judged)
 }
 
+/// When the user's sessions have been active.
+struct Activity {
+    sessions: Option<Table>,
+    now: f64,
+}
+
+impl Activity {
+    /// Seconds since a session has been active that is not attached to this registration of push2.
+    fn of_others(&self, identifier: &LuaString) -> Result<Option<u32>> {
+        let mut last: Option<f64> = None;
+        for pair in self.sessions.iter().flat_map(Table::pairs::<Value, Value>) {
+            let (_, Value::Table(session)) = pair? else {
+                continue;
+            };
+            let Value::Number(active) = session.raw_get(ACTIVE)? else {
+                continue;
+            };
+            let attached: Value = session.raw_get(Key::Push2Identifier.name())?;
+            if attached.as_string() != Some(identifier) {
+                last = Some(last.map_or(active, |last| last.max(active)));
+            }
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it saturates"
+        )]
+        Ok(last.map(|last| (self.now - last) as u32))
+    }
+}
+
+/// A stanza, as far as it matters here.
+pub struct Said {
+    content: Content,
+    importance: Importance,
+    is_archived: bool,
+}
+
 /// Whoever looks at stanzas for a user's registrations.
 struct Judge<'a> {
     lua: &'a Lua,
@@ -97,6 +155,7 @@ struct Judge<'a> {
     /// What that has returned.
     roster: OnceCell<Option<Table>>,
     load_chat_settings: Function,
+    activity: Activity,
 }
 
 impl<'a> Judge<'a> {
@@ -106,6 +165,7 @@ impl<'a> Judge<'a> {
         user: String,
         load_roster: Function,
         load_chat_settings: Function,
+        activity: Activity,
     ) -> Result<Self> {
         Ok(Self {
             lua,
@@ -116,6 +176,7 @@ impl<'a> Judge<'a> {
             load_roster,
             roster: OnceCell::new(),
             load_chat_settings,
+            activity,
         })
     }
 
@@ -124,19 +185,25 @@ impl<'a> Judge<'a> {
         EXTENSIONS.filter(record, self.others) || !record.has_filters()
     }
 
-    fn read(&self, stanza: &Table) -> Result<Content> {
-        let account = &*self.account;
-        let content = reader::read(self.lua, &self.host.keys, stanza, |frame| {
-            let table = frame.table(0)?;
-            Some(Stanza::with(&table, |stanza| {
-                Content::read(stanza, account)
-            }))
-        })?;
-        content.ok_or_else(|| mlua::Error::runtime("it is no stanza"))
+    fn read(&self, stanza: &Table) -> Result<Said> {
+        read(self.lua, self.host, stanza, &self.account)
     }
 
-    fn silence(&self, record: &Table, content: &Content) -> Result<Option<Silence>> {
-        if record.has_filters() {
+    fn silence(
+        &self,
+        identifier: &LuaString,
+        record: &Table,
+        said: &Said,
+    ) -> Result<Option<Silence>> {
+        let content = &said.content;
+        if is_push2(record) {
+            let active = self.activity.of_others(identifier)?;
+            let matches = Matches::read(record, content)?;
+            let silence = matches.silence(&said.event(&self.account, active));
+            if silence.is_some() || matches.have_filters {
+                return Ok(silence);
+            }
+        } else if record.has_filters() {
             return Ok(self.filtered(record, content));
         }
         let load = &self.load_chat_settings;
@@ -170,6 +237,19 @@ impl<'a> Judge<'a> {
             _ => None,
         }
     }
+}
+
+/// What a stanza that `account` has received says.
+pub fn read(lua: &Lua, host: &Host, stanza: &Table, account: &str) -> Result<Said> {
+    let said = reader::read(lua, &host.keys, stanza, |frame| {
+        let table = frame.table(0)?;
+        Some(Stanza::with(&table, |stanza| Said {
+            content: Content::read(stanza, account),
+            importance: stanza::importance(stanza, account),
+            is_archived: table.is_set(Key::PushArchiveId) || stanza::is_archived(stanza, account),
+        }))
+    })?;
+    said.ok_or_else(|| mlua::Error::runtime("it is no stanza"))
 }
 
 /// Normalised (RFC 7622).

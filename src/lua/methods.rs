@@ -130,10 +130,11 @@ type Readers = (
     Function,
     Function,
     Function,
+    Function,
 );
 
-/// `readers()`: the functions `archived`, `offline`, `unacked`, `read`, `undelivered`, `sent`, `away` and `subscription`
-/// (see [`readers`]). All but `unacked` and `read` return nothing, or the reason why nobody is pushed, or true
+/// `readers()`: the functions `archived`, `offline`, `unacked`, `read`, `undelivered`, `sent`, `away`, `subscription` and
+/// `active` (see [`readers`]). All but `unacked`, `read` and `active` return nothing, or the reason why nobody is pushed, or true
 /// if there is something to settle, or false if the user's queues have to be read first, and filters asked.
 fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
     let (keys, name) = (&host.keys, &host.name);
@@ -146,6 +147,7 @@ fn all_readers(lua: &Lua, host: &Host, (): ()) -> Result<Readers> {
         reader::function::<readers::Sent>(lua, keys, name)?,
         reader::function::<readers::Away>(lua, keys, name)?,
         reader::function::<readers::Subscription>(lua, keys, name)?,
+        reader::function::<readers::Active>(lua, keys, name)?,
     ))
 }
 
@@ -191,8 +193,10 @@ fn configure(_: &Lua, host: &Host, options: Table) -> Result<Option<f64>> {
         important_body: Some(important_body).filter(|body| !body.is_empty()),
         ..Disclosure::default()
     };
+    let contact = options.get("contact_uri")?;
     host.publisher.forget_common();
     let state = &mut *host.state()?;
+    state.contact = contact;
     state.engine.configure(engine_options);
     let others = state.disclosure.others;
     state.disclosure = Arc::new(Disclosure {

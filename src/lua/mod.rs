@@ -15,6 +15,8 @@ mod clock;
 mod dom;
 mod host;
 mod judging;
+mod matches;
+mod messages;
 mod methods;
 mod metrics;
 mod overview;

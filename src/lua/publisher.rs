@@ -7,7 +7,8 @@ use mlua::{Function, Lua, Result, Table, Value};
 use super::dom::{self, Room};
 use super::reader::{self, Keys};
 use super::writer;
-use crate::notification::{Disclosure, Notification, Protocol};
+use crate::notification::{Disclosure, Notification};
+use crate::wire::message::Message;
 use crate::wire::options::{Submitted, submitted};
 use crate::wire::publish::{Header, Part, Payload};
 
@@ -66,7 +67,6 @@ impl Publisher {
         disclosure: &Disclosure,
         is_shared: bool,
     ) -> Result<Table> {
-        let Protocol::Push0 = notification.protocol;
         let payload = notification.payload(disclosure);
         let node = &*notification.node;
         let pubsub = if is_shared && !notification.is_telling() {
@@ -88,6 +88,21 @@ impl Publisher {
         writer::iq(lua, &self.metatable, &header, pubsub)
     }
 
+    /// The message of a notification.
+    pub fn message(
+        &self,
+        lua: &Lua,
+        notification: &Notification,
+        message: &Message<'_>,
+    ) -> Result<Table> {
+        let header = Header {
+            id: &notification.id.to_string(),
+            from: &self.from,
+            to: &notification.to,
+        };
+        writer::message(lua, &self.metatable, &header, message)
+    }
+
     /// The `<pubsub/>` of all pushes to a registration that tell nothing else.
     fn shared_pubsub(
         &self,
@@ -97,7 +112,7 @@ impl Publisher {
         record: &Table,
         payload: &Payload<'_>,
     ) -> Result<Table> {
-        let Common { item, publishes } = self.common(lua, notification.important, payload)?;
+        let Common { item, publishes } = self.common(lua, notification.is_important(), payload)?;
         if let Some(pubsub) = publishes.raw_get(record)? {
             return Ok(pubsub);
         }

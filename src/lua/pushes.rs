@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use mlua::{Lua, LuaString, RegistryKey, Result, Table, Value};
 
-use super::account::{read_registration, read_sessions, read_target};
+use super::account::{
+    identifier_of, read_registration, read_sessions, read_target, record_of,
+};
 use super::clock::now;
 use super::host::Host;
+use super::messages;
 use super::reader::{self, Key, Stanza};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
@@ -132,9 +135,9 @@ fn publish_pending(
 ) -> Result<Published> {
     let (identifier, record) = match kind {
         Source::Records => writer::entry(lua, source, &notification.identifier)?,
-        Source::Session => (
-            source.raw_get("push_identifier")?,
-            source.raw_get("push_settings")?,
+        Source::Session(protocol) => (
+            source.raw_get(identifier_of(*protocol).name())?,
+            source.raw_get(record_of(*protocol).name())?,
         ),
     };
     let original = at(stanzas, *place)?;
@@ -288,6 +291,7 @@ pub fn discreet(
         let target = Target {
             identifier: "",
             protocol: Protocol::Push0,
+            whole: false,
             jid: &xml_text(record.str(Key::Jid).unwrap_or_default()),
             node: record.str(Key::Node).unwrap_or_default(),
             record: &record,
@@ -347,6 +351,11 @@ fn publish(
     original: Option<&Table>,
     listened: bool,
 ) -> Result<Published> {
+    let important = notification.is_important();
+    if notification.protocol == Protocol::Push2 {
+        let message = messages::write(lua, host, notification, record, original)?;
+        return Ok((message, identifier, important, None));
+    }
     let told = Arc::clone(&host.state()?.disclosure);
     let publisher = &host.publisher;
     let stanza = publisher.publish(lua, &host.keys, notification, record, &told, !listened)?;
@@ -362,7 +371,7 @@ fn publish(
             Ok::<_, mlua::Error>(details)
         })
         .transpose()?;
-    Ok((stanza, identifier, notification.important, details))
+    Ok((stanza, identifier, important, details))
 }
 
 /// Keeps a stanza, where a later push would need it: to say what it says, or for others (`needed`).

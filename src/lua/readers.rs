@@ -4,8 +4,9 @@
 //! value in Lua but a boolean or a string. What is to be done otherwise stays with the host until the shim
 //! has it settled, and fetches each notification.
 
-use super::reader::{Frame, Reader, Reply};
-use super::state::with_state;
+use super::reader::{Frame, Reader, Reply, Stanza};
+use super::state::{State, with_state};
+use crate::stanza::shows_activity;
 use super::stored::{archived, away, offline, sent, subscription, undelivered};
 use super::unacked::{read, unacked};
 
@@ -26,6 +27,7 @@ macro_rules! readers {
 }
 
 readers! {
+    Active = active,
     Archived = archived,
     Away = away,
     Offline = offline,
@@ -34,4 +36,13 @@ readers! {
     Subscription = subscription,
     Unacked = unacked,
     Undelivered = undelivered,
+}
+
+/// `active(stanza)`: true if it says that whoever has sent it is active.
+fn active(_: &mut State, _: &str, frame: &Frame<'_>) -> Reply {
+    let stanza = frame.table(0);
+    match stanza.map(|table| Stanza::with(&table, shows_activity)) {
+        Some(true) => Reply::Work,
+        _ => Reply::Nothing,
+    }
 }

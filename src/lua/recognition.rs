@@ -31,15 +31,18 @@ impl<'a> Recipient<'a> {
         }
     }
 
-    /// For the queue of `session`.
+    /// For the queue of `session`, which is attached to these registrations.
     pub fn of(
         user: &str,
         host: &str,
-        identifier: &str,
+        identifiers: [Option<&str>; 2],
         session: &'a TableRef<'a>,
         sessions: &[Session<'_>],
     ) -> Self {
-        let attached = |other: &&Session<'_>| other.identifier == Some(identifier);
+        let attached = |other: &&Session<'_>| {
+            let mut ours = identifiers.into_iter().flatten();
+            ours.any(|identifier| other.is_attached(identifier))
+        };
         Self {
             twins_of: (sessions.iter().filter(attached).count() > 1).then_some(session),
             ..Self::new(user, host)

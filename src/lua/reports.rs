@@ -8,7 +8,7 @@ use super::host::Host;
 use crate::engine::{Answer, DeviceName, Outcome, Report, ServiceChange, ServiceState};
 
 /// What has become of a push, seconds to the next deadline; and where there is more to say, user, identifier,
-/// errors in a row, the condition, and what has become of the service.
+/// errors in a row, the condition, what has become of the service, and the push's id.
 type Answered = (
     Option<&'static str>,
     Option<f64>,
@@ -17,17 +17,19 @@ type Answered = (
     Option<u32>,
     Option<&'static str>,
     Option<Table>,
+    Option<String>,
 );
 
-/// `answered(id, from, is error, type, condition)`: nil and seconds to the next deadline if it is no answer to a
-/// push; else [`Answered`].
+/// `answered(id, from, is error, type, condition, client)`: nil and seconds to the next deadline if it is no answer to
+/// a push; else [`Answered`]. Services of push2 may leave the id out; then the client says whose push it was.
 pub fn answered(
     lua: &Lua,
     host: &Host,
-    (id, from, is_error, kind, condition): (
+    (id, from, is_error, kind, condition, client): (
         Option<String>,
         Option<String>,
         bool,
+        Option<String>,
         Option<String>,
         Option<String>,
     ),
@@ -40,19 +42,23 @@ pub fn answered(
     } else {
         Answer::Result
     };
-    let (Some(id), Some(from)) = (id, from) else {
+    let Some(from) = from else {
         return Ok(Answered::default());
     };
-    let (report, delay) = host.act(|state, now| state.engine.answered(now, &id, &from, answer))?;
+    let (report, delay) = host.act(|state, now| match (id, client) {
+        (Some(id), _) => state.engine.answered(now, &id, &from, answer),
+        (None, Some(client)) => state.engine.answered_without_id(now, &from, &client, answer),
+        (None, None) => None,
+    })?;
     // Whatever the push was kept for can be collected: there may be no deadline for long.
     lua.expire_registry_values();
     let Some(report) = report else {
-        return Ok((None, delay, None, None, None, None, None));
+        return Ok((None, delay, None, None, None, None, None, None));
     };
     let outcome = report.outcome.name();
     if report.outcome == Outcome::Delivered && report.errors_before == 0 && report.service.is_none()
     {
-        return Ok((Some(outcome), delay, None, None, None, None, None));
+        return Ok((Some(outcome), delay, None, None, None, None, None, None));
     }
     let (user, identifier) = report
         .device
@@ -69,6 +75,7 @@ pub fn answered(
         errors,
         condition,
         change,
+        Some(report.push.to_string()),
     ))
 }
 

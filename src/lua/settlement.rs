@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use mlua::RegistryKey;
 
 use crate::engine::{Decision, Engine, Reason, Registration, Ticket, Verdict};
-use crate::notification::{Notification, Push};
+use crate::notification::{Notification, Protocol, Push};
 use crate::stanza::{Importance, StanzaId};
 
 /// Where the shim has the record of the registration.
@@ -13,8 +13,8 @@ use crate::stanza::{Importance, StanzaId};
 pub enum Source {
     /// Among the user's.
     Records,
-    /// In the session.
-    Session,
+    /// In the session, as that of this protocol.
+    Session(Protocol),
 }
 
 /// A notification for the stanza at this place of a queue; 0 is the stanza itself.

@@ -13,6 +13,7 @@ use super::settlement::{Pending, Settlement};
 use crate::chat_settings::ChatSettings;
 use crate::engine::Engine;
 use crate::notification::Disclosure;
+use crate::web_push::Tokens;
 
 /// The engines of all hosts.
 static HOSTS: Lazy<Mutex<HashMap<String, Shared>>> = Lazy::new(Mutex::default);
@@ -23,6 +24,10 @@ pub struct State {
     pub engine: Engine<RegistryKey>,
     pub disclosure: Arc<Disclosure>,
     pub chat_settings: ChatSettings,
+    /// Whom Web Push services are to write to (RFC 8292 section 2.1): `contact_uri`.
+    pub contact: String,
+    /// The tokens for them.
+    pub tokens: Tokens,
     /// The deadline that the shim knows of.
     pub armed: Option<Duration>,
     /// What the shim has to settle.

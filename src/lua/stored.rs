@@ -1,6 +1,6 @@
 //! Rules (b) and (c): a stanza meets all registrations of its recipient.
 
-use super::account::{read_presence, read_registration, read_sessions, read_target};
+use super::account::{has_say, read_presence, read_registration, read_sessions, read_target};
 use super::clock::now;
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
@@ -9,7 +9,7 @@ use super::state::State;
 use crate::engine::{
     Account, Decision, Engine, Presence, Reason, Registration, Rule, Silence, rules,
 };
-use crate::extension::{Asked, EXTENSIONS};
+use crate::extension::Asked;
 use crate::notification::{Notification, Push};
 use crate::stanza::{self, Attr, Element, Importance, StanzaId, may_be_call, may_concern_call};
 
@@ -184,7 +184,7 @@ fn some_registrations(
             return;
         }
         registrations.extend(read_registration(identifier, record, &state.disclosure));
-        have_filters |= EXTENSIONS.filter(record, state.disclosure.others);
+        have_filters |= has_say(record, state.disclosure.others);
     });
     let account = Account {
         user,

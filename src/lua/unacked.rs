@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use super::account::{read_registration, read_sessions, read_target};
+use super::account::{has_say, identifier_of, read_registration, read_sessions, read_target, record_of};
 use super::clock::now;
-use super::reader::{Frame, Key, Reply, Stanza, TableRef};
+use super::reader::{Frame, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use crate::chat_settings::ChatSettings;
 use crate::engine::{Account, Engine, Reason, Registration, Rule, Silence, rules};
-use crate::extension::{Asked, EXTENSIONS};
-use crate::notification::Notification;
+use crate::extension::Asked;
+use crate::notification::{Notification, Protocol};
 use crate::stanza::{self, Importance, may_concern_call};
 use mlua::RegistryKey;
 
-/// `unacked(user, session, sessions, queue, place, listened, judged)`: rule (a), for the registration that the
-/// session is attached to. Goes through the queue from `place` up to the first push, for a
+/// `unacked(user, session, sessions, queue, place, listened, judged, push2)`: rule (a), for the registration that the
+/// session is attached to, be it that of push2. Goes through the queue from `place` up to the first push, for a
 /// veto of it may change what becomes of the rest. What a push speaks for anyway is left unread. At place 0 a
 /// stanza takes the place of the queue. Judged is what filters say of each, see [`super::judging`].
 pub fn unacked(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
@@ -31,10 +31,8 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         return Reply::Nothing;
     };
     let (sessions, _) = read_sessions(frame.table(2).as_ref(), Some(&session));
-    let Some(identifier) = session.str(Key::PushIdentifier) else {
-        return Reply::Nothing;
-    };
-    let recipient = Recipient::of(user, host, identifier, &session, &sessions);
+    let identifiers = Protocol::ALL.map(|one| session.str(identifier_of(one)));
+    let recipient = Recipient::of(user, host, identifiers, &session, &sessions);
     let mut settlement = Settlement::default();
     let mut served = Vec::new();
     for place in 1..=queue.len() {
@@ -46,13 +44,16 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
             served.push((known.id, known.facts));
         });
     }
-    state.engine.served(now(), user, identifier, served);
+    for identifier in identifiers.into_iter().flatten() {
+        state.engine.served(now(), user, identifier, served.clone());
+    }
     state.leave(settlement)
 }
 
 /// A queue, gone through for one registration.
 struct Queue<'a, 'f> {
     table: &'a TableRef<'f>,
+    protocol: Protocol,
     record: &'a TableRef<'f>,
     /// What filters say, by place, the first one being that of the only one.
     judged: &'a [u8],
@@ -81,8 +82,9 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
     let (session, table) = (frame.table(1)?, frame.table(3)?);
     let place = frame.integer(4)?;
     let (sessions, own) = read_sessions(frame.table(2).as_ref(), Some(&session));
-    let (own, identifier) = (own?, session.str(Key::PushIdentifier)?);
-    session.with(Key::PushSettings, |record| {
+    let protocol = Protocol::ALL[usize::from(frame.is_set(7))];
+    let (own, identifier) = (own?, session.str(identifier_of(protocol))?);
+    session.with(record_of(protocol), |record| {
         let registration = read_registration(identifier, record, &state.disclosure)?;
         let account = Account {
             user,
@@ -100,10 +102,10 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
         }
         let judged = frame.bytes(6);
         let is_incomplete = judged.is_none()
-            && (EXTENSIONS.filter(record, state.disclosure.others)
+            && (has_say(record, state.disclosure.others)
                 || may_concern(&mut state.chat_settings, user, &table, place)
                     && !record.has_filters());
-        let recipient = Recipient::of(user, host, identifier, &session, &sessions);
+        let recipient = Recipient::of(user, host, [Some(identifier), None], &session, &sessions);
         let may_be_unread = if place == 0 {
             !recipient.has_twins() // Who would meet it before it is read
         } else {
@@ -112,6 +114,7 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
         let now = now();
         let queue = Queue {
             table: &table,
+            protocol,
             record,
             judged: judged.unwrap_or_default(),
             account: &account,
@@ -271,7 +274,7 @@ impl Queue<'_, '_> {
                 let stanza = Some((stanza, &*self.recipient.account));
                 self.settlement.pending.push_back(Pending {
                     place: index,
-                    source: Source::Session,
+                    source: Source::Session(self.protocol),
                     notification: Notification::compose(push, target, stanza, disclosure),
                 });
             }

@@ -14,6 +14,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{IntoLuaMulti, Lua, LuaString, Result, Table};
 
 use crate::stanza::StanzaId;
+use crate::wire::message::Message;
 use crate::wire::options::{Field, write_form};
 use crate::wire::publish::{Header, NONE, Payload, Writer, write_pubsub};
 
@@ -31,6 +32,21 @@ const SLOTS: c_int = 64;
 pub fn iq(lua: &Lua, metatable: &Table, header: &Header<'_>, pubsub: Table) -> Result<Table> {
     write(lua, (metatable, pubsub, None::<Table>), |writer| {
         header.write(writer, Place(FIRST));
+    })
+}
+
+/// Writes the message of a push.
+///
+/// # Errors
+/// What Lua raises.
+pub fn message(
+    lua: &Lua,
+    metatable: &Table,
+    header: &Header<'_>,
+    message: &Message<'_>,
+) -> Result<Table> {
+    write(lua, (metatable, None::<Table>, None::<Table>), |writer| {
+        message.write(writer, header);
     })
 }
 

@@ -88,6 +88,6 @@ pub(super) fn is_request<E: Element>(stanza: &E) -> bool {
 }
 
 /// A JID without its resource.
-pub(super) fn bare(jid: &str) -> &str {
+pub fn bare(jid: &str) -> &str {
     jid.split_once('/').map_or(jid, |(bare, _)| bare)
 }

@@ -4,6 +4,7 @@
 //! [`minidom::Element`](::minidom::Element) (for tests and for rare paths). [`Facts::read`] is all that the
 //! rules ever see of a stanza.
 
+mod activity;
 mod amendment;
 mod call;
 mod clones;
@@ -18,10 +19,11 @@ mod minidom;
 mod names;
 mod push;
 
+pub use activity::shows_activity;
 pub use call::{Call, Content as CallContent, Media, Party};
 pub use clones::{Queued, queued};
 pub use content::{Content, Sort};
-pub use element::{Attr, Element};
+pub use element::{Attr, Element, bare};
 pub use facts::{Facts, importance, is_archived, may_be_call};
 pub use importance::Importance;
 pub use key::{Key, StanzaId};

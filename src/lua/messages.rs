@@ -1,0 +1,123 @@
+//! Notifications become messages (push2), as Prosody stanzas.
+
+use minidom::Element;
+use mlua::{Lua, Result, Table, Value};
+
+use super::clock::clock;
+use super::dom::{self, Room};
+use super::host::Host;
+use super::judging::{self, Said};
+use super::matches::Matches;
+use super::reader::{self, Key};
+use super::requests::text;
+use crate::notification::Notification;
+use crate::stanza::ns;
+use crate::web_push::{Subscription, Token};
+use crate::wire::message::Message;
+use crate::wire::{base64, sce};
+
+/// What a match has sent: the encrypted stanza, in base64, and the token that comes with it.
+struct Sent {
+    payload: String,
+    token: Option<Token>,
+}
+
+/// The message of a notification to the registration in `record`, for the stanza `original` if there is one.
+pub fn write(
+    lua: &Lua,
+    host: &Host,
+    notification: &Notification,
+    record: &Table,
+    original: Option<&Table>,
+) -> Result<Table> {
+    let original = original.filter(|_| notification.content);
+    let sent = original.map(|original| send(lua, host, record, original, &notification.account));
+    let sent = sent.transpose()?.flatten();
+    let token = sent.as_ref().and_then(|sent| sent.token.as_ref());
+    let message = Message {
+        client: &notification.node,
+        importance: notification.importance,
+        payload: sent.as_ref().map(|sent| &*sent.payload),
+        token: token.map(|token| (&*token.jwt, &*token.key)),
+    };
+    host.publisher.message(lua, notification, &message)
+}
+
+/// What the first match sends that wants the stanza, and has it sent whole.
+fn send(
+    lua: &Lua,
+    host: &Host,
+    record: &Table,
+    original: &Table,
+    account: &str,
+) -> Result<Option<Sent>> {
+    let said = judging::read(lua, host, original, account)?;
+    let matches = Matches::read(record, &said.content)?;
+    // Who is active is about whether there is a push, not about what it says.
+    let Some(sending) = matches.sending(&said.event(account, None)) else {
+        return Ok(None);
+    };
+    let Some(subscription) = subscription(sending) else {
+        return Ok(None);
+    };
+    let stanza = stanza(lua, host, original, account, &said)?;
+    let Some(envelope) = sce::envelope(&stanza, account, sce::LIMIT) else {
+        return Ok(None);
+    };
+    let payload = subscription.encrypt(envelope.as_bytes());
+    let payload = payload.map_err(mlua::Error::external)?;
+    Ok(Some(Sent {
+        payload: base64::encode(&payload),
+        token: token(host, sending)?,
+    }))
+}
+
+/// Who can decrypt it. Nobody, if the record is damaged.
+fn subscription(sending: &Table) -> Option<Subscription> {
+    let key = |field| base64::decode(&text(sending, field)?);
+    Subscription::new(&key("ua_public")?, &key("auth_secret")?).ok()
+}
+
+/// The stanza as the device is to see it: with the archive's id (XEP-0359), and with both addresses.
+fn stanza(
+    lua: &Lua,
+    host: &Host,
+    original: &Table,
+    account: &str,
+    said: &Said,
+) -> Result<Element> {
+    let (read, archive_id) = reader::read(lua, &host.keys, original, |frame| {
+        let id = frame.table(0).and_then(|table| table.str(Key::PushArchiveId));
+        (dom::read(frame, 0, Room::LARGE), id.map(str::to_owned))
+    })?;
+    let mut stanza = read.unwrap_or_else(|_| said.skeleton());
+    for (name, value) in [("from", &*said.content.from), ("to", account)] {
+        if stanza.attr(name).is_none() {
+            stanza.set_attr(rxml_name(name), value);
+        }
+    }
+    if let Some(id) = archive_id {
+        let id = Element::builder("stanza-id", ns::SID)
+            .attr(rxml_name("by"), account)
+            .attr(rxml_name("id"), id);
+        stanza.append_child(id.build());
+    }
+    Ok(stanza)
+}
+
+/// The token, where the client has given a key for that (RFC 8292).
+fn token(host: &Host, sending: &Table) -> Result<Option<Token>> {
+    let Some(key) = text(sending, "jwt_key") else {
+        return Ok(None);
+    };
+    let mut claims = Vec::new();
+    if let Value::Table(table) = sending.raw_get("jwt_claims")? {
+        for pair in table.pairs::<String, String>().flatten() {
+            claims.push(pair);
+        }
+    }
+    claims.sort_unstable();
+    let state = &mut *host.state()?;
+    let subject = &state.contact;
+    Ok(state.tokens.get(&key, &claims, subject, clock()).ok())
+}
