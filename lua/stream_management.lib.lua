@@ -39,7 +39,7 @@ local function unacked_queue(session, queue)
 	repeat
 		reply, next_place, unread = engine_unacked(user, session, user_sessions(user), queue, place, has_listeners(), judged);
 		if reply == false then
-			judged = judge_queue(user, session.push_settings, queue, 1);
+			judged = judge_queue(user, session.push_identifier, session.push_settings, queue, 1);
 			next_place = place;
 		elseif reply then carry_out(user, reply, queue, session);
 		end
@@ -55,7 +55,7 @@ local function unacked_stanza(session, stanza)
 	local user = session.username;
 	local reply, _, left_unread = engine_unacked(user, session, user_sessions(user), stanza, 0);
 	if reply == false then
-		local judged = judge_queue(user, session.push_settings, stanza, 0);
+		local judged = judge_queue(user, session.push_identifier, session.push_settings, stanza, 0);
 		reply, _, left_unread = engine_unacked(user, session, user_sessions(user), stanza, 0, false, judged);
 	end
 	if reply then carry_out(user, reply, stanza, session); end
