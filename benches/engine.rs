@@ -102,6 +102,7 @@ impl Host {
                 calls: false,
                 left_out: None,
                 suspended: None,
+                client: None,
             }],
             sessions,
         };
@@ -219,7 +220,7 @@ fn events(c: &mut Criterion) {
             let user = host.next_user();
             let identifier = host.users[user].1.clone();
             let live = Session {
-                identifier: Some(&identifier),
+                identifiers: [Some(&identifier), None],
                 connection: Connection::Live {
                     ack_overdue: false,
                     available: true,

@@ -49,8 +49,8 @@ end
 
 -- Of all stanzas of a queue, or of a single one at place 0
 local function judge_queue(user, identifier, record, queue, place)
-	return engine:judge_queue(user, identifier, record, queue, place, load_roster, load_chat_settings,
-		user_sessions(user), monotonic());
+	return engine:judge_queue(user, record, queue, place, load_roster, load_chat_settings, user_sessions(user),
+		monotonic(), identifier);
 end
 
 return {

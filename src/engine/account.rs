@@ -32,6 +32,9 @@ pub struct Registration<'a> {
     pub left_out: Option<Silence>,
     /// It is suspended, and for how long before the next trial.
     pub suspended: Option<Duration>,
+    /// The text by which its push service knows the device, where that answers errors alone (push2); none where it
+    /// answers each push (XEP-0357).
+    pub client: Option<&'a str>,
 }
 
 impl Registration<'_> {
@@ -44,10 +47,23 @@ impl Registration<'_> {
 /// A session, as its fields say at the moment of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session<'a> {
-    /// The registration that it is attached to.
-    pub identifier: Option<&'a str>,
+    /// The registrations that it is attached to, one of each protocol.
+    pub identifiers: [Option<&'a str>; 2],
     /// How it is connected.
     pub connection: Connection,
+}
+
+impl Session<'_> {
+    /// Whether it is attached to the registration.
+    pub fn is_attached(&self, identifier: &str) -> bool {
+        self.identifiers.contains(&Some(identifier))
+    }
+
+    /// Whether both are attached to the same registration.
+    pub fn shares_registration(&self, other: &Self) -> bool {
+        let mut own = self.identifiers.into_iter().flatten();
+        own.any(|identifier| other.is_attached(identifier))
+    }
 }
 
 /// How a session is connected.
@@ -135,6 +151,6 @@ impl Account<'_> {
     fn has(&self, identifier: &str, is: impl Fn(Connection) -> bool) -> bool {
         self.sessions
             .iter()
-            .any(|session| session.identifier == Some(identifier) && is(session.connection))
+            .any(|session| session.is_attached(identifier) && is(session.connection))
     }
 }

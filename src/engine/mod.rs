@@ -36,7 +36,7 @@
 //! let facts = Facts::read(&message, "anna@home.test", engine.key());
 //! let account = Account {
 //!     user: "anna",
-//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, calls: false, left_out: None, suspended: None }],
+//!     registrations: &[Registration { identifier: "push.test<n1", jid: "push.test", content: false, calls: false, left_out: None, suspended: None, client: None }],
 //!     sessions: &[],
 //! };
 //! let now = Duration::from_hours(100 * 24);

@@ -89,7 +89,7 @@ pub fn unacked(account: &Account<'_>, own: usize, identifier: &str) -> Option<Si
         .is_some_and(|session| matches!(session.connection, Connection::Live { .. }));
     let taken_over = account.sessions.iter().enumerate().any(|(index, session)| {
         index != own
-            && session.identifier == Some(identifier)
+            && session.is_attached(identifier)
             && match session.connection {
                 // Of two with an overdue acknowledgement, neither proves the device alive.
                 Connection::Live { ack_overdue, .. } => !(overdue && ack_overdue),

@@ -24,6 +24,7 @@ const PHONE: Registration<'static> = Registration {
     calls: false,
     left_out: None,
     suspended: None,
+    client: None,
 };
 
 fn ms(ms: u64) -> Duration {
@@ -32,7 +33,7 @@ fn ms(ms: u64) -> Duration {
 
 fn live() -> Session<'static> {
     Session {
-        identifier: Some(ID),
+        identifiers: [Some(ID), None],
         connection: Connection::Live {
             ack_overdue: false,
             available: true,
@@ -43,7 +44,7 @@ fn live() -> Session<'static> {
 /// No presence, or a negative priority.
 fn unavailable() -> Session<'static> {
     Session {
-        identifier: Some(ID),
+        identifiers: [Some(ID), None],
         connection: Connection::Live {
             ack_overdue: false,
             available: false,
@@ -53,7 +54,7 @@ fn unavailable() -> Session<'static> {
 
 fn overdue() -> Session<'static> {
     Session {
-        identifier: Some(ID),
+        identifiers: [Some(ID), None],
         connection: Connection::Live {
             ack_overdue: true,
             available: true,
@@ -63,14 +64,14 @@ fn overdue() -> Session<'static> {
 
 fn hibernated() -> Session<'static> {
     Session {
-        identifier: Some(ID),
+        identifiers: [Some(ID), None],
         connection: Connection::Hibernated,
     }
 }
 
 fn gone() -> Session<'static> {
     Session {
-        identifier: Some(ID),
+        identifiers: [Some(ID), None],
         connection: Connection::Gone,
     }
 }
@@ -448,7 +449,7 @@ mod rule_a {
             Verdict::Silent(Silence::Online)
         );
         let other = |session: Session<'static>| Session {
-            identifier: Some("push.test<n2"),
+            identifiers: [Some("push.test<n2"), None],
             ..session
         };
         for sessions in [

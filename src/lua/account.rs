@@ -58,6 +58,10 @@ pub fn read_registration<'f>(
             let remaining = read_suspension(suspended).remaining(clock());
             Duration::from_secs(remaining)
         }),
+        client: match protocol {
+            Protocol::Push0 => None,
+            Protocol::Push2 => Some(record.str(Key::Node)?),
+        },
     })
 }
 
@@ -174,7 +178,10 @@ fn has_ended(session: &TableRef<'_>) -> bool {
 }
 
 fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
-    let identifier = Some(session.str(Key::PushIdentifier)?);
+    let identifiers = [Key::PushIdentifier, Key::Push2Identifier].map(|key| session.str(key));
+    if identifiers == [None, None] {
+        return None;
+    }
     let connection = if has_ended(session) {
         Connection::Gone
     } else if session.is_set(Key::Hibernating) {
@@ -189,7 +196,7 @@ fn read_session<'f>(session: &TableRef<'f>) -> Option<Session<'f>> {
         }
     };
     Some(Session {
-        identifier,
+        identifiers,
         connection,
     })
 }

@@ -15,6 +15,9 @@ use crate::engine::Silence;
 use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Others, Room, Rooms, stranger};
 use crate::stanza::{self, Content, Importance};
 
+/// The field of a session that says when it has been active last.
+const ACTIVE: &str = "push_active";
+
 /// What [`judge`] takes.
 type AskedOfAll = (
     String,
@@ -23,11 +26,8 @@ type AskedOfAll = (
     Function,
     Function,
     Option<Table>,
-    f64,
+    Option<f64>,
 );
-
-/// The field of a session that says when it has been active last.
-const ACTIVE: &str = "push_active";
 
 /// `judge(user, records, stanza, load_roster, load_chat_settings, sessions, now)`: identifier -> the number of a reason
 /// for silence. `load_roster(user)` is called if a filter wants to know the user's roster, and returns nil if nobody
@@ -53,7 +53,7 @@ pub fn judge(
             let _ = said.set(judge.read(&stanza)?);
         }
         if let Some(said) = said.get()
-            && let Some(silence) = judge.silence(&identifier, &record, said)?
+            && let Some(silence) = judge.silence(Some(&identifier), &record, said)?
         {
             judged.raw_set(identifier, silence.code())?;
         }
@@ -64,22 +64,22 @@ pub fn judge(
 /// What [`judge_queue`] takes.
 type AskedOfOne = (
     String,
-    LuaString,
     Table,
     Table,
     i64,
     Function,
     Function,
     Option<Table>,
-    f64,
+    Option<f64>,
+    Option<LuaString>,
 );
 
-/// `judge_queue(user, identifier, record, queue, place, load_roster, load_chat_settings, sessions, now)`: the same for
+/// `judge_queue(user, record, queue, place, load_roster, load_chat_settings, sessions, now, identifier)`: the same for
 /// each stanza of a queue, or for a single one at place 0, as the bytes of a string.
 pub fn judge_queue(
     lua: &Lua,
     host: &Host,
-    (user, identifier, record, queue, place, load_roster, load_chat_settings, sessions, now): AskedOfOne,
+    (user, record, queue, place, load_roster, load_chat_settings, sessions, now, identifier): AskedOfOne,
 ) -> Result<LuaString> {
     let activity = Activity { sessions, now };
     let judge = Judge::new(lua, host, user, load_roster, load_chat_settings, activity)?;
@@ -88,7 +88,7 @@ pub fn judge_queue(
         let mut add = |stanza: &Value| {
             let silence = match stanza {
                 Value::Table(stanza) => {
-                    judge.silence(&identifier, &record, &judge.read(stanza)?)?
+                    judge.silence(identifier.as_ref(), &record, &judge.read(stanza)?)?
                 }
                 _ => None,
             };
@@ -109,12 +109,12 @@ pub fn judge_queue(
 /// When the user's sessions have been active.
 struct Activity {
     sessions: Option<Table>,
-    now: f64,
+    now: Option<f64>,
 }
 
 impl Activity {
     /// Seconds since a session has been active that is not attached to this registration of push2.
-    fn of_others(&self, identifier: &LuaString) -> Result<Option<u32>> {
+    fn of_others(&self, identifier: Option<&LuaString>) -> Result<Option<u32>> {
         let mut last: Option<f64> = None;
         for pair in self.sessions.iter().flat_map(Table::pairs::<Value, Value>) {
             let (_, Value::Table(session)) = pair? else {
@@ -124,7 +124,7 @@ impl Activity {
                 continue;
             };
             let attached: Value = session.raw_get(Key::Push2Identifier.name())?;
-            if attached.as_string() != Some(identifier) {
+            if identifier.is_none() || attached.as_string() != identifier {
                 last = Some(last.map_or(active, |last| last.max(active)));
             }
         }
@@ -133,7 +133,7 @@ impl Activity {
             clippy::cast_sign_loss,
             reason = "it saturates"
         )]
-        Ok(last.map(|last| (self.now - last) as u32))
+        Ok(last.zip(self.now).map(|(last, now)| (now - last) as u32))
     }
 }
 
@@ -191,7 +191,7 @@ impl<'a> Judge<'a> {
 
     fn silence(
         &self,
-        identifier: &LuaString,
+        identifier: Option<&LuaString>,
         record: &Table,
         said: &Said,
     ) -> Result<Option<Silence>> {

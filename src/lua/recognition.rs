@@ -35,16 +35,14 @@ impl<'a> Recipient<'a> {
     pub fn of(
         user: &str,
         host: &str,
-        identifiers: [Option<&str>; 2],
         session: &'a TableRef<'a>,
+        own: usize,
         sessions: &[Session<'_>],
     ) -> Self {
-        let attached = |other: &&Session<'_>| {
-            let mut ours = identifiers.into_iter().flatten();
-            ours.any(|identifier| other.is_attached(identifier))
-        };
+        let own = sessions.get(own);
+        let twins = |other: &&Session<'_>| own.is_some_and(|own| own.shares_registration(other));
         Self {
-            twins_of: (sessions.iter().filter(attached).count() > 1).then_some(session),
+            twins_of: (sessions.iter().filter(twins).count() > 1).then_some(session),
             ..Self::new(user, host)
         }
     }

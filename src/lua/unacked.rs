@@ -30,9 +30,12 @@ pub fn read(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
     else {
         return Reply::Nothing;
     };
-    let (sessions, _) = read_sessions(frame.table(2).as_ref(), Some(&session));
+    let (sessions, own) = read_sessions(frame.table(2).as_ref(), Some(&session));
+    let Some(own) = own else {
+        return Reply::Nothing;
+    };
     let identifiers = Protocol::ALL.map(|one| session.str(identifier_of(one)));
-    let recipient = Recipient::of(user, host, identifiers, &session, &sessions);
+    let recipient = Recipient::of(user, host, &session, own, &sessions);
     let mut settlement = Settlement::default();
     let mut served = Vec::new();
     for place in 1..=queue.len() {
@@ -105,7 +108,7 @@ fn go_through(state: &mut State, host: &str, frame: &Frame<'_>) -> Option<Reply>
             && (has_say(record, state.disclosure.others)
                 || may_concern(&mut state.chat_settings, user, &table, place)
                     && !record.has_filters());
-        let recipient = Recipient::of(user, host, [Some(identifier), None], &session, &sessions);
+        let recipient = Recipient::of(user, host, &session, own, &sessions);
         let may_be_unread = if place == 0 {
             !recipient.has_twins() // Who would meet it before it is read
         } else {

@@ -639,6 +639,7 @@ impl World {
             .iter()
             .map(|&device| Registration {
                 calls: false,
+                client: None,
                 left_out: (is_filtered && KINDS[device].filters).then_some(Silence::Muted),
                 identifier: KINDS[device].identifier,
                 jid: SERVICES[KINDS[device].service],
@@ -652,9 +653,11 @@ impl World {
         let sessions: Vec<_> = clients
             .filter(|client| KINDS[client.device].user == user)
             .map(|client| Session {
-                identifier: self
-                    .is_attached(client.device)
-                    .then_some(KINDS[client.device].identifier),
+                identifiers: [
+                    self.is_attached(client.device)
+                        .then_some(KINDS[client.device].identifier),
+                    None,
+                ],
                 connection: if client.live {
                     Connection::Live {
                         ack_overdue: client.ack_overdue,

@@ -1537,7 +1537,7 @@ fn a_service_that_owes_nothing_more_is_forgotten() {
                 .find(|r| r.identifier == &*due.identifier)
                 .unwrap();
             let s = Session {
-                identifier: Some(reg.identifier),
+                identifiers: [Some(reg.identifier), None],
                 connection: Connection::Live {
                     ack_overdue: false,
                     available: true,

@@ -25,7 +25,7 @@ fn idle(now: Duration) -> Fleet {
                 user: USER,
                 registrations: &[*fleet.registrations.iter().find(registration).unwrap()],
                 sessions: &[Session {
-                    identifier,
+                    identifiers: [identifier, None],
                     ..live()
                 }],
             };
