@@ -5,6 +5,7 @@
 //! - [`extension`]: what a registration may ask for besides;
 //! - [`chat_settings`]: what users want of their chats;
 //! - [`notification`]: what a push tells its push service;
+//! - [`web_push`]: encryption to devices, and tokens for their push services;
 //! - [`wire`]: XEP-0357's requests and publishes as typed values;
 //! - `lua`: the binding, built with one of the features `lua52`, `lua53`, `lua54`.
 #![deny(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod engine;
 pub mod extension;
 pub mod notification;
 pub mod stanza;
+pub mod web_push;
 pub mod wire;
 
 #[cfg(any(feature = "lua52", feature = "lua53", feature = "lua54"))]

@@ -5,15 +5,13 @@
 
 use aes_gcm::aead::{Aead, KeyInit};
 use aes_gcm::{Aes128Gcm, Nonce};
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use minidom::Element;
 use zeroize::Zeroizing;
 
 use super::interface::{Extension, News};
 use super::others::Community;
 use super::record::{Asked, Field, Kept, Record};
+use crate::wire::base64;
 use crate::wire::json::Json;
 use crate::wire::publish::Part;
 use crate::wire::request::{MIN_ENCRYPTED, RequestError};
@@ -28,14 +26,6 @@ const USUAL_SIZE: u32 = 3000;
 
 /// Of the cipher text (NIST SP 800-38D).
 const TAG: usize = 16;
-
-/// Written with padding, and read with or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 type Iv = [u8; 12];
 
@@ -66,7 +56,7 @@ impl Extension for Encryption {
         let max_size = encrypt.attr("max-size").map_or(Ok(USUAL_SIZE), read_size)?;
         let kept = vec![
             (Field::Algorithm, Kept::Text(ALGORITHM.to_owned())),
-            (Field::Secret, Kept::Text(BASE64.encode(*key.0))),
+            (Field::Secret, Kept::Text(base64::encode(*key.0))),
             (Field::MaxSize, Kept::Number(max_size)),
         ];
         Ok(vec![(Field::Encryption, Kept::Table(kept))])
@@ -127,16 +117,8 @@ fn read_settings(settings: &dyn Record) -> Option<(Key, usize)> {
 struct Key(Zeroizing<[u8; 16]>);
 
 impl Key {
-    /// Reads it as base64 of either alphabet (RFC 4648 sections 4 and 5).
     fn read(text: &str) -> Option<Self> {
-        let bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
-        let mut standard = Zeroizing::new(Vec::with_capacity(text.len()));
-        standard.extend(bytes.map(|byte| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => other,
-        }));
-        let bytes = Zeroizing::new(BASE64.decode(&*standard).ok()?);
+        let bytes = Zeroizing::new(base64::decode(text)?);
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
     }
 
@@ -145,7 +127,7 @@ impl Key {
         getrandom::fill(&mut iv).ok()?;
         let is_call = json.is_call();
         let text = self.seal(iv, &json.write(room)?)?;
-        let mut attrs = vec![("iv", BASE64.encode(iv))];
+        let mut attrs = vec![("iv", base64::encode(iv))];
         if is_call {
             attrs.push(("type", "voip".to_owned()));
         }
@@ -162,7 +144,7 @@ impl Key {
     fn seal(&self, iv: Iv, plain: &[u8]) -> Option<String> {
         let cipher = Aes128Gcm::new((&*self.0).into());
         let sealed = cipher.encrypt(&Nonce::from(iv), plain).ok()?;
-        Some(BASE64.encode(sealed))
+        Some(base64::encode(sealed))
     }
 }
 

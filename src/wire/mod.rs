@@ -2,6 +2,7 @@
 
 pub mod affiliation;
 pub mod archive;
+pub mod base64;
 pub mod bookmarks;
 pub mod json;
 pub mod message;

@@ -1,0 +1,1 @@
+//! How many tokens are made, and how many kept.

@@ -1,0 +1,71 @@
+//! RFC 8292: who sends, as a token that the push service can check.
+
+use std::time::Duration;
+
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
+use p256::pkcs8::DecodePrivateKey;
+use serde_json::{Map, Value};
+
+use super::KeyError;
+use crate::wire::base64;
+
+/// How long a token is valid. More than a day is refused (RFC 8292 section 2).
+const LIFETIME: Duration = Duration::from_hours(12);
+
+/// The client's private key, as long as it is needed.
+pub struct Signer(SigningKey);
+
+impl Signer {
+    /// By the key in PKCS#8.
+    ///
+    /// # Errors
+    /// If it is no key of P-256.
+    pub fn new(pkcs8: &[u8]) -> Result<Self, KeyError> {
+        let key = SigningKey::from_pkcs8_der(pkcs8).map_err(|_| KeyError::Private)?;
+        Ok(Self(key))
+    }
+
+    /// What the token can be checked by: an uncompressed point in base64.
+    pub fn public_key(&self) -> String {
+        base64::encode(self.0.verifying_key().to_sec1_point(false))
+    }
+
+    /// Signed by ES256 (RFC 7518 section 3.4). `subject` is whom to contact, if the client names nobody; `now` is in seconds
+    /// since 1970.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn token(
+        &self,
+        claims: &[(String, String)],
+        subject: &str,
+        now: u64,
+    ) -> Result<String, KeyError> {
+        let header = base64::encode_url_safe(r#"{"typ":"JWT","alg":"ES256"}"#);
+        let claims = base64::encode_url_safe(payload(claims, subject, now));
+        let signed = format!("{header}.{claims}");
+        let signature: Signature = self
+            .0
+            .try_sign(signed.as_bytes())
+            .map_err(|_| KeyError::Private)?;
+        let signature = base64::encode_url_safe(signature.to_bytes());
+        Ok(format!("{signed}.{signature}"))
+    }
+}
+
+/// The client's claims, but for those that say when the token is valid.
+fn payload(claims: &[(String, String)], subject: &str, now: u64) -> String {
+    let mut payload = Map::new();
+    payload.insert("sub".to_owned(), subject.into());
+    for (name, value) in claims {
+        payload.insert(name.clone(), value.as_str().into());
+    }
+    payload.remove("iat");
+    payload.remove("nbf");
+    payload.insert("exp".to_owned(), (now + LIFETIME.as_secs()).into());
+    Value::Object(payload).to_string()
+}
+
+#[cfg(test)]
+mod tests;

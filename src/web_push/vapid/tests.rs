@@ -1,0 +1,1 @@
+//! Push services check tokens as this does.
