@@ -8,8 +8,10 @@ use crate::engine::suspension::Suspension;
 use crate::engine::{Connection, Presence, Registration, Session};
 use crate::extension::{Asked, EXTENSIONS, Field, Others, Record};
 use crate::notification::{Disclosure, Protocol, Target};
+use crate::push2::SendProfile;
 use crate::stanza::{Attr, Element};
 use crate::wire::publish::is_xml_text;
+use crate::wire::request::MAX_MATCHES;
 
 impl Asked for TableRef<'_> {
     fn is_set(&self, field: Field) -> bool {
@@ -89,7 +91,7 @@ pub fn has_say(record: &TableRef<'_>, others: Others) -> bool {
 
 /// Whether any match of a push2 registration sends whole stanzas.
 fn carries_stanzas(record: &TableRef<'_>) -> bool {
-    let is_whole = |one: &TableRef<'_>| one.str(Key::Send) == Some(WEB_PUSH);
+    let is_whole = |one: &TableRef<'_>| one.str(Key::Send) == Some(SendProfile::WebPush.uri());
     record.with(Key::Matches, |matches| {
         (1..=matches.len().min(MAX_MATCHES))
             .any(|place| matches.with_entry(place, is_whole) == Some(true))

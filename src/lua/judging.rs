@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 
+use minidom::Element;
 use mlua::{Function, Lua, LuaString, Result, Table, Value};
 use xmpp_parsers::jid::Jid;
 
@@ -12,8 +13,12 @@ use super::matches::{Matches, is_push2};
 use super::reader::{self, Key, Stanza};
 use super::requests::text;
 use crate::engine::Silence;
+use crate::push2::{Addressed, Event};
 use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Others, Room, Rooms, stranger};
 use crate::stanza::{self, Content, Importance};
+
+/// How much of the text is left of what is too large to be read as a whole, in bytes.
+const MAX_SKELETON: usize = 4096;
 
 /// The field of a session that says when it has been active last.
 const ACTIVE: &str = "push_active";
@@ -139,9 +144,44 @@ impl Activity {
 
 /// A stanza, as far as it matters here.
 pub struct Said {
-    content: Content,
+    pub content: Content,
     importance: Importance,
     is_archived: bool,
+}
+
+impl Said {
+    /// The same for the matches of push2. Active is for how many seconds the user has done nothing elsewhere.
+    pub fn event(&self, account: &str, active: Option<u32>) -> Event {
+        let content = &self.content;
+        let addressed = Addressed::read(content, account, None);
+        // Whether its end matters is known by whoever knows which calls ring.
+        let importance = if content.ends_call() {
+            Importance::Urgent
+        } else {
+            self.importance
+        };
+        Event {
+            importance,
+            is_archived: self.is_archived,
+            has_body: content.body.is_some() || content.is_encrypted,
+            is_call: content.call.is_some(),
+            active,
+            is_mentioned: addressed.is_mentioned,
+            is_reply: addressed.is_reply,
+        }
+    }
+
+    /// What is left of it where it is too large to be read as a whole.
+    pub fn skeleton(&self) -> Element {
+        let mut message = Element::bare("message", "jabber:client");
+        if let Some(body) = &self.content.body {
+            let mut element = Element::bare("body", "jabber:client");
+            let length = body.floor_char_boundary(MAX_SKELETON);
+            element.append_text_node(&body[..length]);
+            message.append_child(element);
+        }
+        message
+    }
 }
 
 /// Whoever looks at stanzas for a user's registrations.

@@ -7,8 +7,9 @@ use super::reader::Key;
 use super::requests::text;
 use crate::engine::Silence;
 use crate::notification::Protocol;
-use crate::push2::{Event, Filter, MAX_MATCHES, Profile, WEB_PUSH, Wish, silence_of};
-use crate::stanza::{Content, bare};
+use crate::push2::{Event, Filter, Profile, SendProfile, Wish, filters_for, silence_of};
+use crate::stanza::Content;
+use crate::wire::request::MAX_MATCHES;
 
 /// Whether it is the record of a registration of push2.
 pub fn is_push2(record: &Table) -> bool {
@@ -54,14 +55,14 @@ impl Matches {
     }
 
     /// Why none of them wants a stanza.
-    pub fn silence(&self, event: &Event<'_>) -> Option<Silence> {
-        silence_of(self.all.iter().map(|(wish, _)| wish), event)
+    pub fn silence(&self, event: &Event) -> Option<Silence> {
+        silence_of(self.all.iter().map(|(wish, _)| *wish), event)
     }
 
     /// The first that has the stanza sent, encrypted, of those that want it.
-    pub fn sending(&self, event: &Event<'_>) -> Option<&Table> {
+    pub fn sending(&self, event: &Event) -> Option<&Table> {
         let mut wanting = self.all.iter().filter(|(wish, one)| {
-            text(one, Key::Send.name()).as_deref() == Some(WEB_PUSH)
+            text(one, Key::Send.name()).as_deref() == Some(SendProfile::WebPush.uri())
                 && wish.silence(event).is_none()
         });
         wanting.next().map(|(_, one)| one)
@@ -70,10 +71,7 @@ impl Matches {
 
 /// What is said of the chat: by the full JID, the bare one, or the host.
 fn filter(chats: &Table, content: &Content) -> Option<Filter> {
-    let from = &*content.from;
-    let bare = bare(from);
-    let host = bare.split_once('@').map_or(bare, |(_, host)| host);
-    let mut said = [from, bare, host].into_iter().filter_map(|jid| {
+    let mut said = filters_for(&content.from).filter_map(|jid| {
         let filter: Value = chats.raw_get(jid).ok()?;
         let filter = filter.as_table()?;
         Some(Filter {

@@ -1,6 +1,9 @@
 //! Notifications become messages (push2), as Prosody stanzas.
 
+use std::sync::Arc;
+
 use minidom::Element;
+use minidom::rxml::{Namespace, NcName};
 use mlua::{Lua, Result, Table, Value};
 
 use super::clock::clock;
@@ -10,16 +13,17 @@ use super::judging::{self, Said};
 use super::matches::Matches;
 use super::reader::{self, Key};
 use super::requests::text;
+use super::state::State;
 use crate::notification::Notification;
-use crate::stanza::ns;
 use crate::web_push::{Subscription, Token};
 use crate::wire::message::Message;
-use crate::wire::{base64, sce};
+use crate::wire::publish::is_xml_text;
+use crate::wire::{base64, ns, sce};
 
 /// What a match has sent: the encrypted stanza, in base64, and the token that comes with it.
 struct Sent {
     payload: String,
-    token: Option<Token>,
+    token: Option<Arc<Token>>,
 }
 
 /// The message of a notification to the registration in `record`, for the stanza `original` if there is one.
@@ -93,20 +97,28 @@ fn stanza(
     let mut stanza = read.unwrap_or_else(|_| said.skeleton());
     for (name, value) in [("from", &*said.content.from), ("to", account)] {
         if stanza.attr(name).is_none() {
-            stanza.set_attr(rxml_name(name), value);
+            set_attr(&mut stanza, name, value);
         }
     }
     if let Some(id) = archive_id {
-        let id = Element::builder("stanza-id", ns::SID)
-            .attr(rxml_name("by"), account)
-            .attr(rxml_name("id"), id);
-        stanza.append_child(id.build());
+        let mut stanza_id = Element::bare("stanza-id", ns::SID);
+        set_attr(&mut stanza_id, "by", account);
+        set_attr(&mut stanza_id, "id", &id);
+        stanza.append_child(stanza_id);
     }
     Ok(stanza)
 }
 
+fn set_attr(element: &mut Element, name: &str, value: &str) {
+    if let Ok(name) = NcName::try_from(name)
+        && is_xml_text(value)
+    {
+        element.set_attr(Namespace::NONE, name, value.to_owned());
+    }
+}
+
 /// The token, where the client has given a key for that (RFC 8292).
-fn token(host: &Host, sending: &Table) -> Result<Option<Token>> {
+fn token(host: &Host, sending: &Table) -> Result<Option<Arc<Token>>> {
     let Some(key) = text(sending, "jwt_key") else {
         return Ok(None);
     };
@@ -117,7 +129,9 @@ fn token(host: &Host, sending: &Table) -> Result<Option<Token>> {
         }
     }
     claims.sort_unstable();
-    let state = &mut *host.state()?;
-    let subject = &state.contact;
-    Ok(state.tokens.get(&key, &claims, subject, clock()).ok())
+    let State {
+        tokens, contact, ..
+    } = &mut *host.state()?;
+    let now = u64::try_from(clock()).unwrap_or_default();
+    Ok(tokens.get(&key, &claims, contact, now).ok())
 }

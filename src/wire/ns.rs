@@ -1,6 +1,6 @@
 //! Namespaces.
 
-pub use xmpp_parsers::ns::{DATA_FORMS, PUBSUB, PUSH};
+pub use xmpp_parsers::ns::{DATA_FORMS, PUBSUB, PUSH, SID};
 
 /// Tigase's filters: muted chats, and rooms.
 pub const FILTER_MUTED: &str = "tigase:push:filter:muted:0";
