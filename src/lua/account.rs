@@ -39,22 +39,36 @@ pub fn read_registration<'f>(
     record: &TableRef<'f>,
     disclosure: &Disclosure,
 ) -> Option<Registration<'f>> {
+    let registration = read_address(identifier, record)?;
+    let is_push2 = registration.client.is_some();
+    Some(Registration {
+        content: if is_push2 {
+            carries_stanzas(record)
+        } else {
+            disclosure.body || EXTENSIONS.carry_content(record)
+        },
+        calls: tells_of_calls(record, disclosure),
+        ..registration
+    })
+}
+
+/// Whether the device is told of each call, see [`Registration::calls`].
+pub fn tells_of_calls(record: &TableRef<'_>, disclosure: &Disclosure) -> bool {
+    match Protocol::of(record.str(Key::Protocol)) {
+        Some(Protocol::Push0) => EXTENSIONS.tell_of_calls(record, disclosure.others),
+        Some(Protocol::Push2) => carries_stanzas(record),
+        None => false,
+    }
+}
+
+/// The same without what extensions have to be asked for, which takes longer than all else.
+pub fn read_address<'f>(identifier: &'f str, record: &TableRef<'f>) -> Option<Registration<'f>> {
     let protocol = Protocol::of(record.str(Key::Protocol))?;
-    let (content, calls) = match protocol {
-        Protocol::Push0 => (
-            disclosure.body || EXTENSIONS.carry_content(record),
-            EXTENSIONS.tell_of_calls(record, disclosure.others),
-        ),
-        Protocol::Push2 => {
-            let whole = carries_stanzas(record);
-            (whole, whole)
-        }
-    };
     Some(Registration {
         identifier,
         jid: record.str(Key::Jid).filter(|jid| is_xml_text(jid))?,
-        content,
-        calls,
+        content: false,
+        calls: false,
         left_out: None,
         suspended: record.with(Key::Suspended, |suspended| {
             let remaining = read_suspension(suspended).remaining(clock());

@@ -13,8 +13,8 @@ use super::matches::{Matches, is_push2};
 use super::reader::{self, Key, Stanza};
 use super::requests::text;
 use crate::engine::Silence;
-use crate::push2::{Addressed, Event};
 use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Others, Room, Rooms, stranger};
+use crate::push2::{Addressed, Event};
 use crate::stanza::{self, Content, Importance};
 
 /// How much of the text is left of what is too large to be read as a whole, in bytes.

@@ -83,15 +83,11 @@ fn subscription(sending: &Table) -> Option<Subscription> {
 }
 
 /// The stanza as the device is to see it: with the archive's id (XEP-0359), and with both addresses.
-fn stanza(
-    lua: &Lua,
-    host: &Host,
-    original: &Table,
-    account: &str,
-    said: &Said,
-) -> Result<Element> {
+fn stanza(lua: &Lua, host: &Host, original: &Table, account: &str, said: &Said) -> Result<Element> {
     let (read, archive_id) = reader::read(lua, &host.keys, original, |frame| {
-        let id = frame.table(0).and_then(|table| table.str(Key::PushArchiveId));
+        let id = frame
+            .table(0)
+            .and_then(|table| table.str(Key::PushArchiveId));
         (dom::read(frame, 0, Room::LARGE), id.map(str::to_owned))
     })?;
     let mut stanza = read.unwrap_or_else(|_| said.skeleton());

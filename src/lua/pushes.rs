@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use mlua::{Lua, LuaString, RegistryKey, Result, Table, Value};
 
-use super::account::{
-    identifier_of, read_registration, read_sessions, read_target, record_of,
-};
+use super::account::{identifier_of, read_registration, read_sessions, read_target, record_of};
 use super::clock::now;
 use super::host::Host;
 use super::messages;

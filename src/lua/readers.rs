@@ -6,9 +6,9 @@
 
 use super::reader::{Frame, Reader, Reply, Stanza};
 use super::state::{State, with_state};
-use crate::stanza::shows_activity;
 use super::stored::{archived, away, offline, sent, subscription, undelivered};
 use super::unacked::{read, unacked};
+use crate::stanza::shows_activity;
 
 /// What Lua calls: a reader that is given the state of its host.
 macro_rules! readers {

@@ -47,7 +47,9 @@ pub fn answered(
     };
     let (report, delay) = host.act(|state, now| match (id, client) {
         (Some(id), _) => state.engine.answered(now, &id, &from, answer),
-        (None, Some(client)) => state.engine.answered_without_id(now, &from, &client, answer),
+        (None, Some(client)) => state
+            .engine
+            .answered_without_id(now, &from, &client, answer),
         (None, None) => None,
     })?;
     // Whatever the push was kept for can be collected: there may be no deadline for long.

@@ -1,6 +1,9 @@
 //! Rules (b) and (c): a stanza meets all registrations of its recipient.
 
-use super::account::{has_say, read_presence, read_registration, read_sessions, read_target};
+use super::account::{
+    has_say, read_address, read_presence, read_registration, read_sessions, read_target,
+    tells_of_calls,
+};
 use super::clock::now;
 use super::reader::{Frame, Key, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
@@ -20,9 +23,9 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         state,
         host,
         frame,
-        |state, account, stanza| {
+        |state, account, records, stanza| {
             let silence = rules::silent_unless_call(account)?;
-            if may_be_call(stanza) || ends_call(account, stanza, host) {
+            if may_be_call(stanza) || ends_call(state, account.user, records, stanza, host) {
                 return None;
             }
             state.engine.archived_unread(now(), account);
@@ -40,9 +43,18 @@ pub fn archived(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
 }
 
 /// Whether it may end a call that is to stop ringing somewhere.
-fn ends_call(account: &Account<'_>, stanza: &Stanza<'_>, host: &str) -> bool {
-    let is_told = account.registrations.iter().any(|one| one.calls);
-    is_told && may_concern_call(stanza, &format!("{}@{host}", account.user))
+fn ends_call(
+    state: &State,
+    user: &str,
+    records: &TableRef<'_>,
+    stanza: &Stanza<'_>,
+    host: &str,
+) -> bool {
+    may_concern_call(stanza, &format!("{user}@{host}")) && {
+        let mut is_told = false;
+        records.each(|_, record| is_told |= tells_of_calls(record, &state.disclosure));
+        is_told
+    }
 }
 
 /// `sent(user, records, sessions, stanza)`: a message of the account itself to somebody else, which no archive has:
@@ -52,7 +64,7 @@ pub fn sent(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         state,
         host,
         frame,
-        |_, account, stanza| {
+        |_, account, _, stanza| {
             let account = format!("{}@{host}", account.user);
             let is_end =
                 may_concern_call(stanza, &account) && !stanza::is_archived(stanza, &account);
@@ -69,7 +81,7 @@ pub fn undelivered(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         state,
         host,
         frame,
-        |state, account, stanza| {
+        |state, account, _, stanza| {
             if stanza::is_archived(stanza, &format!("{}@{host}", account.user)) {
                 return None;
             }
@@ -95,7 +107,7 @@ pub fn offline(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         state,
         host,
         frame,
-        |_, _, _| None,
+        |_, _, _, _| None,
         |state, account, Known { facts, id, .. }| {
             ask(&mut state.engine, now(), account, facts, *id)
         },
@@ -124,7 +136,7 @@ pub fn away(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         host,
         frame,
         |record| record.is_set(Key::Away),
-        |_, _, _| None,
+        |_, _, _, _| None,
         |state, account, Known { facts, id, .. }| state.engine.away(now(), account, facts, *id),
         None,
     )
@@ -142,7 +154,7 @@ pub fn subscription(state: &mut State, host: &str, frame: &Frame<'_>) -> Reply {
         host,
         frame,
         |_| true,
-        |_, _, _| None,
+        |_, _, _, _| None,
         |state, account, Known { facts, id, .. }| {
             state.engine.subscription(now(), account, facts, *id)
         },
@@ -155,7 +167,7 @@ fn all_registrations(
     state: &mut State,
     host: &str,
     frame: &Frame<'_>,
-    left_unread: impl FnOnce(&mut State, &Account<'_>, &Stanza<'_>) -> Option<Silence>,
+    left_unread: impl FnOnce(&mut State, &Account<'_>, &TableRef<'_>, &Stanza<'_>) -> Option<Silence>,
     ask: impl FnOnce(&mut State, &Account<'_>, &Known) -> Vec<Decision>,
 ) -> Reply {
     some_registrations(state, host, frame, |_| true, left_unread, ask, None)
@@ -167,7 +179,7 @@ fn some_registrations(
     host: &str,
     frame: &Frame<'_>,
     is_wanted: impl Fn(&TableRef<'_>) -> bool,
-    left_unread: impl FnOnce(&mut State, &Account<'_>, &Stanza<'_>) -> Option<Silence>,
+    left_unread: impl FnOnce(&mut State, &Account<'_>, &TableRef<'_>, &Stanza<'_>) -> Option<Silence>,
     ask: impl FnOnce(&mut State, &Account<'_>, &Known) -> Vec<Decision>,
     requests: Option<u32>,
 ) -> Reply {
@@ -177,24 +189,33 @@ fn some_registrations(
     };
     let sessions_table = frame.table(2);
     let (sessions, _) = read_sessions(sessions_table.as_ref(), None);
-    let mut registrations = Vec::new();
-    let mut have_filters = false;
+    let mut addresses = Vec::new();
     records.each(|identifier, record| {
-        if !is_wanted(record) {
-            return;
+        if is_wanted(record) {
+            addresses.extend(read_address(identifier, record));
         }
-        registrations.extend(read_registration(identifier, record, &state.disclosure));
-        have_filters |= has_say(record, state.disclosure.others);
     });
-    let account = Account {
-        user,
-        registrations: &registrations,
-        sessions: &sessions,
-    };
     Stanza::with(&table, |stanza| {
-        if let Some(silence) = left_unread(state, &account, stanza) {
+        let account = Account {
+            user,
+            registrations: &addresses,
+            sessions: &sessions,
+        };
+        if let Some(silence) = left_unread(state, &account, &records, stanza) {
             return Reply::Text(Reason::Silent(silence).phrase());
         }
+        let mut registrations = Vec::new();
+        let mut have_filters = false;
+        records.each(|identifier, record| {
+            if is_wanted(record) {
+                registrations.extend(read_registration(identifier, record, &state.disclosure));
+                have_filters |= has_say(record, state.disclosure.others);
+            }
+        });
+        let account = Account {
+            registrations: &registrations,
+            ..account
+        };
         let judged = frame.table(5);
         let is_unread = sessions_table.is_some_and(|sessions| has_unread(&sessions));
         let is_to_be_judged = |state: &mut State| {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::account::{has_say, identifier_of, read_registration, read_sessions, read_target, record_of};
+use super::account::{
+    has_say, identifier_of, read_registration, read_sessions, read_target, record_of,
+};
 use super::clock::now;
 use super::reader::{Frame, Reply, Stanza, TableRef};
 use super::recognition::{Known, Recipient, recognise};
