@@ -78,6 +78,7 @@ local sent = load_lib "sent";
 local away = load_lib "away";
 local subscriptions = load_lib "subscriptions";
 local registering = load_lib "registering";
+local inline = load_lib "inline";
 local owed = load_lib "owed";
 load_lib "terminal";
 load_lib "explain";
@@ -108,6 +109,10 @@ module:hook("iq-set/self/urn:xmpp:push:0:disable", registering.on_disable);
 module:hook("message/bare", guarded(registering.on_farewell), 10);
 module:hook("resource-bind", guarded(registering.on_resource_bind));
 module:hook_global("user-deleted", guarded(registrations.on_user_deleted), 1000); -- mod_c2s ends sessions there
+
+-- Enabling in the bind, which mod_sasl2_bind2 has done by then
+module:hook("advertise-bind-features", guarded(inline.on_advertise));
+module:hook("enable-bind-features", guarded(inline.on_bind));
 
 -- Rule (a): stream management
 module:hook("smacks-ack-delayed", guarded(stream_management.on_ack_delayed));

@@ -82,11 +82,7 @@ end
 
 -- Connects and logs in: a stream of an account without a resource.
 local function log_in(self)
-	self.stream = stream.open(self.server.ports.c2s, xmlns_client, self.host, function (element)
-		handle_element(self, element);
-	end);
-	self:expect({ name = "features" });
-
+	self:open();
 	local auth = st.stanza("auth", { xmlns = xmlns_sasl; mechanism = self.username and "PLAIN" or "ANONYMOUS" });
 	if self.username then auth:text(base64("\0" .. self.username .. "\0" .. self.password)); end
 	self:send(auth);
@@ -97,24 +93,28 @@ local function log_in(self)
 	self:expect({ name = "features" });
 end
 
--- options: password = the password ("secret"), resource = a name or nil,
--- presence = true (the default) | false | a priority, sm = nil | "resume" | "noresume".
--- Where the JID is a host, the client is anonymous.
-function client.connect(server, jid, options)
-	options = options or {};
+-- One that is not connected.
+function client.new(server, jid, password)
 	local username, host = jid_split(jid);
-	local self = setmetatable({
+	return setmetatable({
 		server = server;
 		jid = jid_bare(jid);
 		username = username;
 		host = host;
-		password = options.password or "secret";
+		password = password or "secret";
 		received = {}; -- all stanzas ever
 		inbox = {}; -- everything nobody has expected yet
 		handled = 0;
 		withhold_acks = false;
 	}, client_mt);
+end
 
+-- options: password = the password ("secret"), resource = a name or nil,
+-- presence = true (the default) | false | a priority, sm = nil | "resume" | "noresume".
+-- Where the JID is a host, the client is anonymous.
+function client.connect(server, jid, options)
+	options = options or {};
+	local self = client.new(server, jid, options.password);
 	log_in(self);
 	self:bind(options.resource);
 	if options.sm then
@@ -124,6 +124,14 @@ function client.connect(server, jid, options)
 		self:available(tonumber(options.presence));
 	end
 	return self;
+end
+
+-- Opens a connection, and returns what the server offers.
+function methods:open()
+	self.stream = stream.open(self.server.ports.c2s, xmlns_client, self.host, function (element)
+		handle_element(self, element);
+	end);
+	return self:expect({ name = "features" });
 end
 
 function methods:send(stanza)
@@ -243,17 +251,20 @@ local function publish_options(options)
 	return form;
 end
 
--- enable_push({ jid = ..., node = ..., away = ..., options = { name = value }, extra = { stanzas } })
-function methods:enable_push(push)
-	local request = new_iq("set")
-		:tag("enable", { xmlns = xmlns_push; jid = push.jid; node = push.node; away = push.away });
+-- enable({ jid = ..., node = ..., away = ..., options = { name = value }, extra = { stanzas } }): what asks for push.
+function client.enable(push)
+	local enable = st.stanza("enable", { xmlns = xmlns_push; jid = push.jid; node = push.node; away = push.away });
 	if push.options then
-		request:add_child(publish_options(push.options));
+		enable:add_child(publish_options(push.options));
 	end
 	for _, child in ipairs(push.extra or {}) do
-		request:add_child(child);
+		enable:add_child(child);
 	end
-	return self:iq(request);
+	return enable;
+end
+
+function methods:enable_push(push)
+	return self:iq(new_iq("set"):add_child(client.enable(push)));
 end
 
 -- Without a node: all nodes of the push service.
