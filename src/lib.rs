@@ -5,6 +5,7 @@
 //! - [`extension`]: what a registration may ask for besides;
 //! - [`chat_settings`]: what users want of their chats;
 //! - [`notification`]: what a push tells its push service;
+//! - [`push2`]: what a registration of Push 2.0 wants to be pushed for;
 //! - [`web_push`]: encryption to devices, and tokens for their push services;
 //! - [`wire`]: XEP-0357's requests and publishes as typed values;
 //! - `lua`: the binding, built with one of the features `lua52`, `lua53`, `lua54`.
@@ -16,6 +17,7 @@ pub mod chat_settings;
 pub mod engine;
 pub mod extension;
 pub mod notification;
+pub mod push2;
 pub mod stanza;
 pub mod web_push;
 pub mod wire;

@@ -101,6 +101,10 @@ pub enum Silence {
     RoomNotListed,
     /// The client listens to the room only where the user is mentioned.
     NotMentioned,
+    /// None of the registration's match profiles is for such a stanza (`urn:xmpp:push2:0`).
+    NotMatched,
+    /// The user is active on another device, and the client wants to be left alone then (`urn:xmpp:push2:0`).
+    Grace,
     /// The user's notification settings (XEP-0492) leave the chat out.
     ChatSettings,
     /// It is the user's own message, which a room has sent to all.
@@ -121,7 +125,7 @@ pub enum Silence {
 
 impl Silence {
     /// All of them, in their order.
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::Online,
         Self::Hibernated,
         Self::AlreadyPushed,
@@ -135,6 +139,8 @@ impl Silence {
         Self::UnknownSender,
         Self::RoomNotListed,
         Self::NotMentioned,
+        Self::NotMatched,
+        Self::Grace,
         Self::ChatSettings,
         Self::OwnMessage,
         Self::Amends,
@@ -175,6 +181,8 @@ impl Silence {
             Self::UnknownSender => "unknown-sender",
             Self::RoomNotListed => "room-not-listed",
             Self::NotMentioned => "not-mentioned",
+            Self::NotMatched => "not-matched",
+            Self::Grace => "grace",
             Self::ChatSettings => "chat-settings",
             Self::OwnMessage => "own-message",
             Self::Amends => "amends",
@@ -203,6 +211,8 @@ impl Silence {
             }
             Self::RoomNotListed => "room is not among those that the client listens to",
             Self::NotMentioned => "user is not mentioned, the client wants only that of this room",
+            Self::NotMatched => "none of the client's match profiles wants it",
+            Self::Grace => "user is active on another device, the client waits for that",
             Self::ChatSettings => "left out by the user's notification settings for this chat",
             Self::OwnMessage => "user's own message, sent back by a room",
             Self::Amends => "corrects or takes back what was pushed",

@@ -6,7 +6,10 @@ use minidom::rxml::{Namespace, NcName};
 
 use super::reader::{Child, Frame, Key, TableRef};
 use crate::wire::publish::is_xml_text;
-use crate::wire::request::{MAX_CHATS, MAX_CHATS_BYTES, RequestError, is_chats};
+use crate::wire::push2::{is_filter, is_match};
+use crate::wire::request::{
+    MAX_CHATS, MAX_CHATS_BYTES, MAX_FILTERS, MAX_FILTERS_BYTES, RequestError, is_chats,
+};
 
 /// How much is read before that is given up.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +32,12 @@ impl Room {
         elements: 2 * (MAX_CHATS + 1),
         depth: Self::LARGE.depth,
         bytes: 4 * MAX_CHATS_BYTES,
+    };
+    /// For all filters in a request of Push 2.0.
+    const FILTERS: Self = Self {
+        elements: 3 * MAX_FILTERS,
+        depth: Self::LARGE.depth,
+        bytes: 4 * MAX_FILTERS_BYTES,
     };
     /// For what anybody may send.
     pub const SMALL: Self = Self {
@@ -55,26 +64,67 @@ pub fn read(frame: &Frame<'_>, place: i32, mut room: Room) -> Result<Element, Re
     parse(&table, "jabber:client", &mut room)
 }
 
-/// The request that the argument at `place` is. What would be too long a list of chats is not read to its end.
+/// The request that the argument at `place` is. What would be too long a list of chats, or of filters, is not read to its
+/// end.
 ///
 /// # Errors
 /// As for [`read`].
 pub fn read_request(frame: &Frame<'_>, place: i32) -> Result<Element, RequestError> {
     let table = frame.table(place).ok_or(RequestError::Unreadable)?;
     let mut chats = Room::CHATS;
+    let mut filters = Filters::default();
     let mut room = Room::LARGE;
     parse_with(&table, "jabber:client", &mut room, |child, ns, room| {
-        let own_ns = child.with(Key::Attr, |attr| attr.str(Key::Xmlns));
-        let name = child.str(Key::Name).unwrap_or_default();
-        if is_chats(name, own_ns.flatten().unwrap_or(ns)) {
-            parse(child, ns, &mut chats).map_err(|error| match error {
-                RequestError::TooLarge => RequestError::TooManyChats,
-                other => other,
+        if child_is(child, ns, is_chats) {
+            parse(child, ns, &mut chats).map_err(too_large_is(RequestError::TooManyChats))
+        } else if child_is(child, ns, is_match) {
+            parse_with(child, ns, room, |child, ns, room| {
+                if child_is(child, ns, is_filter) {
+                    filters.parse(child, ns)
+                } else {
+                    parse(child, ns, room)
+                }
             })
         } else {
             parse(child, ns, room)
         }
     })
+}
+
+/// How many more filters are read.
+struct Filters {
+    count: usize,
+    room: Room,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self {
+            count: MAX_FILTERS,
+            room: Room::FILTERS,
+        }
+    }
+}
+
+impl Filters {
+    fn parse(&mut self, table: &TableRef<'_>, ns: &str) -> Result<Element, RequestError> {
+        let count = self.count.checked_sub(1);
+        self.count = count.ok_or(RequestError::TooManyFilters)?;
+        parse(table, ns, &mut self.room).map_err(too_large_is(RequestError::TooManyFilters))
+    }
+}
+
+fn child_is(child: &TableRef<'_>, ns: &str, is: fn(&str, &str) -> bool) -> bool {
+    let own_ns = child.with(Key::Attr, |attr| attr.str(Key::Xmlns));
+    let name = child.str(Key::Name).unwrap_or_default();
+    is(name, own_ns.flatten().unwrap_or(ns))
+}
+
+fn too_large_is(what: RequestError) -> impl FnOnce(RequestError) -> RequestError {
+    move |error| match error {
+        RequestError::TooLarge => what,
+        other => other,
+    }
 }
 
 fn parse(table: &TableRef<'_>, inherited: &str, room: &mut Room) -> Result<Element, RequestError> {

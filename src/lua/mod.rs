@@ -28,6 +28,7 @@ mod reading;
 mod recognition;
 mod reports;
 mod requests;
+mod requests2;
 mod restart;
 mod settlement;
 mod state;
@@ -71,6 +72,7 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
     exports.set("close", lua.create_function(methods::close)?)?;
     exports.set("latency_bounds", metrics::latency_bounds().to_vec())?;
     exports.set("enable", with_keys(lua, &keys, requests::enable)?)?;
+    exports.set("enable2", with_keys(lua, &keys, requests2::enable2)?)?;
     let community = Community::ALL.map(Community::module).to_vec();
     exports.set("community", community)?;
     exports.set("features", lua.create_function(requests::features)?)?;

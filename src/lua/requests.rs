@@ -10,13 +10,13 @@ use super::dom::{self, Room};
 use super::reader::{self, Key, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
-use crate::extension::{Community, EXTENSIONS, Field, Kept, Others, Room as Wish};
+use crate::extension::{Community, EXTENSIONS, Kept, Others, Room as Wish};
 use crate::wire::archive::Fetched;
 use crate::wire::request::{self, Address, RequestError};
 use crate::wire::{affiliation, publish};
 
 /// A value, or an error's type, condition and text (RFC 6120 section 8.3).
-type Answer = (
+pub type Answer = (
     Option<Table>,
     Option<String>,
     Option<String>,
@@ -35,7 +35,13 @@ pub fn enable(
         let address = request::enable(element, &own)?;
         Ok((address, EXTENSIONS.enable(element, others)?))
     });
-    answer(lua, asked?)
+    answer(asked?, |(address, fields)| {
+        let table = as_table(lua, address)?;
+        if !fields.is_empty() {
+            table.set("fields", as_stored(lua, Kept::Table(fields))?)?;
+        }
+        Ok(table)
+    })
 }
 
 /// `features(others)`: those of extensions, for the account's disco#info.
@@ -57,39 +63,28 @@ pub fn read_others(others: Option<&Table>) -> Others {
 
 /// `disable(<disable/>)`: `{ identifier, jid, node }`.
 pub fn disable(lua: &Lua, keys: &Keys, element: Table) -> Result<Answer> {
-    let asked = read_request(lua, keys, element, |element| {
-        Ok((request::disable(element)?, Vec::new()))
-    });
-    answer(lua, asked?)
+    let asked = read_request(lua, keys, element, request::disable);
+    answer(asked?, |address| as_table(lua, address))
 }
 
-type Asked = std::result::Result<(Address, Vec<(Field, Kept)>), RequestError>;
-
-fn read_request(
+/// What `read` finds in an element.
+pub fn read_request<T>(
     lua: &Lua,
     keys: &Keys,
     element: Table,
-    read: impl FnOnce(&Element) -> Asked,
-) -> Result<Asked> {
+    read: impl FnOnce(&Element) -> std::result::Result<T, RequestError>,
+) -> Result<std::result::Result<T, RequestError>> {
     let element = reader::read(lua, keys, element, |frame| dom::read_request(frame, 0))?;
     Ok(element.and_then(|element| read(&element)))
 }
 
-fn answer(lua: &Lua, asked: Asked) -> Result<Answer> {
+/// What was asked for, as a table, or the error.
+pub fn answer<T>(
+    asked: std::result::Result<T, RequestError>,
+    as_table: impl FnOnce(T) -> Result<Table>,
+) -> Result<Answer> {
     match asked {
-        Ok((Address { jid, node }, fields)) => {
-            let table = lua.create_table()?;
-            table.set(
-                "identifier",
-                registering::identifier(jid.as_str(), node.as_deref()),
-            )?;
-            table.set("jid", jid.as_str())?;
-            table.set("node", node)?;
-            if !fields.is_empty() {
-                table.set("fields", as_stored(lua, Kept::Table(fields))?)?;
-            }
-            Ok((Some(table), None, None, None))
-        }
+        Ok(asked) => Ok((Some(as_table(asked)?), None, None, None)),
         Err(error) => {
             let (kind, condition) = error.stanza_error();
             let kind = error_type(&kind);
@@ -97,6 +92,15 @@ fn answer(lua: &Lua, asked: Asked) -> Result<Answer> {
             Ok((None, Some(kind), Some(condition), Some(error.to_string())))
         }
     }
+}
+
+fn as_table(lua: &Lua, Address { jid, node }: Address) -> Result<Table> {
+    let table = lua.create_table()?;
+    let identifier = registering::identifier(jid.as_str(), node.as_deref());
+    table.set("identifier", identifier)?;
+    table.set("jid", jid.as_str())?;
+    table.set("node", node)?;
+    Ok(table)
 }
 
 /// What extensions keep, as it is stored.

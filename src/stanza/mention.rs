@@ -8,19 +8,36 @@ use xmpp_parsers::jid::Jid;
 
 use super::content::Content;
 
-/// Whether it mentions the user: by nickname in its text, by a reference (XEP-0372) or because it replies to one of
-/// the user's messages (XEP-0461). `account` is the user's bare JID, `nick` the nickname in the room.
+/// Whether it mentions the user, or replies to one of the user's messages. `account` is the user's bare JID, `nick` the
+/// nickname in the room.
 pub fn is_mentioned(content: &Content, account: &str, nick: Option<&str>) -> bool {
+    is_named(content, account, nick) || is_reply(content, account, nick)
+}
+
+/// Whether it names the user: by nickname in its text, or by a reference (XEP-0372).
+pub fn is_named(content: &Content, account: &str, nick: Option<&str>) -> bool {
     let is_in_text = |nick| {
         let body = content.body.as_deref();
         body.is_some_and(|body| has_nickname(body, nick))
     };
-    if nick.is_some_and(is_in_text) {
-        return true;
-    }
     let uris = content.mentions.iter().filter_map(|uri| jid_of(uri));
-    let reply_to = content.reply_to.as_deref();
-    let mut jids = uris.chain(reply_to.and_then(|jid| Jid::new(jid).ok()));
+    nick.is_some_and(is_in_text) || has_user(uris, content, account, nick)
+}
+
+/// Whether it replies to one of the user's messages (XEP-0461).
+pub fn is_reply(content: &Content, account: &str, nick: Option<&str>) -> bool {
+    let to = content.reply_to.as_deref();
+    let to = to.and_then(|jid| Jid::new(jid).ok());
+    has_user(to.into_iter(), content, account, nick)
+}
+
+/// Whether one of them is the account, or its occupant of the room.
+fn has_user(
+    mut jids: impl Iterator<Item = Jid>,
+    content: &Content,
+    account: &str,
+    nick: Option<&str>,
+) -> bool {
     let Some(first) = jids.next() else {
         return false;
     };

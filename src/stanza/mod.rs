@@ -28,7 +28,7 @@ pub use facts::{Facts, importance, is_archived, may_be_call};
 pub use importance::Importance;
 pub use key::{Key, StanzaId};
 pub use label::{Kind, Label, cut};
-pub use mention::is_mentioned;
+pub use mention::{is_mentioned, is_named, is_reply};
 pub use names::{Chat, Names, Read};
 
 /// Whether a message, or the one in a carbon copy, may begin or end a call: quicker than reading what it says,

@@ -9,4 +9,5 @@ pub mod message;
 pub mod ns;
 pub mod options;
 pub mod publish;
+pub mod push2;
 pub mod request;

@@ -2,6 +2,9 @@
 
 pub use xmpp_parsers::ns::{DATA_FORMS, PUBSUB, PUSH, SID};
 
+/// Push 2.0.
+pub const PUSH2: &str = "urn:xmpp:push2:0";
+
 /// Tigase's filters: muted chats, and rooms.
 pub const FILTER_MUTED: &str = "tigase:push:filter:muted:0";
 /// See [`FILTER_MUTED`].

@@ -3,6 +3,7 @@
 //! Read attribute by attribute and child by child: clients send extensions that no
 //! strict type knows.
 
+use arrayvec::ArrayString;
 use minidom::rxml::NcName;
 use minidom::{Element, Node};
 use thiserror::Error;
@@ -34,6 +35,25 @@ pub const MAX_ATTRIBUTE: usize = 256;
 pub const MIN_ENCRYPTED: u32 = 200;
 /// The largest number of elements in an `<enable/>`.
 pub const MAX_ELEMENTS: usize = 32;
+/// The longest `<client/>`, in bytes.
+pub const MAX_CLIENT: usize = 2048;
+/// The most `<match/>`es in an `<enable/>` of Push 2.0.
+pub const MAX_MATCHES: usize = 8;
+/// The longest `<grace/>`, in seconds: a day.
+pub const MAX_GRACE: u32 = 24 * 60 * 60;
+/// The most `<filter/>`s in all `<match/>`es.
+pub const MAX_FILTERS: usize = 5000;
+/// The largest that they may be together, in bytes of XML.
+pub const MAX_FILTERS_BYTES: usize = 512 * 1024;
+/// The most claims of a VAPID token (RFC 8292 section 2).
+pub const MAX_CLAIMS: usize = 16;
+/// The longest name of one, in bytes.
+pub const MAX_CLAIM_NAME: usize = 256;
+/// The longest value of one, in bytes.
+pub const MAX_CLAIM: usize = 1024;
+
+/// What a client calls something that is not known, as far as there is room for it.
+pub type Unknown = ArrayString<64>;
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -84,6 +104,81 @@ pub enum RequestError {
         "The 'max-size' of <encrypt/> is not a whole number of bytes, {MIN_ENCRYPTED} at least"
     )]
     MalformedMaxSize,
+    /// No `<service/>`.
+    #[error("The <service/> with the JID of the push service is missing")]
+    MissingService,
+    /// Not a JID (RFC 7622).
+    #[error("The <service/> is not a valid JID")]
+    MalformedService,
+    /// The client itself.
+    #[error("The <service/> must not be your own JID")]
+    OwnService,
+    /// No `<client/>`, or an empty one.
+    #[error("The <client/> is missing or empty")]
+    MissingClient,
+    /// Over [`MAX_CLIENT`].
+    #[error("The <client/> is longer than {MAX_CLIENT} bytes")]
+    ClientTooLong,
+    /// No `<match/>`.
+    #[error("There is no <match/>, and nothing would be pushed")]
+    MissingMatch,
+    /// Over [`MAX_MATCHES`].
+    #[error("There are more than {MAX_MATCHES} <match/> elements")]
+    TooManyMatches,
+    /// No `profile`.
+    #[error("The 'profile' of a <match/> is missing")]
+    MissingProfile,
+    /// Not one of [`Profile`](crate::push2::Profile).
+    #[error("The match profile '{0}' is not supported")]
+    UnknownMatch(Unknown),
+    /// None, or several.
+    #[error("A <match/> has no <send/>, or more than one")]
+    NotOneSend,
+    /// Not one of [`SendProfile`](crate::push2::SendProfile).
+    #[error("The send profile '{0}' is not supported")]
+    UnknownSend(Unknown),
+    /// Not a whole number, or over [`MAX_GRACE`].
+    #[error("A <grace/> is not a whole number of seconds, {MAX_GRACE} at most")]
+    MalformedGrace,
+    /// A filter without a JID, or with one that is none (RFC 7622).
+    #[error("The 'jid' of a <filter/> is missing or not a valid JID")]
+    MalformedFilter,
+    /// Over [`MAX_FILTERS`] or [`MAX_FILTERS_BYTES`].
+    #[error(
+        "There are more than {MAX_FILTERS} <filter/> elements or {MAX_FILTERS_BYTES} bytes of \
+         them, or they have elements too deep in others"
+    )]
+    TooManyFilters,
+    /// Not a key that messages can be encrypted to.
+    #[error("The <ua-public/> is not an uncompressed point of P-256, 65 bytes in base64")]
+    MalformedPublicKey,
+    /// Not 16 bytes in base64.
+    #[error("The <auth-secret/> is not 16 bytes in base64")]
+    MalformedAuthSecret,
+    /// Not ES256.
+    #[error("The <jwt-alg/> '{0}' is not supported, only ES256 is (RFC 8292 section 2)")]
+    UnknownSignature(Unknown),
+    /// Not a key that tokens can be signed with.
+    #[error("The <jwt-key/> is not a private key of P-256, PKCS#8 in base64")]
+    MalformedSigningKey,
+    /// Something to sign, and nothing to sign it with.
+    #[error("There is a <jwt-alg/> or <jwt-claim/> without a <jwt-key/>")]
+    MissingSigningKey,
+    /// A key, and nothing that says what for.
+    #[error("There is a <jwt-key/> without a <jwt-alg/>")]
+    MissingSignature,
+    /// Over [`MAX_CLAIMS`].
+    #[error("There are more than {MAX_CLAIMS} <jwt-claim/> elements in a <send/>")]
+    TooManyClaims,
+    /// Over [`MAX_CLAIM_NAME`] or [`MAX_CLAIM`].
+    #[error("A <jwt-claim/> is longer than {MAX_CLAIM} bytes, or its 'name' than {MAX_CLAIM_NAME}")]
+    ClaimTooLong,
+    /// A claim that does not say what it claims.
+    #[error("The 'name' of a <jwt-claim/> is missing or empty")]
+    UnnamedClaim,
+    /// Two claims of the same name.
+    #[error("A <jwt-claim/> of the same 'name' is there twice")]
+    RepeatedClaim,
     /// Too many elements, or too deep, to be read at all.
     #[error("The request is too large, or has elements too deep in others")]
     TooLarge,
@@ -100,14 +195,39 @@ impl RequestError {
             | Self::OwnJid
             | Self::MalformedKey
             | Self::MalformedMaxSize
+            | Self::MissingService
+            | Self::OwnService
+            | Self::MissingClient
+            | Self::MissingMatch
+            | Self::MissingProfile
+            | Self::NotOneSend
+            | Self::MalformedGrace
+            | Self::MalformedPublicKey
+            | Self::MalformedAuthSecret
+            | Self::MalformedSigningKey
+            | Self::MissingSigningKey
+            | Self::MissingSignature
+            | Self::UnnamedClaim
+            | Self::RepeatedClaim
             | Self::Unreadable => DefinedCondition::BadRequest,
-            Self::UnknownAlgorithm => DefinedCondition::FeatureNotImplemented,
-            Self::MalformedJid | Self::MalformedChat => DefinedCondition::JidMalformed,
+            Self::UnknownAlgorithm
+            | Self::UnknownMatch(_)
+            | Self::UnknownSend(_)
+            | Self::UnknownSignature(_) => DefinedCondition::FeatureNotImplemented,
+            Self::MalformedJid
+            | Self::MalformedChat
+            | Self::MalformedService
+            | Self::MalformedFilter => DefinedCondition::JidMalformed,
             Self::NodeTooLong
             | Self::FormTooLarge
             | Self::ExtensionTooLarge
             | Self::TooManyChats
             | Self::NickTooLong
+            | Self::ClientTooLong
+            | Self::TooManyMatches
+            | Self::TooManyFilters
+            | Self::TooManyClaims
+            | Self::ClaimTooLong
             | Self::TooLarge => DefinedCondition::PolicyViolation,
         };
         (ErrorType::Modify, condition)
@@ -129,8 +249,7 @@ pub struct Address {
 /// What is wrong with it, for the client.
 pub fn enable(element: &Element, own: &str) -> Result<Address, RequestError> {
     let address = address(element)?;
-    let own = Jid::new(own).map_err(|_| RequestError::Unreadable)?;
-    if address.jid == own || address.jid == own.to_bare() {
+    if is_own(&address.jid, own)? {
         return Err(RequestError::OwnJid);
     }
     let too_long = |((_, name), value): ((&_, &NcName), &String)| {
@@ -164,6 +283,15 @@ pub fn enable(element: &Element, own: &str) -> Result<Address, RequestError> {
     Ok(address)
 }
 
+/// Whether a JID is that of the client with the full JID `own`.
+///
+/// # Errors
+/// If that is none.
+pub(super) fn is_own(jid: &Jid, own: &str) -> Result<bool, RequestError> {
+    let own = Jid::new(own).map_err(|_| RequestError::Unreadable)?;
+    Ok(*jid == own || *jid == own.to_bare())
+}
+
 /// Whether an extension is a list of chats, which may be longer than others.
 pub fn is_chats(name: &str, ns: &str) -> bool {
     matches!(
@@ -192,14 +320,14 @@ fn address(element: &Element) -> Result<Address, RequestError> {
 
 /// How large an element is, with all that is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Size {
-    bytes: usize,
+pub(super) struct Size {
+    pub bytes: usize,
     elements: usize,
     attributes: usize,
 }
 
 impl Size {
-    fn of(element: &Element) -> Self {
+    pub fn of(element: &Element) -> Self {
         let mut size = Self::default();
         size.add(element, &element.ns());
         size
