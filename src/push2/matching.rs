@@ -104,3 +104,178 @@ fn nearness(silence: Silence) -> u8 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: Event = Event {
+        importance: Importance::Important,
+        is_archived: true,
+        has_body: true,
+        is_call: false,
+        active: None,
+        is_mentioned: false,
+        is_reply: false,
+    };
+    const WISH: Wish = Wish {
+        profile: Profile::All,
+        grace: None,
+        filter: None,
+    };
+
+    fn filter(mention: bool, reply: bool) -> Option<Filter> {
+        Some(Filter { mention, reply })
+    }
+
+    #[test]
+    fn a_profile_is_about_some_stanzas() {
+        let unimportant = Event {
+            importance: Importance::Unimportant,
+            ..EVENT
+        };
+        let urgent = Event {
+            importance: Importance::Urgent,
+            ..EVENT
+        };
+        let fleeting = Event {
+            is_archived: false,
+            ..EVENT
+        };
+        let empty = Event {
+            has_body: false,
+            ..EVENT
+        };
+        for (profile, others) in [
+            (Profile::All, [true; 5]),
+            (Profile::Important, [true, false, true, true, true]),
+            (Profile::Archived, [true, true, true, false, true]),
+            (Profile::ArchivedWithBody, [true, true, true, false, false]),
+        ] {
+            let events = [EVENT, unimportant, urgent, fleeting, empty];
+            let wanted = events.map(|event| Wish { profile, ..WISH }.silence(&event));
+            let expected = others.map(|is_about| (!is_about).then_some(Silence::NotMatched));
+            assert_eq!(wanted, expected, "{profile:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_peace_for_a_time_but_for_calls() {
+        let wish = Wish {
+            grace: Some(120),
+            ..WISH
+        };
+        for (active, expected) in [
+            (None, None),
+            (Some(0), Some(Silence::Grace)),
+            (Some(119), Some(Silence::Grace)),
+            (Some(120), None),
+            (Some(u32::MAX), None),
+        ] {
+            let event = Event { active, ..EVENT };
+            assert_eq!(wish.silence(&event), expected, "{active:?}");
+            assert_eq!(WISH.silence(&event), None);
+            let none = Wish {
+                grace: Some(0),
+                ..WISH
+            };
+            assert_eq!(none.silence(&event), None);
+            let call = Event {
+                is_call: true,
+                ..event
+            };
+            assert_eq!(wish.silence(&call), None);
+        }
+    }
+
+    #[test]
+    fn a_filter_lets_through_what_it_names() {
+        let not = Some(Silence::NotMentioned);
+        for (filter, is_mentioned, is_reply, expected) in [
+            (None, false, false, None),
+            (filter(false, false), true, true, Some(Silence::Muted)),
+            (filter(true, false), false, true, not),
+            (filter(true, false), true, false, None),
+            (filter(false, true), true, false, not),
+            (filter(false, true), false, true, None),
+            (filter(true, true), false, false, not),
+            (filter(true, true), true, false, None),
+            (filter(true, true), false, true, None),
+        ] {
+            let wish = Wish { filter, ..WISH };
+            let event = Event {
+                is_mentioned,
+                is_reply,
+                ..EVENT
+            };
+            assert_eq!(wish.silence(&event), expected, "{filter:?}");
+            let call = Event {
+                is_call: true,
+                ..event
+            };
+            assert_eq!(wish.silence(&call), expected, "a call, {filter:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_stanza_lacks_first_is_the_reason() {
+        let event = Event {
+            is_archived: false,
+            active: Some(0),
+            ..EVENT
+        };
+        let wish = Wish {
+            profile: Profile::Archived,
+            grace: Some(60),
+            filter: filter(false, false),
+        };
+        assert_eq!(wish.silence(&event), Some(Silence::NotMatched));
+        let all = Wish {
+            profile: Profile::All,
+            ..wish
+        };
+        assert_eq!(all.silence(&event), Some(Silence::Grace));
+        let no_grace = Wish { grace: None, ..all };
+        assert_eq!(no_grace.silence(&event), Some(Silence::Muted));
+    }
+
+    #[test]
+    fn one_wish_is_enough_and_else_the_nearest_tells_why() {
+        let event = Event {
+            is_archived: false,
+            active: Some(0),
+            ..EVENT
+        };
+        let not_matched = Wish {
+            profile: Profile::Archived,
+            ..WISH
+        };
+        let grace = Wish {
+            grace: Some(60),
+            ..WISH
+        };
+        let muted = Wish {
+            filter: filter(false, false),
+            ..WISH
+        };
+        let not_mentioned = Wish {
+            filter: filter(true, false),
+            ..WISH
+        };
+        let reasons = [
+            (not_matched, Silence::NotMatched),
+            (grace, Silence::Grace),
+            (muted, Silence::Muted),
+            (not_mentioned, Silence::NotMentioned),
+        ];
+        for (i, (first, _)) in reasons.into_iter().enumerate() {
+            for (j, (second, _)) in reasons.into_iter().enumerate() {
+                let silence = silence_of([first, second], &event);
+                assert_eq!(silence, Some(reasons[i.max(j)].1));
+            }
+            assert_eq!(silence_of([first, WISH], &event), None);
+            assert_eq!(silence_of([WISH, first], &event), None);
+        }
+        assert_eq!(silence_of([], &event), Some(Silence::NotMatched));
+    }
+}

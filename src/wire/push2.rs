@@ -280,3 +280,6 @@ fn key_error(error: KeyError) -> RequestError {
         KeyError::Private => RequestError::MalformedSigningKey,
     }
 }
+
+#[cfg(test)]
+mod tests;
