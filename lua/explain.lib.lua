@@ -88,6 +88,7 @@ local sentences = {
 		local is_answered = entry.condition or entry.outcome == "delivered" or entry.outcome == "revived";
 		local outcome = entry.outcome == "failed" and not entry.owed and "not taken, but the device needs it no more"
 			or outcomes[entry.outcome];
+		if not entry.after then return outcome .. ": no error came"; end
 		return ("%s after %s: %s%s"):format(is_answered and "answer" or "no answer", describe_duration(entry.after),
 			outcome, entry.condition and " (" .. entry.condition .. ")" or "");
 	end;

@@ -1,8 +1,28 @@
-//! The circuit of a push service that is out: one push at a time probes whether it is back.
+//! The circuit of a push service that is out: one push at a time probes whether it is back. And what opens it.
 
 use std::time::Duration;
 
 use super::identity::PushId;
+
+/// Whose failures speak against a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Witnesses {
+    #[default]
+    None,
+    One(u64),
+    Several,
+}
+
+impl Witnesses {
+    /// So do those of a user.
+    pub fn add(&mut self, user: u64) {
+        *self = match *self {
+            Self::None => Self::One(user),
+            Self::One(other) if other == user => Self::One(user),
+            _ => Self::Several,
+        };
+    }
+}
 
 /// An open circuit.
 #[derive(Debug)]

@@ -97,7 +97,7 @@ impl Counts {
                 self.answers[of_outcome(outcome, condition) as usize][condition] += times;
                 // Where there is no way to it, nobody has answered but our own server.
                 let is_answer = condition != NO_ANSWER && !is_routing(condition);
-                if is_answer {
+                if let Some(after) = after.filter(|_| is_answer) {
                     self.latencies.add(after);
                 }
             }
@@ -216,7 +216,7 @@ mod tests {
         Event::Answered {
             outcome,
             condition,
-            after: Duration::from_secs(1),
+            after: Some(Duration::from_secs(1)),
             owed: false,
         }
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::answer::{Fault, Outcome};
-use super::delivery::{Report, failed};
+use super::answer::Outcome;
+use super::delivery::Report;
 use super::identity::DeviceName;
 use super::release::turn;
 use super::schedule::Schedule;
+use super::taken::unanswered;
 use super::timers::Timer;
 
 /// How many deadlines are served at once. Those that have passed as well follow after whatever else there is to do:
@@ -18,7 +19,7 @@ pub(super) const MAX_SERVED: usize = 4096;
 pub struct Expired {
     /// Devices that have stanzas waiting which are due.
     pub due: Vec<DeviceName>,
-    /// What has become of pushes that were not answered in time.
+    /// What has become of pushes that were not answered in time: where errors alone are answered, they are taken.
     pub unanswered: Vec<Report>,
     /// Devices that wait for a push service that nobody could reach for thirty days: their
     /// registrations are to be suspended.
@@ -36,8 +37,7 @@ pub(super) fn expire<S>(schedule: &mut Schedule<S>, now: Duration) -> Expired {
         };
         match timer {
             Timer::Answer(id) => {
-                let report = failed(schedule, now, id, Fault::Silence);
-                expired.unanswered.extend(report);
+                expired.unanswered.extend(unanswered(schedule, now, id));
             }
             Timer::Waiting(key) => {
                 let waiting = schedule.waiting(key);

@@ -1,6 +1,5 @@
 //! What comes back for a push, and what is owed after that.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::answer::{Answer, Fault, Outcome};
@@ -31,8 +30,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What has become of the push service with this.
     pub service: Option<ServiceChange>,
-    /// How long it took.
-    pub after: Duration,
+    /// How long it took; none if no error has come, which means that it is taken.
+    pub after: Option<Duration>,
     /// Whether the device is owed a push now.
     pub owed: bool,
     /// Whether it has spoken for something that waited.
@@ -68,6 +67,18 @@ pub(super) fn answered<S>(
     if push.service != service {
         return None;
     }
+    take_answer(schedule, now, id, answer)
+}
+
+/// Takes the answer to a push that is under way, from the service that was asked.
+pub(super) fn take_answer<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    id: PushId,
+    answer: Answer<'_>,
+) -> Option<Report> {
+    let push = schedule.in_flight.get(id)?;
+    let service = push.service;
     let fault = answer.fault();
     // Our own server says so at once.
     let latency = (fault != Some(Fault::Route)).then(|| now.saturating_sub(push.sent));
@@ -76,12 +87,27 @@ pub(super) fn answered<S>(
     if let Some(fault) = fault {
         return failed(schedule, now, id, fault);
     }
-    let change = schedule
-        .services
-        .alive(service, now, Sign::Settled, &schedule.options);
+    settle(schedule, now, id, answer, Some(Sign::Settled))
+}
+
+/// A push has been taken, or refused for good. `sign` is that of its service.
+pub(super) fn settle<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    id: PushId,
+    answer: Answer<'_>,
+    sign: Option<Sign>,
+) -> Option<Report> {
     let push = schedule.take_in_flight(now, id)?;
+    let service = push.service;
+    let services = &mut schedule.services;
+    let change = sign.and_then(|sign| services.alive(service, now, sign, &schedule.options));
+    let is_answered = sign == Some(Sign::Settled);
+    // That no error has come says nothing of what left later.
+    let works_since = if is_answered { now } else { push.sent };
     schedule.drop_standing_by(id);
-    let served = answer == Answer::Result && device_has_been_woken(schedule, now, push.attempt(id));
+    let served = answer == Answer::Result
+        && device_has_been_woken(schedule, now, push.attempt(id), works_since);
     if answer != Answer::Result {
         nobody_was_woken(schedule, id, &push);
     }
@@ -95,7 +121,7 @@ pub(super) fn answered<S>(
         errors_before,
         outcome,
         service: change,
-        after: now.saturating_sub(push.sent),
+        after: is_answered.then(|| now.saturating_sub(push.sent)),
         owed,
         served,
     };
@@ -104,7 +130,7 @@ pub(super) fn answered<S>(
         return Some(report(0, 0, Outcome::Delivered, None));
     };
     let errors_before = device.errors;
-    device.failing = Failing::default();
+    device.failing.settle(works_since);
     // Since the push has left, the registration has been made anew: it says nothing of that.
     let is_old = push.generation != device.generation;
     let outcome = if answer == Answer::Result || is_old {
@@ -155,7 +181,7 @@ fn answered_late<S>(
             errors_before: 0,
             outcome: Outcome::Failed,
             service: Some(change),
-            after: now.saturating_sub(late.sent),
+            after: Some(now.saturating_sub(late.sent)),
             owed: true,
             served: false,
         });
@@ -191,7 +217,7 @@ fn answered_late<S>(
     let is_over = waiting.is_empty();
     device.failing = Failing::default();
     let errors_before = std::mem::take(&mut device.errors);
-    let served = !is_over && device_has_been_woken(schedule, now, late);
+    let served = !is_over && device_has_been_woken(schedule, now, late, now);
     if is_over {
         schedule.drop_waiting(id.device);
     }
@@ -207,15 +233,21 @@ fn answered_late<S>(
             Outcome::Delivered
         },
         service: change.or_else(|| schedule.services.watch(service)),
-        after: now.saturating_sub(late.sent),
+        after: Some(now.saturating_sub(late.sent)),
         owed: is_owed(schedule, id),
         served,
     })
 }
 
 /// A device that has just been woken is owed nothing that it learns of anyway, also of what is still under
-/// way; what only another push would bring follows at once. Whether anything waited that it learns of.
-fn device_has_been_woken<S>(schedule: &mut Schedule<S>, now: Duration, attempt: Attempt) -> bool {
+/// way; what only another push would bring follows at once, unless one has failed since `works_since`. Whether anything
+/// waited that it learns of.
+fn device_has_been_woken<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    attempt: Attempt,
+    works_since: Duration,
+) -> bool {
     let key = attempt.id.device;
     let Some(device) = schedule.devices.get_mut(key) else {
         return false;
@@ -235,7 +267,7 @@ fn device_has_been_woken<S>(schedule: &mut Schedule<S>, now: Duration, attempt: 
         schedule.drop_waiting(key);
         return has_waited;
     }
-    if waiting.is_owed() {
+    if waiting.is_owed() && works_since >= device.failing.at {
         schedule.set_until(now, key, Until::Time(now), Cause::Debt);
     }
     false
@@ -265,7 +297,7 @@ pub(super) fn failed<S>(
         service_failed(schedule, now, id, fault)
     };
     let push = schedule.take_in_flight(now, id)?;
-    let after = now.saturating_sub(push.sent);
+    let after = Some(now.saturating_sub(push.sent));
     nobody_was_woken(schedule, id, &push);
     owe(schedule, now, id, push, fault);
     schedule.wake(service, now);
@@ -286,34 +318,6 @@ pub(super) fn failed<S>(
         owed: is_owed(schedule, id),
         served: false,
     })
-}
-
-/// The connection of a component has ended: what it has not answered will not be answered.
-pub(super) fn disconnected<S>(
-    schedule: &mut Schedule<S>,
-    now: Duration,
-    host: &str,
-) -> Vec<Report> {
-    let there: HashSet<_> = schedule.services.at_host(host).into_iter().collect();
-    if there.is_empty() {
-        return Vec::new();
-    }
-    let is_there = |push: &InFlight<S>| there.contains(&push.service);
-    let mut lost: Vec<_> = schedule
-        .in_flight
-        .iter()
-        .filter(|(_, push)| is_there(push))
-        .map(|(id, push)| (push.sent, id))
-        .collect();
-    lost.sort_unstable();
-    lost.into_iter()
-        .filter_map(|(_, id)| {
-            let service = schedule.in_flight.get(id)?.service;
-            let condition = Some("remote-server-timeout");
-            schedule.services.answered(service, now, None, condition);
-            failed(schedule, now, id, Fault::Route)
-        })
-        .collect()
 }
 
 fn owe<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId, push: InFlight<S>, fault: Fault) {

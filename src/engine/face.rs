@@ -16,6 +16,7 @@ use super::reason::{Reason, Rule};
 use super::release::{self, Released};
 use super::said::Said;
 use super::schedule::Schedule;
+use super::taken;
 use super::trail::Event;
 use super::waiting;
 use super::witness::Witness;
@@ -346,6 +347,21 @@ impl<S> Engine<S> {
         answer: Answer<'_>,
     ) -> Option<Report> {
         let report = delivery::answered(&mut self.schedule, now, id, from, answer)?;
+        self.witness.report(now, &report, answer.condition());
+        Some(report)
+    }
+
+    /// Takes an error without an id of a service that answers errors alone: it is about the push that left last for
+    /// `client` ([`Registration::client`](super::Registration::client)) and is under way. `None` if there is none.
+    /// `from` is normalised (RFC 7622).
+    pub fn answered_without_id(
+        &mut self,
+        now: Duration,
+        from: &str,
+        client: &str,
+        answer: Answer<'_>,
+    ) -> Option<Report> {
+        let report = taken::answered_without_id(&mut self.schedule, now, from, client, answer)?;
         self.witness.report(now, &report, answer.condition());
         Some(report)
     }

@@ -38,6 +38,15 @@ impl Failing {
         }
     }
 
+    /// What left at `sent` has been taken. Whether nothing has failed that left since: it works.
+    pub fn settle(&mut self, sent: Duration) -> bool {
+        let works = sent >= self.at;
+        if works {
+            *self = Self::default();
+        }
+        works
+    }
+
     /// Whether it is time to give up.
     pub fn is_dead(&self, now: Duration) -> bool {
         self.attempts >= DEAD_FAILURES && now.saturating_sub(self.since) >= DEAD_AFTER

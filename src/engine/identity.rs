@@ -18,6 +18,10 @@ pub(super) struct DeviceKey(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ServiceKey(pub u64);
 
+/// Stands for a client of a push service, by the text by which that knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ClientKey(pub u64);
+
 /// The id of a push: the `id` of its IQ. It says whose it is, so that an answer that comes too
 /// late can still be told from a wrong one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +89,11 @@ impl Identities {
     /// The same for a JID that is normalised (RFC 7622).
     pub fn normalised_service(&self, jid: &str) -> ServiceKey {
         ServiceKey(self.key.hash_one(jid))
+    }
+
+    /// Only this service can say something of the client.
+    pub fn client(&self, service: ServiceKey, client: &str) -> ClientKey {
+        ClientKey(self.key.hash_one((service, client)))
     }
 
     /// Stands for a user.

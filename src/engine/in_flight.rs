@@ -1,20 +1,24 @@
 //! Pushes under way: sent, and not answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::about::About;
-use super::identity::{PushId, ServiceKey};
+use super::identity::{ClientKey, PushId, ServiceKey};
 use super::kept::Kept;
 use crate::stanza::Importance;
 
 /// How many pushes may wait for an answer, of all devices together and of one user's. One of each device
-/// may always, and calls may take twice a user's share: whoever fills it delays nobody else.
+/// may always, and calls may take twice a user's share: whoever fills it delays nobody else. As many more may wait for
+/// an error that seldom comes.
 pub(super) const MAX: usize = 65_536;
 pub(super) const MAX_OF_USER: u32 = 256;
 
 /// How much memory one takes, in bytes, with its places in tables.
 const ENTRY: usize = 512;
+
+/// The place of a push among those to a client: each is greater than the last.
+pub(super) type OfClient = (ClientKey, u64);
 
 /// A push that waits for its answer.
 pub(super) struct InFlight<S> {
@@ -35,13 +39,19 @@ pub(super) struct InFlight<S> {
     pub content: bool,
     /// The registration is suspended, and this is to find out whether it works again.
     pub trial: bool,
+    /// Its place among the pushes to its client, if its service answers errors alone.
+    pub client: Option<OfClient>,
     pub about: About,
     /// What it is for, to be pushed again if need be.
     pub stanza: Option<Kept<S>>,
 }
 
 impl<S> InFlight<S> {
-    /// Whether it is for anything but to tell that nothing is unread any more.
+    /// Whether no answer means that it is taken.
+    pub fn is_silent(&self) -> bool {
+        self.client.is_some()
+    }
+
     /// Whether the device is owed it if it is not taken: it is for more than to tell that nothing is unread any more.
     pub fn is_owed(&self) -> bool {
         self.count > 0 || self.trial || self.about.ids != [None, None]
@@ -80,8 +90,10 @@ impl Attempt {
 /// All pushes under way.
 pub(super) struct PushesInFlight<S> {
     pushes: HashMap<PushId, InFlight<S>>,
-    /// By user, as a keyed hash.
-    pub of_users: HashMap<u64, u32>,
+    /// By user, as a keyed hash, and by whether no answer means that they are taken.
+    pub of_users: HashMap<(u64, bool), u32>,
+    /// Those for which it does, in the order in which they left for a client.
+    pub of_clients: BTreeMap<OfClient, PushId>,
 }
 
 impl<S> Default for PushesInFlight<S> {
@@ -89,6 +101,7 @@ impl<S> Default for PushesInFlight<S> {
         Self {
             pushes: HashMap::new(),
             of_users: HashMap::new(),
+            of_clients: BTreeMap::new(),
         }
     }
 }
@@ -114,37 +127,58 @@ impl<S> PushesInFlight<S> {
         self.pushes.len()
     }
 
+    /// The push that left last for a client.
+    pub fn newest_for(&self, client: ClientKey) -> Option<PushId> {
+        let all = (client, 0)..=(client, u64::MAX);
+        self.of_clients.range(all).next_back().map(|(_, id)| *id)
+    }
+
     /// Whether there is room for another one of a device that has one: a call takes it from its user alone.
-    pub fn has_room(&self, user: u64, is_call: bool) -> bool {
-        let of_user = self.of_user(user);
+    pub fn has_room(&self, user: u64, is_call: bool, is_silent: bool) -> bool {
+        let of_user = self.of_user(user, is_silent);
         if is_call {
-            of_user < 2 * MAX_OF_USER
-        } else {
-            of_user < MAX_OF_USER && self.len() < MAX
+            return of_user < 2 * MAX_OF_USER;
         }
+        let silent = self.of_clients.len();
+        let of_all = if is_silent {
+            silent
+        } else {
+            self.len() - silent
+        };
+        of_user < MAX_OF_USER && of_all < MAX
     }
 
     /// Whether a user has more than there may be.
     pub fn exceeds(&self, user: u64) -> bool {
-        self.of_user(user) > 2 * MAX_OF_USER
+        let mut kinds = [true, false].into_iter();
+        kinds.any(|is_silent| self.of_user(user, is_silent) > 2 * MAX_OF_USER)
     }
 
-    fn of_user(&self, user: u64) -> u32 {
-        self.of_users.get(&user).copied().unwrap_or(0)
+    fn of_user(&self, user: u64, is_silent: bool) -> u32 {
+        let of_user = self.of_users.get(&(user, is_silent));
+        of_user.copied().unwrap_or(0)
     }
 
     pub fn insert(&mut self, id: PushId, push: InFlight<S>) {
-        *self.of_users.entry(push.user).or_default() += 1;
+        let kind = (push.user, push.is_silent());
+        *self.of_users.entry(kind).or_default() += 1;
+        if let Some(place) = push.client {
+            self.of_clients.insert(place, id);
+        }
         self.pushes.insert(id, push);
     }
 
     pub fn remove(&mut self, id: PushId) -> Option<InFlight<S>> {
         let push = self.pushes.remove(&id)?;
-        if let Some(count) = self.of_users.get_mut(&push.user) {
+        let kind = (push.user, push.is_silent());
+        if let Some(count) = self.of_users.get_mut(&kind) {
             *count -= 1;
             if *count == 0 {
-                self.of_users.remove(&push.user);
+                self.of_users.remove(&kind);
             }
+        }
+        if let Some(place) = &push.client {
+            self.of_clients.remove(place);
         }
         Some(push)
     }

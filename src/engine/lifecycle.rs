@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::delivery::{self, Report};
+use super::delivery::Report;
 use super::face::Engine;
 use super::identity::DeviceName;
 use super::registration;
 use super::restart::{self, Owed};
 use super::service::{FailingService, ServiceChange, Sign};
+use super::taken;
 use super::trail::Event;
 use crate::stanza::StanzaId;
 
@@ -71,18 +72,19 @@ impl<S> Engine<S> {
             .collect()
     }
 
-    /// The connection of a component has ended: what it has not answered will not be answered.
+    /// The connection of a component has ended: what it has not answered will not be answered. Where it answers errors
+    /// alone, that is taken.
     pub fn disconnected(&mut self, now: Duration, host: &str) -> Vec<Report> {
-        let reports = delivery::disconnected(&mut self.schedule, now, host);
+        let reports = taken::disconnected(&mut self.schedule, now, host);
         for report in &reports {
-            self.witness
-                .report(now, report, Some("remote-server-timeout"));
+            let condition = report.after.map(|_| "remote-server-timeout");
+            self.witness.report(now, report, condition);
         }
         reports
     }
 
     /// What all devices are owed, and the push services that are failing, for how long. What has been
-    /// sent and is not answered is among it: nobody will be there to take the answer.
+    /// sent and is not answered is among it, unless the answer could only be an error: nobody will be there to take it.
     pub fn owed(&self, now: Duration) -> (Vec<Owed>, Vec<FailingService>) {
         restart::owed(&self.schedule, now)
     }

@@ -92,6 +92,7 @@ mod sending;
 mod service;
 mod services;
 pub mod suspension;
+mod taken;
 mod timers;
 mod told;
 mod trail;

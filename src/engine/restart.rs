@@ -12,6 +12,7 @@ use super::registering;
 use super::schedule::Schedule;
 use super::service::FailingService;
 use super::suspension;
+use super::taken;
 use super::waiting::{Until, Waiting};
 use crate::stanza::Importance;
 
@@ -35,10 +36,10 @@ pub struct Owed {
 }
 
 /// What all devices are owed, and the push services that are failing, for how long. What has been
-/// sent and is not answered is among it: nobody will be there to take the answer.
+/// sent and is not answered is among it, unless the answer could only be an error: nobody will be there to take it.
 pub(super) fn owed<S>(schedule: &Schedule<S>, now: Duration) -> (Vec<Owed>, Vec<FailingService>) {
     let owed = |(key, device): (DeviceKey, &Device<S>)| {
-        let waiting = device.waiting.as_ref();
+        let waiting = taken::owed_at_end(schedule, device);
         let unanswered = unanswered(schedule, device);
         let importance = waiting.and_then(Waiting::importance_untold);
         let importance = importance.max(unanswered.map(|(importance, _)| importance))?;
@@ -78,7 +79,7 @@ fn unanswered<S>(schedule: &Schedule<S>, device: &Device<S>) -> Option<(Importan
         .iter()
         .filter_map(|id| schedule.in_flight.get(*id));
     pushes
-        .filter(|push| push.epoch == Some(device.epoch) && push.is_owed())
+        .filter(|push| !push.is_silent() && push.epoch == Some(device.epoch) && push.is_owed())
         .map(|push| (push.about.importance_untold(), push.since))
         .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
 }

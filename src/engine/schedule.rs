@@ -224,7 +224,9 @@ impl<S> Schedule<S> {
 
     /// A push is awaited from now on.
     pub fn add_in_flight(&mut self, id: PushId, push: InFlight<S>, jid: &str) {
-        self.services.sent(push.service, jid, push.sent, id);
+        let is_silent = push.is_silent();
+        self.services
+            .sent(push.service, jid, push.sent, id, is_silent);
         self.timers.set(push.deadline, Timer::Answer(id));
         self.in_flight.insert(id, push);
     }
@@ -233,7 +235,7 @@ impl<S> Schedule<S> {
     pub fn take_in_flight(&mut self, now: Duration, id: PushId) -> Option<InFlight<S>> {
         let push = self.in_flight.remove(id)?;
         self.timers.unset(push.deadline, Timer::Answer(id));
-        self.services.settled(push.service, id);
+        self.services.settled(push.service, id, push.is_silent());
         if let Some(device) = self.devices.get_mut(id.device) {
             device.in_flight.retain(|other| *other != id);
             if let Some(waiting) = &device.waiting

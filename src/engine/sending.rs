@@ -37,9 +37,10 @@ pub(super) fn obstacle<S>(
     if !services.admits(service, now, at_once) {
         return Some((Wait::SignOfLife(service), Cause::Debt));
     }
-    if !device.in_flight.is_empty() {
-        let has_room = in_flight.has_room(identities.user(user), is_call)
-            && (is_call || services.in_flight_at(service) < options.max_in_flight);
+    // What no error comes for is taken: no other push waits for that.
+    if registration.client.is_none() && !device.in_flight.is_empty() {
+        let has_room = in_flight.has_room(identities.user(user), is_call, false)
+            && (is_call || services.awaited_from(service) < options.max_in_flight);
         if !has_room {
             return Some((Wait::Room, Cause::Room));
         }
@@ -64,8 +65,15 @@ pub(super) fn send<S>(
             break id;
         }
     };
+    let service = schedule.identities.service(registration.jid);
+    let mut client = None;
+    if let Some(text) = registration.client {
+        make_room(schedule, now, key, user, about.importance);
+        let identities = &mut schedule.identities;
+        client = Some((identities.client(service, text), identities.next_number()));
+    }
     let mut push = InFlight {
-        service: schedule.identities.service(registration.jid),
+        service,
         user: schedule.identities.user(user),
         epoch: None,
         generation: 0,
@@ -75,6 +83,7 @@ pub(super) fn send<S>(
         count: 1,
         content: registration.is_telling(about.importance),
         trial: registration.suspended.is_some(),
+        client,
         about,
         stanza: None,
     };
@@ -101,6 +110,26 @@ pub(super) fn send<S>(
     }
     schedule.add_in_flight(id, push, registration.jid);
     id
+}
+
+/// The first push of a device whose service answers errors alone is not awaited any more, if there are too many.
+fn make_room<S>(
+    schedule: &mut Schedule<S>,
+    now: Duration,
+    key: DeviceKey,
+    user: &str,
+    importance: Importance,
+) {
+    let owner = schedule.identities.user(user);
+    let is_call = importance == Importance::Urgent;
+    let device = schedule.devices.get(key);
+    let first = device.and_then(|device| device.in_flight.first().copied());
+    if let Some(first) = first
+        && !schedule.in_flight.has_room(owner, is_call, true)
+    {
+        schedule.take_in_flight(now, first);
+        schedule.drop_standing_by(first);
+    }
 }
 
 /// A push speaks for what follows it shortly after.

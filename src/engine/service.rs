@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::answer::Fault;
-use super::circuit::Circuit;
+use super::circuit::{Circuit, Witnesses};
 use super::failing::Failing;
 use super::health::Health;
 use super::identity::{DeviceKey, PushId};
@@ -86,25 +86,6 @@ pub struct FailingService {
     pub age: Duration,
 }
 
-/// Whose failures speak against a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Witnesses {
-    #[default]
-    None,
-    One(u64),
-    Several,
-}
-
-impl Witnesses {
-    fn add(&mut self, user: u64) {
-        *self = match *self {
-            Self::None => Self::One(user),
-            Self::One(other) if other == user => Self::One(user),
-            _ => Self::Several,
-        };
-    }
-}
-
 /// A push that a service has not taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure {
@@ -120,6 +101,8 @@ pub(super) struct Failure {
 pub(super) enum Sign {
     /// It has taken a push, or refused it for good.
     Settled,
+    /// It answers errors alone, and none has come for a push that left then.
+    Unopposed(Duration),
     /// It has said something else: of a registration, or to anybody.
     Heard,
     /// There is a connection with its host.
@@ -144,6 +127,8 @@ pub(super) struct Service {
     pub queue: Queue,
     /// Pushes that wait for its answer.
     pub in_flight: usize,
+    /// Those of them that it answers only if it does not take them.
+    silent: usize,
     /// Since when it fails.
     pub failing: Failing,
     /// What speaks against it, in a row.
@@ -151,7 +136,7 @@ pub(super) struct Service {
     pub health: Health,
     witnesses: Witnesses,
     circuit: Option<Circuit>,
-    /// When it has answered last.
+    /// When it has answered last, or has been sent what it must have taken.
     worked: Option<Duration>,
     /// When an answer that was none to a push has counted as a sign of life last.
     heard: Option<Duration>,
@@ -178,25 +163,34 @@ impl Service {
             .is_none_or(|circuit| circuit.admits(now))
     }
 
-    pub fn sent(&mut self, now: Duration, id: PushId) {
+    /// How many pushes wait for an answer that comes in any case.
+    pub fn awaited(&self) -> usize {
+        self.in_flight.saturating_sub(self.silent)
+    }
+
+    pub fn sent(&mut self, now: Duration, id: PushId, is_silent: bool) {
         self.in_flight += 1;
+        self.silent += usize::from(is_silent);
         if let Some(circuit) = &mut self.circuit {
             circuit.sent(now, id);
         }
     }
 
-    pub fn settled(&mut self, id: PushId) {
+    pub fn settled(&mut self, id: PushId, is_silent: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.silent = self.silent.saturating_sub(usize::from(is_silent));
         if let Some(circuit) = &mut self.circuit {
             circuit.settled(id);
         }
     }
 
     /// Whether this sign of life counts: one that anybody could provoke does if somebody waits for it, and
-    /// once in `push_retry_min`.
+    /// once in `push_retry_min`; silence does if nothing has failed that left since.
     pub fn takes(&mut self, now: Duration, sign: Sign, options: &Options) -> bool {
-        if sign != Sign::Heard {
-            return true;
+        match sign {
+            Sign::Settled | Sign::Connected => return true,
+            Sign::Unopposed(sent) => return sent >= self.failing.at,
+            Sign::Heard => {}
         }
         let heard = self.heard.map(|heard| heard + options.retry_min);
         let is_too_soon = heard.is_some_and(|again| now < again);
@@ -208,12 +202,12 @@ impl Service {
         true
     }
 
-    /// It works. The change is that its circuit is closed.
-    pub fn works(&mut self, now: Duration) -> Option<ServiceChange> {
+    /// It works since then. The change is that its circuit is closed.
+    pub fn works(&mut self, since: Duration) -> Option<ServiceChange> {
         let failures = std::mem::take(&mut self.failures);
         self.failing = Failing::default();
         self.witnesses = Witnesses::None;
-        self.worked = Some(now);
+        self.worked = Some(since);
         self.circuit.take().map(|_| ServiceChange {
             failures,
             ..self.change(ServiceState::Back)

@@ -55,20 +55,20 @@ impl Services {
         at_once || self.get(key).is_none_or(|service| service.admits(now))
     }
 
-    /// How many pushes wait for its answer.
-    pub fn in_flight_at(&self, key: ServiceKey) -> usize {
-        self.get(key).map_or(0, |service| service.in_flight)
+    /// How many pushes wait for an answer of it that comes in any case.
+    pub fn awaited_from(&self, key: ServiceKey) -> usize {
+        self.get(key).map_or(0, Service::awaited)
     }
 
     /// A push leaves for it.
-    pub fn sent(&mut self, key: ServiceKey, jid: &str, now: Duration, id: PushId) {
-        self.get_or_insert(key, jid).sent(now, id);
+    pub fn sent(&mut self, key: ServiceKey, jid: &str, now: Duration, id: PushId, silent: bool) {
+        self.get_or_insert(key, jid).sent(now, id, silent);
     }
 
     /// A push to it is not awaited any more.
-    pub fn settled(&mut self, key: ServiceKey, id: PushId) {
+    pub fn settled(&mut self, key: ServiceKey, id: PushId, silent: bool) {
         if let Some(service) = self.known.peek_mut(&key) {
-            service.settled(id);
+            service.settled(id, silent);
         }
     }
 
@@ -108,7 +108,10 @@ impl Services {
         } else {
             service.queue.release();
         }
-        let change = service.works(now);
+        let change = service.works(match sign {
+            Sign::Unopposed(sent) => sent,
+            _ => now,
+        });
         let count = service.queue.released();
         if count > 0 {
             let wait = if sign == Sign::Connected {
@@ -360,15 +363,15 @@ mod tests {
     fn what_is_under_way_is_counted() {
         let mut services = services();
         for nonce in 0..3 {
-            services.sent(key(0), "a.test", T, push(nonce));
+            services.sent(key(0), "a.test", T, push(nonce), false);
         }
-        services.sent(key(1), "b.test", T, push(3));
+        services.sent(key(1), "b.test", T, push(3), false);
         let counts = |services: &Services| {
-            let at = |number| services.in_flight_at(key(number));
+            let at = |number| services.awaited_from(key(number));
             (at(0), at(1), at(2))
         };
         assert_eq!(counts(&services), (3, 1, 0));
-        services.settled(key(0), push(0));
+        services.settled(key(0), push(0), false);
         assert_eq!(counts(&services), (2, 1, 0));
     }
 
@@ -378,7 +381,7 @@ mod tests {
         for number in 0..MAX_SERVICES {
             services.remember(key(number), &format!("push{number}.test"));
         }
-        services.sent(key(0), "push0.test", T, push(0));
+        services.sent(key(0), "push0.test", T, push(0), false);
         queue(&mut services, key(1), 1);
         services.remember(key(2), "push2.test");
         assert_eq!(services.known.len(), MAX_SERVICES, "it was known");
@@ -541,7 +544,7 @@ mod tests {
             ..Options::default()
         };
         let mut services = services();
-        services.sent(key(0), "push.test", T, push(0));
+        services.sent(key(0), "push.test", T, push(0), false);
         let failure = |number| Failure {
             push: push(number),
             user: 1,
@@ -551,7 +554,7 @@ mod tests {
         let backoff = |attempt| attempt * Duration::from_secs(10);
         let change = services.failed(key(0), T, failure(0), &options, backoff);
         assert_eq!(change.unwrap().state, ServiceState::Out);
-        services.settled(key(0), push(0));
+        services.settled(key(0), push(0), false);
         (1..=3).for_each(|device| _ = queue(&mut services, key(0), device));
 
         let at = T + Duration::from_secs(10);
@@ -561,20 +564,20 @@ mod tests {
         assert_eq!(services.take_probe(key(0), at), Some(DeviceKey(1)));
         assert_eq!(services.next(key(0), at), Next::Nothing, "its turn");
         assert_eq!(services.take_probe(key(0), at), None);
-        services.sent(key(0), "push.test", at, push(1));
+        services.sent(key(0), "push.test", at, push(1), false);
         services.turn_is_over(key(0));
         assert_eq!(services.next(key(0), at), Next::Nothing, "its probe");
         assert_eq!(services.take_probe(key(0), at), None);
         assert!(!services.admits(key(0), at, false) && services.admits(key(0), at, true));
 
         // That of another push says nothing of it.
-        services.sent(key(0), "push.test", at, push(9));
-        services.settled(key(0), push(9));
+        services.sent(key(0), "push.test", at, push(9), false);
+        services.settled(key(0), push(9), false);
         assert_eq!(services.next(key(0), at), Next::Nothing);
         let later = at + Duration::from_secs(5);
         services.failed(key(0), later, failure(9), &options, backoff);
         services.failed(key(0), later, failure(1), &options, backoff);
-        services.settled(key(0), push(1));
+        services.settled(key(0), push(1), false);
         let again = later + Duration::from_secs(20);
         assert_eq!(services.next(key(0), later), Next::Probe(again));
         assert_eq!(services.next(key(0), again * 2), Next::Probe(again * 2));
@@ -588,7 +591,7 @@ mod tests {
         let mut services = services();
         services.remember(key(0), "push0.test");
         assert_eq!((services.len(), services.failing(T).len()), (0, 0));
-        services.sent(key(0), "push0.test", T, push(0));
+        services.sent(key(0), "push0.test", T, push(0), false);
         assert_eq!((services.len(), services.failing(T).len()), (1, 0));
         let failing = FailingService {
             jid: "push1.test".into(),

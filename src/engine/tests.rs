@@ -14,6 +14,7 @@ mod occasions;
 mod overview;
 mod reading;
 mod ringing;
+mod taken;
 
 const USER: &str = "anna";
 const ID: &str = "push.test<n1";

@@ -67,8 +67,8 @@ pub enum Event {
         outcome: Outcome,
         /// The condition of the error; none for a result, or if there was no answer.
         condition: Option<&'static str>,
-        /// How long it took.
-        after: Duration,
+        /// How long it took; none if no error has come, which means that it is taken.
+        after: Option<Duration>,
         /// Whether the device is owed a push now.
         owed: bool,
     },

@@ -20,7 +20,8 @@ use crate::stanza::Importance;
 /// - of a `met` one, of a `turn`, of a `ping` and of `read` `result` (`pushed`, `held`, `silent`), `reason` and `phrase`, and
 ///   `due` (seconds since 1970) if that is known;
 /// - of a `turn` besides `importance` and `trial`; of a `ping` `occasion` (`ping`, `before-timeout`, `on-start`);
-/// - of an `answer` `outcome`, `condition`, `after` (seconds) and `owed`;
+/// - of an `answer` `outcome`, `condition`, `after` (seconds; nil if no error has come, which means that the push is taken) and
+///   `owed`;
 /// - of a `vetoed` push `phrase`.
 pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
     let clock = Clock::now();
@@ -136,7 +137,7 @@ fn entry_table(lua: &Lua, clock: &Clock, entry: &Entry<'_>) -> Result<Table> {
         } => {
             table.raw_set("outcome", outcome.name())?;
             table.raw_set("condition", condition)?;
-            table.raw_set("after", after.as_secs_f64())?;
+            table.raw_set("after", after.map(|after| after.as_secs_f64()))?;
             table.raw_set("owed", owed)?;
             "answer"
         }

@@ -1349,7 +1349,7 @@ impl World {
         let event = Event::Answered {
             outcome: report.outcome,
             condition,
-            after,
+            after: Some(after),
             owed: report.owed,
         };
         self.note(device, event);

@@ -107,6 +107,7 @@ fn when_all_room_is_taken_each_device_still_has_one_push_and_calls() {
             count: 1,
             content: false,
             trial: false,
+            client: None,
             about: About::nothing(Important),
             stanza: None,
         };
