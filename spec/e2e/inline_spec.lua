@@ -100,6 +100,7 @@ local function describe_all(version)
 			local taker = module("home.test", ...);
 			taker:hook("iq-set/self/urn:xmpp:push2:0:enable", function (event)
 				local origin, stanza = event.origin, event.stanza;
+				assert(stanza.attr.type == "set" and stanza.attr.from == origin.full_jid and not stanza.attr.to);
 				origin.push2_client = stanza.tags[1]:get_child_text("client");
 				origin.send(st.reply(stanza));
 				return true;
@@ -287,6 +288,22 @@ local function describe_all(version)
 		assert.same({ "enabled" }, answers(anna, xmlns_push2));
 		assert.equal("token", push2_client(anna));
 		assert_bound(anna);
+	end);
+
+	it("leaves a protocol alone that another module serves", function ()
+		server:eval([[
+			local ours, event = module("home.test", "cloud_notify"), "iq-set/self/urn:xmpp:push2:0:enable";
+			local events = hosts["home.test"].events;
+			local handlers = {};
+			for handler in pairs(ours.event_handlers:get(events, event) or {}) do handlers[#handlers + 1] = handler; end
+			for _, handler in ipairs(handlers) do ours:unhook_object_event(events, event, handler); end
+		]]);
+		take_push2("ping");
+		assert.equal(0, offered(xmlns_push2));
+		local anna = log_in(nil, nil, enable_push2("token"), enable("n1"));
+		assert.same({}, answers(anna, xmlns_push2));
+		assert.is_nil(push2_client(anna));
+		assert.same({ "enabled" }, answers(anna, xmlns_push));
 	end);
 
 	if has_sm then
