@@ -8,7 +8,8 @@ local copy, none = util.copy, util.none;
 local options = module.lib "options".values;
 local engine = module.lib "engine".engine;
 local sessions = module.lib "sessions";
-local user_sessions, is_suspended = sessions.user_sessions, sessions.is_suspended;
+local user_sessions, is_suspended, owned_by = sessions.user_sessions, sessions.is_suspended, sessions.owned_by;
+local protocol_of = module.lib "protocols".of;
 local store = module.lib "store";
 local is_account = store.is_account;
 local explain = module.lib "explain";
@@ -39,10 +40,10 @@ end
 
 -- Where the client of a registration is. One that is suspended has no sessions, but its client may.
 local function state_of(user, records, identifier)
-	local state = "away";
+	local state, protocol = "away", protocol_of(identifier);
 	for _, session in pairs(user_sessions(user) or none) do
 		local of = is_suspended(records[identifier])
-			and native.owned_by(records, session.client_id, session.resource, true) or session.push_identifier;
+			and owned_by(session, protocol, records, true) or session[protocol.identifier];
 		if of == identifier and not session.hibernating then return "live"; end
 		if of == identifier then state = "hibernated"; end
 	end
@@ -70,7 +71,7 @@ local function describe(user, records, identifier, last_seen)
 			since = number(suspended.since);
 			next_trial = number(suspended["until"]);
 			condition = text(suspended.condition);
-			text = text(suspended.text) and history.without_node(suspended.text, identifier);
+			text = text(suspended.text) and history.without_node(suspended.text, identifier, record);
 		} or nil;
 	};
 end
@@ -246,7 +247,7 @@ local function test(user, name, callback)
 		awaited[test_result.id] = nil;
 		if timeout then timeout:stop(); end
 		test_result.outcome, test_result.condition = outcome, condition;
-		test_result.text = description and history.without_node(description, identifier);
+		test_result.text = description and history.without_node(description, identifier, record);
 		test_result.seconds = now() - begin;
 		callback(test_result);
 	end

@@ -6,7 +6,8 @@ local engine = module.lib "engine".engine;
 local arm = module.lib "timer".arm;
 local sessions_lib = module.lib "sessions";
 local user_sessions, is_suspended, detach = sessions_lib.user_sessions, sessions_lib.is_suspended, sessions_lib.detach;
-local get_registration, attach_owners = sessions_lib.get_registration, sessions_lib.attach_owners;
+local get_attached, attach_owners = sessions_lib.get_attached, sessions_lib.attach_owners;
+local protocol_of = module.lib "protocols".of;
 local load_records = module.lib "registrations".load;
 local reports = module.lib "reports";
 local on_report, give_up = reports.on_report, reports.give_up;
@@ -24,12 +25,11 @@ local release = guarded(function (user, identifier)
 	local owners = record and is_suspended(record) and attach_owners(user, records, identifier);
 	local sessions = user_sessions(user);
 	for _, session in pairs(sessions or none) do
-		local attached, settings = get_registration(session);
-		if attached == identifier then record = settings; end
+		record = get_attached(session, identifier) or record;
 	end
 	if record then
 		local delay, stanza, key, important, details = engine:release(user, identifier, record, sessions, has_listeners());
-		for _, session in pairs(owners or none) do detach(session); end
+		for _, session in pairs(owners or none) do detach(session, protocol_of(identifier)); end
 		publish_now(user, delay, stanza, key, important, details);
 	elseif records then
 		engine:forget(user, identifier);

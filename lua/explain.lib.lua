@@ -5,6 +5,7 @@ local now = util.prosody_require "util.time".now;
 local none = util.none;
 local engine = module.lib "engine".engine;
 local user_sessions = module.lib "sessions".user_sessions;
+local protocol_of = module.lib "protocols".of;
 local history = module.lib "history";
 local name_of = history.name_of;
 local terminal = module.lib "terminal";
@@ -142,8 +143,9 @@ end
 
 -- Of sessions that are attached to it
 local function has_smacks(user, identifier)
+	local field = protocol_of(identifier).identifier;
 	for _, session in pairs(user_sessions(user) or none) do
-		if session.push_identifier == identifier and session.smacks then return true; end
+		if session[field] == identifier and session.smacks then return true; end
 	end
 	return false;
 end

@@ -4,8 +4,9 @@ local timer = module.lib "util".prosody_require "util.timer";
 local options = module.lib "options".values;
 local engine = module.lib "engine".engine;
 local arm = module.lib "timer".arm;
+local protocols = module.lib "protocols".all;
 
-local setmetatable, type = setmetatable, type;
+local pairs, setmetatable, type = pairs, setmetatable, type;
 
 -- COMPAT 0.12: its watchdogs cannot be given another timeout, and a cancelled one stays in memory
 -- until that is over.
@@ -25,9 +26,14 @@ end
 
 -- Before its time is over its device is woken, once, so that it may come back and keep it
 local function plan_wake(session, elapsed)
-	local dog, identifier = session.hibernating_watchdog, session.push_identifier;
-	if not dog or session.push_woken or type(identifier) ~= "string" then return; end
-	arm(engine:plan_wake(session.username, identifier, dog.timeout - (elapsed or 0)));
+	local dog = session.hibernating_watchdog;
+	if not dog or session.push_woken then return; end
+	for _, protocol in pairs(protocols) do
+		local identifier = session[protocol.identifier];
+		if type(identifier) == "string" then
+			arm(engine:plan_wake(session.username, identifier, dog.timeout - (elapsed or 0)));
+		end
+	end
 end
 
 local function set_hibernation_timeout(session, timeout)

@@ -5,6 +5,7 @@ local util = module.lib "util";
 local sha256 = util.prosody_require "util.hashes".sha256;
 local none = util.none;
 local get_registration = module.lib "sessions".get_registration;
+local protocols = module.lib "protocols";
 local store = module.lib "store";
 local is_account = store.is_account;
 
@@ -36,17 +37,23 @@ local function log_store(doing, user, err)
 	failing = err and (failing or user) or nil;
 end
 
+-- Where its push service has the device: a token. That of push2 is in the record alone
+local function node_of(identifier, record)
+	if protocols.of(identifier) == protocols.push then return identifier:match("<(.*)$") or ""; end
+	return record and type(record.node) == "string" and record.node or "";
+end
+
 -- The name of a registration wherever somebody may read it: the beginning of its node, too short to be of use, and
 -- a hash that tells it from others.
 local function name_of(identifier)
-	local node = identifier:match("<(.*)$") or "";
+	local node = node_of(identifier);
 	local beginning = node:sub(1, math_min(4, math_floor(#node / 4))):gsub("[^%w]", "");
 	return (beginning ~= "" and beginning .. "-" or "") .. sha256(identifier, true):sub(1, 8);
 end
 
 -- What a push service says may have the node in it, or its beginning where that was cut
-local function without_node(value, identifier)
-	local node = identifier:match("<(.*)$") or "";
+local function without_node(value, identifier, record)
+	local node = node_of(identifier, record);
 	if not value or #node < min_token then return value; end
 	local name = name_of(identifier);
 	value = value:gsub(node:gsub("%p", "%%%0"), name);
@@ -148,7 +155,7 @@ local function add(user, ...)
 		lines[#lines + 1] = to_line({
 			at = os_time(); what = one.what; name = name;
 			jid = shorten(record.jid); client = shorten(record.client_id) or shorten(record.resource);
-			by = one.by; why = shorten(without_node(one.why, one.identifier));
+			by = one.by; why = shorten(without_node(one.why, one.identifier, record));
 		});
 		if #lines > max_entries then table.remove(lines, 1); end
 		if ends[one.what] then last_seen[name] = nil; end
@@ -160,11 +167,7 @@ end
 
 local seen, seen_left, seen_on = {}, max_seen, nil; -- user -> name -> true
 
-local function on_session(event)
-	local session = event.resumed or event.session;
-	local identifier = session and get_registration(session);
-	local user = session and session.username;
-	if not identifier or not user then return; end
+local function see(user, identifier)
 	local now = os_time();
 	local today = now - now % day;
 	if today ~= seen_on or seen_left == 0 then seen, seen_left, seen_on = {}, max_seen, today; end
@@ -175,6 +178,15 @@ local function on_session(event)
 	if not lines or (last_seen[name] or 0) >= today or not is_account(user) then return; end
 	last_seen[name] = now;
 	write(user, lines, last_seen);
+end
+
+local function on_session(event)
+	local session = event.resumed or event.session;
+	local user = session and session.username;
+	for _, protocol in ipairs(user and protocols.all or none) do
+		local identifier = get_registration(session, protocol);
+		if identifier then see(user, identifier); end
+	end
 end
 
 -- The store itself is purged with the account

@@ -6,7 +6,7 @@ local options = module.lib "options".values;
 local engine = module.lib "engine".engine;
 local store = module.lib "store";
 local sessions_lib = module.lib "sessions";
-local user_sessions, get_registration = sessions_lib.user_sessions, sessions_lib.get_registration;
+local user_sessions, get_attached = sessions_lib.user_sessions, sessions_lib.get_attached;
 local is_suspended = sessions_lib.is_suspended;
 local peek_records = module.lib "registrations".peek;
 local publishing = module.lib "publishing";
@@ -18,8 +18,8 @@ local pairs, remove = pairs, table.remove;
 local wake_before_timeout = guarded(function (user, identifier)
 	local sessions = user_sessions(user);
 	for _, session in pairs(sessions or none) do
-		local attached, record = get_registration(session);
-		if attached == identifier and session.hibernating and not session.push_woken then
+		local record = get_attached(session, identifier);
+		if record and session.hibernating and not session.push_woken then
 			session.push_woken = true;
 			publish_now(user, engine:ping(user, identifier, record, has_listeners(), "before-timeout", sessions));
 			return;

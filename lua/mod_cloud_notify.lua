@@ -51,7 +51,9 @@ end
 local guarded = load_lib "util".guarded;
 local engine_lib = load_lib "engine";
 local options = load_lib "options";
-local others = load_lib "others";
+guarded(options.read)();
+load_lib "others";
+load_lib "protocols";
 load_lib "store";
 local chat_settings = load_lib "chat_settings";
 local timer = load_lib "timer";
@@ -77,8 +79,11 @@ local offline = load_lib "offline";
 local sent = load_lib "sent";
 local away = load_lib "away";
 local subscriptions = load_lib "subscriptions";
+local binding = load_lib "binding";
+load_lib "enabling";
 local registering = load_lib "registering";
 local inline = load_lib "inline";
+local push2 = load_lib "push2";
 local owed = load_lib "owed";
 load_lib "terminal";
 load_lib "explain";
@@ -90,24 +95,25 @@ local adhoc_commands = load_lib "adhoc_commands";
 local metrics = load_lib "metrics";
 
 local configure = guarded(function ()
-	options.read();
 	timer.arm(engine_lib.engine:configure(options.values));
 end);
 
-others.look();
 timer.serve_with(deadlines.serve);
 configure();
+push2.look();
 guarded(owed.restore)();
 services.report_failing_to(guarded(self_test.meet_service));
 services.watch_all();
 connections.meet_hosts();
 
 -- XEP-0357 sections 4 to 6 and 8
-module:hook("account-disco-info", registering.on_disco_info);
-module:hook("iq-set/self/urn:xmpp:push:0:enable", registering.on_enable);
-module:hook("iq-set/self/urn:xmpp:push:0:disable", registering.on_disable);
-module:hook("message/bare", guarded(registering.on_farewell), 10);
-module:hook("resource-bind", guarded(registering.on_resource_bind));
+if options.values.push_protocols.push then
+	module:hook("account-disco-info", registering.on_disco_info);
+	module:hook("iq-set/self/urn:xmpp:push:0:enable", registering.on_enable);
+	module:hook("iq-set/self/urn:xmpp:push:0:disable", registering.on_disable);
+	module:hook("message/bare", guarded(registering.on_farewell), 10);
+end
+module:hook("resource-bind", guarded(binding.on_resource_bind));
 module:hook_global("user-deleted", guarded(registrations.on_user_deleted), 1000); -- mod_c2s ends sessions there
 
 -- Enabling in the bind, which mod_sasl2_bind2 has done by then
@@ -177,9 +183,9 @@ shell.load();
 module:hook_global("module-loaded", guarded(shell.on_module_loaded));
 for _, command in pairs(adhoc_commands.commands) do module:provides("adhoc", command); end
 
--- What others do
-module:hook("module-loaded", guarded(others.look));
-module:hook("module-unloaded", guarded(others.look));
+-- What others do, and push2 if no other does
+module:hook("module-loaded", push2.on_modules_changed);
+module:hook("module-unloaded", push2.on_modules_changed);
 
 -- What push needs here
 module:hook("module-loaded", self_test.schedule);
@@ -187,13 +193,13 @@ module:hook("module-unloaded", self_test.schedule);
 module:hook_global("module-loaded", self_test.schedule);
 module:hook_global("module-unloaded", self_test.schedule);
 module:hook_global("config-reloaded", self_test.schedule);
-module:hook("cloud_notify/registration", guarded(self_test.on_registration), -1);
 module:hook("route/remote", guarded(self_test.on_unrouted), -1000);
 
 -- Statistics
 module:hook_global("stats-update", guarded(metrics.update));
 
 module:hook_global("server-started", keepalive.on_server_started);
+module:hook_global("config-reloaded", guarded(options.read), 1);
 module:hook_global("config-reloaded", configure);
 module:hook_global("server-stopping", publishing.on_server_stopping, 1000); -- Before sessions are ended
 module:hook_global("server-stopped", guarded(function ()
@@ -201,7 +207,7 @@ module:hook_global("server-stopped", guarded(function ()
 	owed.save();
 end));
 
-if not module.reloading then registering.attach_all(); end
+if not module.reloading then binding.attach_all(); end
 self_test.schedule();
 
 function module.save()

@@ -2,7 +2,7 @@
 
 local native = module.lib "native";
 
-local pairs, pcall, tonumber, tostring, type = pairs, pcall, tonumber, tostring, type;
+local next, pairs, pcall, tonumber, tostring, type = next, pairs, pcall, tonumber, tostring, type;
 
 local max_logged_value = 100; -- of an option
 local max_text = 4096;
@@ -29,6 +29,19 @@ local function one_of(...)
 	local values = {};
 	for _, value in pairs({ ... }) do values[value] = value; end
 	return function (value) return values[value]; end
+end
+
+-- Of a list, or of one, those that are known: name -> true. And one that is not.
+local function some_of(...)
+	local known = {};
+	for _, name in pairs({ ... }) do known[name] = true; end
+	return function (value)
+		local found, unknown = {}, nil;
+		for _, name in pairs(type(value) == "table" and value or { value }) do
+			if known[name] then found[name] = true; else unknown = name; end
+		end
+		return next(found) and found or nil, unknown;
+	end
 end
 
 local function boolean_or(name)
@@ -60,6 +73,8 @@ local known_options = {
 	push_notification_with_sender = { default = false, boolean, "true or false" };
 	push_notify_on = { default = "all", one_of("all", "messages", "important"), "'all', 'messages' or 'important'" };
 	push_notify_read = { default = "asked", boolean_or("asked"), "'asked', true or false" };
+	push_protocols = { default = { push = true; push2 = true }, some_of("push", "push2"), "a list of 'push' and 'push2'";
+		shown = "both" };
 	push_recovery_rate = { default = 50, number(1, true), "a whole number, at least 1" };
 	push_retry_age = { default = 24*3600, number(0), "a number of seconds" };
 	push_retry_max = { default = 30*60, number(0.1), "a number of seconds, at least 0.1" };
@@ -85,17 +100,21 @@ local function read_option(name, option)
 	local ok, value = pcall(module.get_option, module, name);
 	if not ok then return nil, ("cannot be read (%s)"):format(describe(value)); end
 	if value == nil then return; end
-	local valid;
-	ok, valid = pcall(option[1], value);
-	if ok and valid ~= nil then return valid; end
+	local valid, unknown;
+	ok, valid, unknown = pcall(option[1], value);
+	if ok and valid ~= nil then
+		return valid, unknown ~= nil and ("must be %s: '%s' in it is ignored"):format(option[2], describe(unknown)) or nil;
+	end
 	return nil, ("must be %s, not %s '%s'"):format(option[2], type(value), describe(value));
 end
 
 local function read_options()
 	for name, option in pairs(known_options) do
 		local value, problem = read_option(name, option);
-		if problem then
-			module:log("error", "Option %s %s: using the default, %s", name, problem, tostring(option.default));
+		if problem and value == nil then
+			module:log("error", "Option %s %s: using the default, %s", name, problem, option.shown or tostring(option.default));
+		elseif problem then
+			module:log("error", "Option %s %s", name, problem);
 		end
 		if value == nil then value = option.default; end
 		options[name] = value;

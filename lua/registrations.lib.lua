@@ -10,6 +10,7 @@ local options, text = options_lib.values, options_lib.text;
 local engine = module.lib "engine".engine;
 local store = module.lib "store";
 local is_account, read_store, write_store = store.is_account, store.read, store.write;
+local protocols = module.lib "protocols".all;
 local history = module.lib "history";
 local add_history, forget_seen = history.add, history.forget;
 local sessions = module.lib "sessions";
@@ -93,8 +94,10 @@ local function remember(user, records)
 		while total_size > max_cached_bytes do forget_records((accounts:tail())); end
 	end
 	for _, session in pairs(user_sessions(user) or none) do
-		local record = records[session.push_identifier or false];
-		if record then session.push_settings = record; end
+		for _, protocol in pairs(protocols) do
+			local record = records[session[protocol.identifier] or false];
+			if record then session[protocol.settings] = record; end
+		end
 	end
 end
 
@@ -127,19 +130,21 @@ local function follow_store(user, records)
 		end
 	end
 	for _, session in pairs(user_sessions(user) or none) do
-		local identifier = session.push_identifier;
-		if type(identifier) == "string" and not records[identifier] then forget_registration(user, identifier); end
+		for _, protocol in pairs(protocols) do
+			local identifier = session[protocol.identifier];
+			if type(identifier) == "string" and not records[identifier] then forget_registration(user, identifier); end
+		end
 	end
 end
 
--- What can be read of what is in a store
-local function parse_records(data)
+-- Of each protocol there may be so many
+local function merge(found)
 	local records = {};
-	for identifier, record in pairs(type(data) == "table" and data or none) do
-		if type(identifier) == "string" and type(record) == "table" then records[identifier] = record; end
-	end
-	for _, identifier in pairs(native.surplus(records, options.push_max_devices)) do
-		records[identifier] = nil;
+	for _, of_protocol in pairs(found) do
+		for identifier, record in pairs(of_protocol) do records[identifier] = record; end
+		for _, identifier in pairs(native.surplus(of_protocol, options.push_max_devices)) do
+			records[identifier] = nil;
+		end
 	end
 	return records;
 end
@@ -148,9 +153,9 @@ end
 local function read_records(user)
 	if fresh[user] and is_resting(read_rest, user) then return fresh[user]; end
 	local exists = is_account(user);
-	local data, err = read_store(user);
-	if err then return; end -- Nor are accounts known to be gone then
-	local records = exists and parse_records(data) or {}; -- Nothing is kept of nobody
+	local found = read_store(user);
+	if not found then return; end -- Nor are accounts known to be gone then
+	local records = exists and merge(found) or {}; -- Nothing is kept of nobody
 	follow_store(user, records);
 	if exists then remember(user, records); else forget_records(user); end
 	begin_rest(read_rest, user);
@@ -160,9 +165,8 @@ end
 -- The same for one of many: nothing of it stays in memory
 local function peek_records(user)
 	if fresh[user] then return fresh[user]; end
-	local data, err = read_store(user);
-	if err then return; end
-	return is_account(user) and parse_records(data) or {};
+	local found = read_store(user);
+	return found and (is_account(user) and merge(found) or {});
 end
 
 local function load_records(user)
@@ -188,8 +192,11 @@ local function count()
 	return counts;
 end
 
+-- They have been read just before
 local function save_records(user, records)
-	if not write_store(user, records) then return false; end
+	local saved, is_torn = write_store(user, records, accounts:get(user) or without[user] and none or nil);
+	if is_torn then fresh[user], without[user] = nil, nil; end -- What is there now, the stores know
+	if not saved then return false; end
 	remember(user, records);
 	begin_rest(write_rest, user);
 	return true;
@@ -223,7 +230,9 @@ end
 local function on_user_deleted(event)
 	if event.host ~= host then return; end
 	local user = event.username;
-	for _, session in pairs(user_sessions(user) or none) do detach(session); end
+	for _, session in pairs(user_sessions(user) or none) do
+		for _, protocol in pairs(protocols) do detach(session, protocol); end
+	end
 	engine:forget_user(user);
 	forget_seen(user);
 	remember(user, none); -- The store itself is purged after this event
@@ -237,6 +246,7 @@ return {
 	load = load_records;
 	get = get_records;
 	count = count;
+	end_trust = end_trust;
 	save = save_records;
 	may_save = may_save;
 	fits = fits;

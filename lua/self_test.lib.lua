@@ -18,6 +18,7 @@ local host = module.host;
 
 local wanted_modules = { "smacks"; "mam"; "carbons"; "csi"; "offline" };
 local enable_events = { "iq-set/self/urn:xmpp:push:0:enable"; "iq/self/urn:xmpp:push:0:enable" };
+local xmlns_push2 = "urn:xmpp:push2:0";
 local xmlns_pubsub = "http://jabber.org/protocol/pubsub";
 
 local time_to_connect = 60; -- What a component has after the start of the server
@@ -77,10 +78,11 @@ local function describe_host()
 		missing[1] and table_concat(missing, ", ") or "none", storage_of("cloud_notify"));
 end
 
+-- push2.lib.lua says what is to be said of mod_push2
 local function describe_others()
 	local names = {};
 	for _, name in ipairs(native.community) do
-		if others[name] then names[#names+1] = "mod_" .. name; end
+		if others[name] and name ~= "push2" then names[#names+1] = "mod_" .. name; end
 	end
 	return names[1] and ("Extensions are left to %s, which do the same -- these are no longer needed: remove them from "
 		.. "modules_enabled, and \"cloud_notify_extensions\", which loads them"):format(table_concat(names, ", "));
@@ -196,14 +198,11 @@ local function meet_service(service)
 	end
 end
 
-local function on_registration(event)
-	meet_service(event.push_info.jid);
-end
-
 -- A stanza that nobody has taken to another server
 local function on_unrouted(event)
 	local stanza = event.stanza;
-	if stanza.attr.from == host and stanza:get_child("pubsub", xmlns_pubsub) then meet_service(stanza.attr.to); end
+	if stanza.attr.from == host and (stanza:get_child("pubsub", xmlns_pubsub)
+		or stanza:get_child("notification", xmlns_push2)) then meet_service(stanza.attr.to); end
 end
 
 return {
@@ -212,6 +211,5 @@ return {
 	save = save;
 	restore = restore;
 	meet_service = meet_service;
-	on_registration = on_registration;
 	on_unrouted = on_unrouted;
 };

@@ -1,8 +1,13 @@
--- Where registrations are, and what is owed over a restart
+-- Where registrations are, a store for each protocol
 
-local usermanager = module.lib "util".prosody_require "core.usermanager";
+local util = module.lib "util";
+local jid = util.prosody_require "util.jid";
+local usermanager = util.prosody_require "core.usermanager";
+local copy, none = util.copy, util.none;
+local protocols = module.lib "protocols";
+local push2, protocol_of = protocols.push2, protocols.of;
 
-local next, pcall, tostring = next, pcall, tostring;
+local ipairs, next, pairs, pcall, tostring, type = ipairs, next, pairs, pcall, tostring, type;
 
 local host = module.host;
 
@@ -31,7 +36,16 @@ local function open_store(name)
 	return { get = fail; set = fail; users = fail }, err;
 end
 
-local store, missing_store = open_store();
+local stores, missing_store = {}, nil; -- protocol -> store
+
+for _, protocol in ipairs(protocols.all) do
+	if protocol.is_chosen then
+		local err;
+		stores[protocol], err = open_store(protocol.store);
+		missing_store = missing_store or err;
+	end
+end
+
 if missing_store then
 	store_fails = { read = true; written = true };
 	module:log("error", "Cannot open the store of push registrations: %s -- nobody gets pushes; "
@@ -43,35 +57,111 @@ local function is_account(user)
 	return not ok or exists or err == "method not implemented";
 end
 
--- What is in the store of a user, or nil and an error
-local function read(user)
-	local ok, data, err = pcall(store.get, store, user);
-	if not ok then err = data or "unknown error"; end
-	log_store("read", user, err);
-	if err then return nil, err; end
-	return data;
+-- Records of mod_push2 are known by what every registration has; they are stored without that.
+
+local function known_push2(id, record)
+	local known = copy(record);
+	known.protocol = push2.name;
+	known.jid = type(record.service) == "string" and jid.prep(record.service) or record.service;
+	known.node = record.client;
+	if type(record.client_id) ~= "string" and type(record.resource) ~= "string" then known.resource = id; end
+	return known;
 end
 
--- Returns whether they have been stored
-local function write(user, records)
-	local ok, written, err = pcall(store.set, store, user, next(records) and records or nil);
-	if not ok then written, err = false, written; end
-	log_store("written", user, not written and (err or "unknown error") or nil);
-	return written;
+local function stored_push2(record)
+	local stored = copy(record);
+	stored.protocol, stored.jid, stored.node = nil, nil, nil;
+	return stored;
+end
+
+-- As far as it can be read
+local function parse(protocol, data)
+	local records = {};
+	for key, record in pairs(type(data) == "table" and data or none) do
+		local identifier = type(key) == "string" and type(record) == "table" and protocol.prefix .. key;
+		if identifier and protocol_of(identifier) == protocol then
+			records[identifier] = protocol == push2 and known_push2(key, record) or record;
+		end
+	end
+	return records;
+end
+
+-- The records of a user in an array, by identifier for each protocol that is served; or nil and an error
+local function read(user)
+	local found, err = {}, nil;
+	for _, protocol in ipairs(protocols.all) do
+		if protocol.is_served and not err then
+			local store = stores[protocol];
+			local ok, data;
+			ok, data, err = pcall(store.get, store, user);
+			if not ok then err = data or "unknown error"; end
+			found[#found + 1] = parse(protocol, data);
+		end
+	end
+	log_store("read", user, err);
+	if err then return nil, err; end
+	return found;
+end
+
+-- Returns whether it was written, or nil and an error
+local function write_one(protocol, user, records)
+	local data = {};
+	for identifier, record in pairs(records) do
+		if protocol_of(identifier) == protocol then
+			data[identifier:sub(#protocol.prefix + 1)] = protocol == push2 and stored_push2(record) or record;
+		end
+	end
+	local store = stores[protocol];
+	local ok, written, err = pcall(store.set, store, user, next(data) and data or nil);
+	if not ok then return nil, written; end
+	return written, err;
+end
+
+local function has_others(protocol, records, before)
+	for identifier, record in pairs(records) do
+		if protocol_of(identifier) == protocol and before[identifier] ~= record then return true; end
+	end
+end
+
+-- Whether they have been stored, and whether something has been although that has failed. What has not changed since
+-- before is left alone, where that is known.
+local function write(user, records, before)
+	local is_written = false;
+	for _, protocol in ipairs(protocols.all) do
+		local is_changed = not before or has_others(protocol, records, before) or has_others(protocol, before, records);
+		if protocol.is_served and is_changed then
+			local written, err = write_one(protocol, user, records);
+			if not written then
+				log_store("written", user, err or "unknown error");
+				return false, is_written;
+			end
+			is_written = true;
+		end
+	end
+	log_store("written", user);
+	return true;
 end
 
 -- The names of all who have registrations, in an array; or nil and why they are not known
 local function users()
-	if not store.users then return nil, "The storage of this host cannot list users"; end
-	local names = {};
-	local ok, err = pcall(function ()
+	local names, seen = {}, {};
+	local function add_users(store)
 		local next_user, state, first = store:users();
 		if not next_user then return state or "unknown error"; end
-		for name in next_user, state, first do names[#names + 1] = name; end
-	end);
-	if err then return nil, ("The storage of this host cannot list users: %s"):format(tostring(err)); end
+		for name in next_user, state, first do
+			if not seen[name] then names[#names + 1] = name; end
+			seen[name] = true;
+		end
+	end
+	for protocol, store in pairs(stores) do
+		if protocol.is_served then
+			if not store.users then return nil, "The storage of this host cannot list users"; end
+			local _, err = pcall(add_users, store);
+			if err then return nil, ("The storage of this host cannot list users: %s"):format(tostring(err)); end
+		end
+	end
 	table.sort(names);
-	return ok and names;
+	return names;
 end
 
 return {
@@ -79,6 +169,7 @@ return {
 	open = open_store;
 	is_missing = missing_store ~= nil;
 	is_account = is_account;
+	known_push2 = known_push2;
 	read = read;
 	users = users;
 	write = write;

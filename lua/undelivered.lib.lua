@@ -7,6 +7,8 @@ local engine_lib = module.lib "engine";
 local engine, engine_undelivered, engine_read = engine_lib.engine, engine_lib.undelivered, engine_lib.read;
 local sessions = module.lib "sessions";
 local user_sessions, get_registration = sessions.user_sessions, sessions.get_registration;
+local is_attached = sessions.is_attached;
+local protocols = module.lib "protocols".all;
 local get_records = module.lib "registrations".get;
 local arm = module.lib "timer".arm;
 local stream_management = module.lib "stream_management";
@@ -20,8 +22,11 @@ local binding_user;
 
 local meet_undelivered = guarded(function (user, stanza, only)
 	local records = get_records(user);
-	if only then records = records and { [only] = records[only] }; end
 	if not records then return; end
+	if only then
+		for identifier in pairs(only) do only[identifier] = records[identifier]; end
+		records = only;
+	end
 	read_queues(user);
 	meet(engine_undelivered, user, records, stanza);
 end);
@@ -32,14 +37,23 @@ local function meet_all_undelivered()
 	for _, one in ipairs(all) do meet_undelivered(one.user, one.stanza, one.only); end
 end
 
+local function attached_to(session)
+	local records = {};
+	for _, protocol in ipairs(protocols) do
+		local identifier, record = get_registration(session, protocol);
+		if identifier then records[identifier] = record; end
+	end
+	return records;
+end
+
 local function on_undelivered(event)
 	local session, stanza = event.session, event.stanza;
 	read_queue(session); -- It is not among the user's any more when another one has been bound
-	local user, identifier = session.username, get_registration(session);
+	local user = session.username;
 	if not user or stanza.name ~= "message" or not get_records(user) then return; end
 	-- One that has hibernated is a matter of rule (a), and only of its own device
-	if session.hibernating and not identifier then return; end
-	undelivered[#undelivered + 1] = { user = user; stanza = stanza; only = session.hibernating and identifier };
+	if session.hibernating and not is_attached(session) then return; end
+	undelivered[#undelivered + 1] = { user = user; stanza = stanza; only = session.hibernating and attached_to(session) };
 	if user ~= binding_user then
 		meet_all_undelivered();
 	elseif not undelivered[2] then
@@ -73,7 +87,7 @@ local function before_unbind(event)
 	local user = session.username;
 	-- mod_smacks has set the first to false where something is not acknowledged
 	local is_available = session.presence and (session.priority or -1) >= 0;
-	if not session.smacks or not is_available or not get_registration(session) then return; end
+	if not session.smacks or not is_available or not is_attached(session) then return; end
 	for _, other in pairs(user_sessions(user) or none) do
 		local queue = other.smacks and other.outgoing_stanza_queue;
 		if queue and queue:count_unacked() > 0 then

@@ -9,11 +9,18 @@ pub enum Community {
     Filters,
     /// `mod_cloud_notify_priority_tag`.
     PriorityTag,
+    /// `mod_push2`: no extension, but all of `urn:xmpp:push2:0`.
+    Push2,
 }
 
 impl Community {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Encrypted, Self::Filters, Self::PriorityTag];
+    pub const ALL: [Self; 4] = [
+        Self::Encrypted,
+        Self::Filters,
+        Self::PriorityTag,
+        Self::Push2,
+    ];
 
     /// The name of the module.
     pub fn module(self) -> &'static str {
@@ -21,6 +28,7 @@ impl Community {
             Self::Encrypted => "cloud_notify_encrypted",
             Self::Filters => "cloud_notify_filters",
             Self::PriorityTag => "cloud_notify_priority_tag",
+            Self::Push2 => "push2",
         }
     }
 }
