@@ -13,7 +13,5 @@ pub const FILTER_GROUPCHAT: &str = "tigase:push:filter:groupchat:0";
 /// `FORM_TYPE` of the summary in a notification (XEP-0357 section 7).
 pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";
 
-/// Push 2.0.
-pub const PUSH2: &str = "urn:xmpp:push2:0";
 /// A stanza that is encrypted for its notifications.
 pub const PUSH2_ENCRYPTED: &str = "urn:xmpp:sce:rfc8291:0";
