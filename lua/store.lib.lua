@@ -1,5 +1,6 @@
 -- Where registrations are, a store for each protocol
 
+local native = module.lib "native";
 local util = module.lib "util";
 local jid = util.prosody_require "util.jid";
 local usermanager = util.prosody_require "core.usermanager";
@@ -78,7 +79,7 @@ end
 local function parse(protocol, data)
 	local records = {};
 	for key, record in pairs(type(data) == "table" and data or none) do
-		local identifier = type(key) == "string" and type(record) == "table" and protocol.prefix .. key;
+		local identifier = native.is_xml_text(key) and type(record) == "table" and protocol.prefix .. key;
 		if identifier and protocol_of(identifier) == protocol then
 			records[identifier] = protocol == push2 and known_push2(key, record) or record;
 		end

@@ -61,7 +61,7 @@ local names = {
 	"push_max_failures"; "push_max_hibernation_timeout"; "push_max_in_flight"; "push_max_per_minute";
 	"push_notification_count"; "push_notification_important_body";
 	"push_notification_with_body"; "push_notification_with_sender"; "push_notify_on"; "push_notify_read";
-	"push_recovery_rate";
+	"push_protocols"; "push_recovery_rate";
 	"push_retry_age"; "push_retry_max"; "push_retry_min"; "push_trace";
 	"push_wake_before_timeout"; "push_wake_on_start";
 };
@@ -120,7 +120,7 @@ local function describe_all(version)
 		for _, name in ipairs(names) do
 			local is_good = (good[value] or {})[name];
 			assert.equal(not is_good or nil, found[name], name);
-			if name ~= "push_notification_important_body" then assert.equal(defaults[name], in_force[name], name); end
+			if name ~= "push_notification_important_body" then assert.same(defaults[name], in_force[name], name); end
 		end
 		local expected = not good[value] and "New Message!" or nil;
 		local text = pushes_arrive()["last-message-body"];

@@ -22,6 +22,7 @@ local defaults = {
 	push_notify_read = "asked";
 	push_max_failures = 5;
 	push_max_in_flight = 4096;
+	push_protocols = { "push"; "push2" };
 	push_recovery_rate = 50;
 	push_retry_age = 24 * 3600;
 	push_retry_max = 30 * 60;
@@ -48,6 +49,7 @@ local good_values = {
 	push_notify_read = { "asked"; true; false };
 	push_max_failures = { 0; 1; "20" };
 	push_max_in_flight = { 1; 100000; "5" };
+	push_protocols = { { "push" }; { "push2" }; "push2"; { "push2"; "push" } };
 	push_recovery_rate = { 1; 1000; "10" };
 	push_retry_age = { 0; 1.5; 30 * 86400 };
 	push_retry_max = { 0.1; 60; "7200" };
@@ -74,6 +76,7 @@ local bad_values = {
 	push_notify_read = { "all"; ""; 2; {} };
 	push_max_failures = { -1; 1.5; "few"; true; {} };
 	push_max_in_flight = { 0; -1; 2.5; "all"; {} };
+	push_protocols = { {}; "push3"; true; 1; { "push3" }; { { "push" } }; { push = true } };
 	push_recovery_rate = { 0; -50; 0.5; "slow"; {} };
 	push_retry_age = { -1; "a day"; true; {} };
 	push_retry_max = { 0; -1; "long"; {} };
@@ -83,8 +86,17 @@ local bad_values = {
 	push_wake_on_start = { "always"; 2; {} };
 };
 
--- A number may be written as a string.
+-- A number may be written as a string, and a list of one without its braces.
 local function same_value(expected, actual)
+	if type(actual) == "table" then
+		local names = {};
+		for _, name in ipairs(type(expected) == "table" and expected or { expected }) do names[name] = true; end
+		for name in pairs(actual) do
+			if not names[name] then return false; end
+			names[name] = nil;
+		end
+		return next(names) == nil;
+	end
 	return (tonumber(expected) or expected) == (tonumber(actual) or actual);
 end
 
@@ -219,6 +231,14 @@ local function describe_all(version)
 				end
 				assert.same(expected, errors_by_option(mark));
 			end
+		end);
+
+		it("is what is known in a list, and one line says what is not: push_protocols", function ()
+			local mark = server:log_mark();
+			configure({ push_protocols = { "push3"; "push2" } });
+			assert.same({ push2 = true }, values_in_force().push_protocols);
+			assert.same({ push_protocols = 1 }, errors_by_option(mark));
+			assert.truthy(server:log_since(mark):find("'push3' in it is ignored", 1, true));
 		end);
 
 		it("may be written in each way that Prosody has for true and false", function ()
