@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use unicode_segmentation::UnicodeSegmentation;
 
+use super::text::{ELLIPSIS, head, tail};
 use crate::stanza::{Content, Importance, Media, Sort};
 
 /// For what only the device itself can read.
@@ -104,21 +104,18 @@ impl<'a> Json<'a> {
         let text = [&mut self.message, &mut self.nickname].into_iter();
         if let Some(text) = text.into_iter().find(|text| text.is_some()) {
             *text = text
-                .map(|text| head(text, written(text).saturating_sub(excess)))
+                .map(|text| head(text, written(text).saturating_sub(excess), written))
                 .filter(|text| !text.is_empty());
         } else if let Some((bare, _)) = self.sender.split_once('/') {
             self.sender = bare.to_owned().into();
         } else {
+            // What is left of `friend@home.test.evil.test` must not be a friend: the end says whom to trust.
             let room = written(&self.sender).checked_sub(excess + ELLIPSIS.len())?;
-            self.sender = format!("{ELLIPSIS}{}", tail(&self.sender, room)).into();
+            self.sender = format!("{ELLIPSIS}{}", tail(&self.sender, room, written)).into();
         }
         Some(())
     }
 }
-
-/// What stands for the beginning of a sender. Its end says whom to trust: what is left of `friend@home.test.evil.test`
-/// must not be a friend.
-const ELLIPSIS: &str = "…";
 
 /// A file or a sticker needs none: clients have a text of their own.
 fn message(content: &Content) -> Option<&str> {
@@ -140,61 +137,16 @@ fn written(text: &str) -> usize {
     bytes.sum()
 }
 
-/// Whole characters, as people see them (UAX #29), of the beginning.
-fn head(text: &str, room: usize) -> &str {
-    let mut used = 0;
-    let end = text.grapheme_indices(true).find(|(_, character)| {
-        used += written(character);
-        used > room
-    });
-    end.map_or(text, |(end, _)| &text[..end])
-}
-
-/// The same of the end.
-fn tail(text: &str, room: usize) -> &str {
-    let mut left = written(text);
-    let start = text.grapheme_indices(true).find(|(_, character)| {
-        let fits = left <= room;
-        left -= written(character);
-        fits
-    });
-    start.map_or("", |(start, _)| &text[start..])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn as_much_is_left_as_there_is_room_for() {
-        let text = "a\"e\u{301}\u{1}👩‍👩‍👧z";
+    fn it_is_known_what_a_text_takes() {
+        let text = "a\"e\u{301}\u{1}\n\t👩‍👩‍👧z";
         assert_eq!(
             written(text),
             serde_json::to_string(text).unwrap().len() - 2
         );
-        for (room, first) in [
-            (0, ""),
-            (1, "a"),
-            (2, "a"),
-            (3, "a\""),
-            (5, "a\""),
-            (6, "a\"e\u{301}"),
-            (11, "a\"e\u{301}"),
-            (12, "a\"e\u{301}\u{1}"),
-            (100, text),
-        ] {
-            assert_eq!(head(text, room), first, "{room}");
-        }
-        for (room, last) in [
-            (0, ""),
-            (1, "z"),
-            (18, "z"),
-            (19, "👩‍👩‍👧z"),
-            (24, "👩‍👩‍👧z"),
-            (25, "\u{1}👩‍👩‍👧z"),
-            (100, text),
-        ] {
-            assert_eq!(tail(text, room), last, "{room}");
-        }
     }
 }

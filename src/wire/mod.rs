@@ -11,3 +11,6 @@ pub mod options;
 pub mod publish;
 pub mod push2;
 pub mod request;
+pub mod sce;
+pub mod text;
+pub mod xml;
