@@ -124,8 +124,8 @@ mod tests {
         filter: None,
     };
 
-    fn filter(mention: bool, reply: bool) -> Option<Filter> {
-        Some(Filter { mention, reply })
+    const fn filter(mention: bool, reply: bool) -> Filter {
+        Filter { mention, reply }
     }
 
     #[test]
@@ -193,14 +193,14 @@ mod tests {
         let not = Some(Silence::NotMentioned);
         for (filter, is_mentioned, is_reply, expected) in [
             (None, false, false, None),
-            (filter(false, false), true, true, Some(Silence::Muted)),
-            (filter(true, false), false, true, not),
-            (filter(true, false), true, false, None),
-            (filter(false, true), true, false, not),
-            (filter(false, true), false, true, None),
-            (filter(true, true), false, false, not),
-            (filter(true, true), true, false, None),
-            (filter(true, true), false, true, None),
+            (Some(filter(false, false)), true, true, Some(Silence::Muted)),
+            (Some(filter(true, false)), false, true, not),
+            (Some(filter(true, false)), true, false, None),
+            (Some(filter(false, true)), true, false, not),
+            (Some(filter(false, true)), false, true, None),
+            (Some(filter(true, true)), false, false, not),
+            (Some(filter(true, true)), true, false, None),
+            (Some(filter(true, true)), false, true, None),
         ] {
             let wish = Wish { filter, ..WISH };
             let event = Event {
@@ -227,7 +227,7 @@ mod tests {
         let wish = Wish {
             profile: Profile::Archived,
             grace: Some(60),
-            filter: filter(false, false),
+            filter: Some(filter(false, false)),
         };
         assert_eq!(wish.silence(&event), Some(Silence::NotMatched));
         let all = Wish {
@@ -255,11 +255,11 @@ mod tests {
             ..WISH
         };
         let muted = Wish {
-            filter: filter(false, false),
+            filter: Some(filter(false, false)),
             ..WISH
         };
         let not_mentioned = Wish {
-            filter: filter(true, false),
+            filter: Some(filter(true, false)),
             ..WISH
         };
         let reasons = [

@@ -261,9 +261,8 @@ fn filters_may_be_many_but_not_endless() {
     }
     let long = |count: usize| {
         let node = "x".repeat(1000);
-        (0..count)
-            .map(|i| format!("<filter jid='{node}{i:03}@rooms.test'/>"))
-            .collect::<String>()
+        let filters = (0..count).map(|i| format!("<filter jid='{node}{i:03}@rooms.test'/>"));
+        filters.collect::<String>()
     };
     assert!(filtered(&long(480)).is_ok());
     assert_eq!(filtered(&long(520)), Err(RequestError::TooManyFilters));
