@@ -12,7 +12,7 @@ use arbitrary::{Result, Unstructured};
 use cloud_notify::engine::Answer;
 use cloud_notify::stanza::Importance;
 use libfuzzer_sys::fuzz_target;
-use world::{DEVICES, Step, World};
+use world::{DEVICES, SERVICE_COUNT, Step, World};
 
 /// Later events find nothing new, and take time.
 const MAX_STEPS: usize = 200;
@@ -32,7 +32,7 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
     ];
     let client = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=5_usize);
     let device = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=DEVICES - 1);
-    let service = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=1_usize);
+    let service = |bytes: &mut Unstructured<'_>| bytes.int_in_range(0..=SERVICE_COUNT - 1);
     Ok(match bytes.int_in_range(0..=21_u8)? {
         0..=2 => Step::Message {
             user: bytes.int_in_range(0..=2)?,
@@ -64,6 +64,7 @@ fn step(bytes: &mut Unstructured<'_>) -> Result<Step> {
         12 => Step::Answer {
             push: bytes.int_in_range(0..=7)?,
             answer: *bytes.choose(&answers)?,
+            with_id: bytes.arbitrary()?,
         },
         13 => Step::AnswerLate(client(bytes)?),
         14 => Step::Down(service(bytes)?),

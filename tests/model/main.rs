@@ -8,7 +8,7 @@ use std::time::Duration;
 use cloud_notify::engine::Answer;
 use cloud_notify::stanza::Importance;
 use proptest::prelude::*;
-use world::{DEVICES, Step, World};
+use world::{DEVICES, SERVICE_COUNT, Step, World};
 
 const fn error(kind: &'static str, condition: &'static str) -> Answer<'static> {
     Answer::Error {
@@ -35,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let answer = || prop::sample::select(&ANSWERS[..]);
     let device = || 0..DEVICES;
+    let service = || 0..SERVICE_COUNT;
     let rarely = || prop::bool::weighted(0.2);
     let message = (
         0..3usize,
@@ -64,11 +65,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..6usize).prop_map(Step::Logout),
         1 => device().prop_map(Step::Enable),
         1 => device().prop_map(Step::Disable),
-        3 => (0..8usize, answer()).prop_map(|(push, answer)| Step::Answer { push, answer }),
+        3 => (0..8usize, answer(), any::<bool>()).prop_map(|(push, answer, with_id)| {
+            Step::Answer { push, answer, with_id }
+        }),
         2 => (0..4usize).prop_map(Step::AnswerLate),
         2 => (device(), prop::option::of(answer())).prop_map(|(device, answer)| Step::Tell { device, answer }),
-        1 => (0..2usize).prop_map(Step::Down),
-        2 => (0..2usize, any::<Option<bool>>()).prop_map(|(service, sign)| Step::Up { service, sign }),
+        1 => service().prop_map(Step::Down),
+        2 => (service(), any::<Option<bool>>()).prop_map(|(service, sign)| Step::Up { service, sign }),
         1 => Just(Step::Restart),
         3 => (0..3000u64).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
         2 => (0..300u64).prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),

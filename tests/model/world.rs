@@ -2,7 +2,7 @@
 //!
 //! The model is a small server: it archives, queues, delivers and stores messages as Prosody does
 //! and puts every event to the engine. Push services fail, come back, answer late or never, and speak
-//! of single devices; sessions end in every way; the server restarts. What the engine decides is checked
+//! of single devices; some answer errors alone; sessions end in every way; the server restarts. What the engine decides is checked
 //! against promises, the invariants of everything that it does; each is an assertion with its name:
 //!
 //! 1. **at most once**: one push for one stanza to one registration, and another one only after a
@@ -20,7 +20,9 @@
 //! 9. **what a filter leaves out is not pushed**, by no rule and at no time;
 //! 10. **nothing is unread** only where that is so: a push says it to a device that is away, wants to know and was told
 //!     of something, once, and after the user has read or fetched all of that;
-//! 11. **the count is true**: no push tells of more messages than the device has missed.
+//! 11. **the count is true**: no push tells of more messages than the device has missed;
+//! 12. **silence is consent** of a push service that answers errors alone: a push that no error comes for is taken, and
+//!     nobody is owed it; an error without an id is about the last one to that client.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -36,7 +38,10 @@ use cloud_notify::stanza::{
 use crate::noted::Notes;
 
 const USERS: [&str; 3] = ["anna", "rosa", "bert"];
-const SERVICES: [&str; 2] = ["push.test", "other.test"];
+/// How many push services there are.
+pub const SERVICE_COUNT: usize = 3;
+
+const SERVICES: [&str; SERVICE_COUNT] = ["push.test", "other.test", "gate.test"];
 const TRIAL_AFTER: Duration = Duration::from_hours(24);
 const WINDOW: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -54,22 +59,48 @@ struct Kind {
     filters: bool,
     /// It wants to know when all is read.
     asks: bool,
+    /// The text by which its push service knows it, if that answers errors alone.
+    client: Option<&'static str>,
+    /// Another registration of the same phone, by the other protocol.
+    also: Option<usize>,
 }
 
 /// How many devices there are.
-pub const DEVICES: usize = 6;
+pub const DEVICES: usize = 9;
 
 const KINDS: [Kind; DEVICES] = [
-    kind(0, "push.test<n0", 0),
+    Kind {
+        also: Some(6),
+        ..kind(0, "push.test<n0", 0)
+    },
     asking(kind(0, "push.test<n1", 0)),
     kind(0, "other.test<n2", 1),
     kind(1, "push.test<n3", 0),
     asking(Kind {
         content: true,
+        also: Some(7),
         ..kind(1, "other.test<n4", 1)
     }),
     kind(2, "push.test<n5", 0),
+    silent("one", kind(0, "push2 n6", 2)),
+    silent(
+        "two",
+        Kind {
+            content: true,
+            ..kind(1, "push2 n7", 0)
+        },
+    ),
+    // The same app, for another account.
+    silent("one", asking(kind(2, "push2 n8", 2))),
 ];
+
+/// Its service answers errors alone.
+const fn silent(client: &'static str, kind: Kind) -> Kind {
+    Kind {
+        client: Some(client),
+        ..kind
+    }
+}
 
 /// A client that speaks Tigase's protocols.
 const fn asking(kind: Kind) -> Kind {
@@ -88,6 +119,14 @@ const fn kind(user: usize, identifier: &'static str, service: usize) -> Kind {
         content: false,
         filters: false,
         asks: false,
+        client: None,
+        also: None,
+    }
+}
+
+impl Kind {
+    fn is_silent(&self) -> bool {
+        self.client.is_some()
     }
 }
 
@@ -136,6 +175,8 @@ pub enum Step {
     Answer {
         push: usize,
         answer: Answer<'static>,
+        /// If it is an error, it says which push it is about.
+        with_id: bool,
     },
     /// An answer to a push that has been given up.
     AnswerLate(usize),
@@ -186,6 +227,19 @@ struct Client {
     since: usize,
 }
 
+impl Client {
+    /// What it is attached to, where that is in force.
+    fn devices(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.device), KINDS[self.device].also]
+            .into_iter()
+            .flatten()
+    }
+
+    fn is_of(&self, device: usize) -> bool {
+        self.devices().any(|own| own == device)
+    }
+}
+
 /// A stanza that a device has missed, by one of the rules.
 #[derive(Debug)]
 struct Missed {
@@ -234,8 +288,8 @@ struct Device {
     is_showing: bool,
     /// The important messages that rules have met since it was last there.
     met: usize,
-    /// A push to it has not been taken since one was, or since it was there.
-    has_failed: bool,
+    /// When a push to it has not been taken, if none was since, nor was it there.
+    failed: Option<Duration>,
     /// It has missed something by offline storage or from a room, which a live session need not bring.
     is_wide: bool,
     /// When pushes left, as far as they count.
@@ -245,7 +299,7 @@ struct Device {
 /// By which rule a stanza is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    Unacked { client: usize },
+    Unacked { client: usize, device: usize },
     Archived,
     Undelivered,
     Offline,
@@ -262,7 +316,7 @@ pub struct World {
     devices: [Device; DEVICES],
     /// When pushes left for registrations that have ended, by user: they count for the next one.
     former: [Vec<Duration>; 3],
-    down: [bool; 2],
+    down: [bool; SERVICE_COUNT],
     /// Push services take everything from now on.
     all_is_well: bool,
     pushes: HashMap<PushId, Push>,
@@ -289,7 +343,7 @@ impl World {
             clients: Vec::new(),
             devices: Default::default(),
             former: Default::default(),
-            down: [false; 2],
+            down: [false; SERVICE_COUNT],
             all_is_well: false,
             pushes: HashMap::new(),
             in_flight: Vec::new(),
@@ -383,7 +437,9 @@ impl World {
                 if let Some(index) = self.index(client, false) {
                     self.clients[index].live = true;
                     self.clients[index].ack_overdue = false;
-                    self.is_back(self.clients[index].device);
+                    for device in self.clients[index].devices() {
+                        self.is_back(device);
+                    }
                 }
             }
             Step::Expire(client) => {
@@ -408,7 +464,9 @@ impl World {
                         queue: Vec::new(),
                         since: self.messages.len(),
                     });
-                    self.is_back(device);
+                    for device in [Some(device), KINDS[device].also].into_iter().flatten() {
+                        self.is_back(device);
+                    }
                 }
             }
             Step::Presence(client, available) => {
@@ -416,9 +474,9 @@ impl World {
                 if let Some(client) = self.client(client, true) {
                     client.since = since;
                     client.available = available;
-                    let device = client.device;
+                    let devices = client.devices();
                     if available {
-                        self.receives(device);
+                        devices.for_each(|device| self.receives(device));
                     }
                 }
             }
@@ -429,12 +487,11 @@ impl World {
             }
             Step::Enable(device) => self.enable(device),
             Step::Disable(device) => self.disable(device),
-            Step::Answer { push, answer } => {
-                if push < self.in_flight.len() {
-                    let id = self.in_flight.remove(push);
-                    self.answer(id, answer);
-                }
-            }
+            Step::Answer {
+                push,
+                answer,
+                with_id,
+            } => self.answer_one(push, answer, with_id),
             Step::AnswerLate(push) => {
                 if push < self.given_up.len() {
                     let id = self.given_up.remove(push);
@@ -445,7 +502,8 @@ impl World {
             Step::Down(service) => {
                 self.down[service] = true;
                 for report in self.engine.disconnected(self.now, SERVICES[service]) {
-                    self.given_up(&report, Some("remote-server-timeout"));
+                    let condition = report.after.map(|_| "remote-server-timeout");
+                    self.given_up(&report, condition);
                 }
                 self.serve_deadlines();
             }
@@ -494,8 +552,7 @@ impl World {
     /// As `mod_smacks` has it.
     fn end_session(&mut self, index: usize) {
         let client = self.clients.remove(index);
-        let device = client.device;
-        let user = KINDS[device].user;
+        let user = KINDS[client.device].user;
         let others: Vec<_> = (0..self.clients.len())
             .filter(|&other| self.user_of(other) == user)
             .collect();
@@ -508,13 +565,12 @@ impl World {
                 .collect();
             for message in queues {
                 let (id, facts) = (self.id(message), self.facts(message));
-                self.engine.served(
-                    self.now,
-                    USERS[user],
-                    KINDS[device].identifier,
-                    [(id, facts)],
-                );
-                self.received.insert((device, message));
+                for device in client.devices() {
+                    let identifier = KINDS[device].identifier;
+                    self.engine
+                        .served(self.now, USERS[user], identifier, [(id, facts)]);
+                    self.received.insert((device, message));
+                }
             }
         }
         for message in client.queue {
@@ -529,13 +585,20 @@ impl World {
     }
 
     fn unacked_queue(&mut self, client: usize) {
-        for message in self.clients[client].queue.clone() {
-            self.unacked(client, message);
+        for device in self.clients[client].devices() {
+            for message in self.clients[client].queue.clone() {
+                self.unacked_by(client, device, message);
+            }
         }
     }
 
     fn unacked(&mut self, client: usize, message: usize) {
-        let device = self.clients[client].device;
+        for device in self.clients[client].devices() {
+            self.unacked_by(client, device, message);
+        }
+    }
+
+    fn unacked_by(&mut self, client: usize, device: usize, message: usize) {
         if !self.is_attached(device) {
             return;
         }
@@ -545,7 +608,11 @@ impl World {
             .iter()
             .filter(|other| KINDS[other.device].user == user)
             .count();
-        self.meet(Rule::Unacked { client: place }, message);
+        let rule = Rule::Unacked {
+            client: place,
+            device,
+        };
+        self.meet(rule, message);
     }
 
     /// A rule meets a message.
@@ -553,10 +620,7 @@ impl World {
         self.messages[message].over = false;
         let user = self.messages[message].user;
         let only = match rule {
-            Rule::Unacked { client } => {
-                let mut own = (0..self.clients.len()).filter(|&index| self.user_of(index) == user);
-                Some(self.clients[own.nth(client).unwrap()].device)
-            }
+            Rule::Unacked { device, .. } => Some(device),
             _ => None,
         };
         for (device, kind) in KINDS.iter().enumerate() {
@@ -578,7 +642,7 @@ impl World {
         let is_filtered = self.messages[message].filtered;
         let decisions =
             self.ask_filtered(user, only, is_filtered, |engine, now, account| match rule {
-                Rule::Unacked { client } => {
+                Rule::Unacked { client, .. } => {
                     vec![engine.unacked(now, account, 0, client, &facts, id)]
                 }
                 Rule::Archived => engine.archived(now, account, &facts, archive_id),
@@ -639,7 +703,7 @@ impl World {
             .iter()
             .map(|&device| Registration {
                 calls: false,
-                client: None,
+                client: KINDS[device].client,
                 left_out: (is_filtered && KINDS[device].filters).then_some(Silence::Muted),
                 identifier: KINDS[device].identifier,
                 jid: SERVICES[KINDS[device].service],
@@ -653,11 +717,13 @@ impl World {
         let sessions: Vec<_> = clients
             .filter(|client| KINDS[client.device].user == user)
             .map(|client| Session {
-                identifiers: [
-                    self.is_attached(client.device)
-                        .then_some(KINDS[client.device].identifier),
-                    None,
-                ],
+                identifiers: [false, true].map(|is_silent| {
+                    let mut devices = client.devices();
+                    let attached = devices.find(|&device| {
+                        KINDS[device].is_silent() == is_silent && self.is_attached(device)
+                    });
+                    attached.map(|device| KINDS[device].identifier)
+                }),
                 connection: if client.live {
                     Connection::Live {
                         ack_overdue: client.ack_overdue,
@@ -738,10 +804,13 @@ impl World {
             .chain(former)
             .filter(|at| **at + MINUTE + WINDOW > self.now);
         let has_one = |push: &PushId| self.pushes[push].device == device;
-        // The others of an account have theirs before it, unanswered.
-        let is_full = self.in_flight.len() + DEVICES > MAX_IN_FLIGHT;
+        // The others of an account have theirs before it, unanswered. Errors alone are not waited for.
+        let awaited = self.in_flight.iter().filter(|id| !self.is_silent(**id));
+        let answered = KINDS.iter().filter(|kind| !kind.is_silent());
+        let is_full =
+            !KINDS[device].is_silent() && awaited.count() + answered.count() > MAX_IN_FLIGHT;
         one.suspended_until.is_some()
-            || one.has_failed && !is_call
+            || one.failed.is_some() && !is_call
             || minute.count() >= limit
             || is_full && self.in_flight.iter().any(has_one)
     }
@@ -812,13 +881,14 @@ impl World {
                 kind: Some("wait"),
                 condition: Some("remote-server-timeout"),
             };
-            self.answer(id, bounced);
-        } else if let Some(answer) = self.devices[device].told {
-            self.answer(id, answer);
-        } else if self.all_is_well {
-            self.answer(id, Answer::Result);
-        } else {
-            self.in_flight.push(id);
+            self.answer(id, bounced, true);
+            return;
+        }
+        let well = self.all_is_well.then_some(Answer::Result);
+        let answer = self.devices[device].told.or(well);
+        match answer.filter(|answer| !KINDS[device].is_silent() || *answer != Answer::Result) {
+            Some(answer) => self.answer(id, answer, false),
+            None => self.in_flight.push(id),
         }
     }
 
@@ -943,13 +1013,42 @@ impl World {
         notes.is(&told)
     }
 
-    fn answer(&mut self, id: PushId, answer: Answer<'static>) {
+    fn is_silent(&self, id: PushId) -> bool {
+        KINDS[self.pushes[&id].device].is_silent()
+    }
+
+    /// A push service answers one of the pushes under way; without an id the last one to the client of that.
+    fn answer_one(&mut self, push: usize, answer: Answer<'static>, with_id: bool) {
+        let Some(&id) = self.in_flight.get(push) else {
+            return;
+        };
+        if !self.is_silent(id) {
+            self.in_flight.remove(push);
+            self.answer(id, answer, true);
+        } else if answer != Answer::Result {
+            let client = |id: &PushId| {
+                let kind = &KINDS[self.pushes[id].device];
+                (kind.service, kind.client)
+            };
+            let is_same = |other: &PushId| client(other) == client(&id);
+            let last = self.in_flight.iter().rposition(is_same);
+            let place = last.filter(|_| !with_id).unwrap_or(push);
+            let id = self.in_flight.remove(place);
+            self.answer(id, answer, with_id);
+        }
+    }
+
+    fn answer(&mut self, id: PushId, answer: Answer<'static>, with_id: bool) {
         let device = self.pushes[&id].device;
         let text = id.to_string();
         assert_eq!(
             self.engine.answered(self.now, &text, "x.test", answer),
             None
         );
+        if let Some(client) = KINDS[device].client {
+            self.answer_silent(id, client, answer, with_id);
+            return;
+        }
         if let Some(report) = self.engine_answered(device, &text, answer) {
             self.pushes.get_mut(&id).unwrap().fate = match report.outcome {
                 Outcome::Failed => Fate::Failed,
@@ -967,8 +1066,49 @@ impl World {
         self.serve_deadlines();
     }
 
+    /// An error of a push service that answers nothing else.
+    fn answer_silent(&mut self, id: PushId, client: &str, answer: Answer<'static>, with_id: bool) {
+        let device = self.pushes[&id].device;
+        for (from, client) in [
+            ("x.test", client),
+            ("gate.test", "x"),
+            ("other.test", client),
+        ] {
+            let forged = self
+                .engine
+                .answered_without_id(self.now, from, client, answer);
+            assert_eq!(forged, None, "silence is consent: {from} {client}");
+        }
+        let is_awaited = self.engine.is_in_flight(&id.to_string());
+        let from = SERVICES[KINDS[device].service];
+        let report = if with_id {
+            self.engine_answered(device, &id.to_string(), answer)
+        } else {
+            self.checked(device, true, answer, |engine, now| {
+                engine.answered_without_id(now, from, client, answer)
+            })
+        };
+        assert_eq!(
+            report.as_ref().map(|report| report.push),
+            is_awaited.then_some(id),
+            "silence is consent: the last one"
+        );
+        if let Some(report) = report {
+            self.pushes.get_mut(&id).unwrap().fate = match report.outcome {
+                Outcome::Failed => Fate::Failed,
+                _ => Fate::Settled,
+            };
+            self.report(device, &report);
+        }
+        self.serve_deadlines();
+    }
+
     fn answer_late(&mut self, id: PushId) {
         let device = self.pushes[&id].device;
+        if let Some(client) = KINDS[device].client {
+            self.answer_late_silent(id, client);
+            return;
+        }
         let report = self.engine_answered(device, &id.to_string(), Answer::Result);
         if let Some(report) = report {
             self.pushes.get_mut(&id).unwrap().fate = Fate::Settled;
@@ -976,6 +1116,27 @@ impl World {
             self.report(device, &report);
         }
         self.serve_deadlines();
+    }
+
+    /// An error comes too late: the push has been taken.
+    fn answer_late_silent(&mut self, id: PushId, client: &str) {
+        let from = SERVICES[KINDS[self.pushes[&id].device].service];
+        let gone = Answer::Error {
+            kind: Some("cancel"),
+            condition: Some("gone"),
+        };
+        let late = self.engine.answered(self.now, &id.to_string(), from, gone);
+        assert_eq!(late, None, "silence is consent: too late");
+        let is_same = |other: &PushId| {
+            let kind = &KINDS[self.pushes[other].device];
+            (SERVICES[kind.service], kind.client) == (from, Some(client))
+        };
+        if !self.in_flight.iter().any(is_same) {
+            let late = self
+                .engine
+                .answered_without_id(self.now, from, client, gone);
+            assert_eq!(late, None, "silence is consent: too late");
+        }
     }
 
     /// A push that was given up has been taken after all.
@@ -988,8 +1149,19 @@ impl World {
     fn given_up(&mut self, report: &Report, condition: Option<&'static str>) {
         self.note_report(report, condition);
         let push = self.pushes.get_mut(&report.push).unwrap();
-        push.fate = Fate::Failed;
         let device = push.device;
+        let is_taken = matches!(report.outcome, Outcome::Delivered | Outcome::Revived);
+        let is_silent = KINDS[device].is_silent();
+        assert_eq!(
+            (is_taken, report.after.is_none()),
+            (is_silent, is_silent),
+            "silence is consent"
+        );
+        push.fate = if is_taken {
+            Fate::Settled
+        } else {
+            Fate::Failed
+        };
         self.given_up.push(report.push);
         self.report(device, report);
         let engine = &self.engine;
@@ -1009,8 +1181,14 @@ impl World {
         assert_eq!(&*reported.identifier, KINDS[device].identifier);
         assert_eq!(&*reported.user, USERS[KINDS[device].user]);
         match report.outcome {
-            Outcome::Failed => self.devices[device].has_failed = true,
-            Outcome::Delivered | Outcome::Revived => self.devices[device].has_failed = false,
+            Outcome::Failed => self.devices[device].failed = Some(self.now),
+            Outcome::Delivered | Outcome::Revived => {
+                // Silence says nothing of what has failed since.
+                let sent = self.pushes[&report.push].at;
+                self.devices[device]
+                    .failed
+                    .take_if(|failed| report.after.is_some() || sent >= *failed);
+            }
             // What is owed waits on.
             Outcome::Refused | Outcome::Suspended | Outcome::Removed => {}
         }
@@ -1074,6 +1252,7 @@ impl World {
             self.end_session(0);
         }
         let (owed, failing) = self.engine.owed(self.now);
+        let waits = std::array::from_fn::<_, DEVICES, _>(|device| self.waits(device));
         self.restarts += 1;
         self.engine = Self::engine(self.restarts);
         self.notes = Default::default();
@@ -1084,12 +1263,21 @@ impl World {
             self.engine.restore(self.now, owed, place);
             let is_owed = |kind: &Kind| kind.identifier == &*owed.device.identifier;
             let device = KINDS.iter().position(is_owed).unwrap();
-            self.devices[device].has_failed = true;
+            assert!(
+                !KINDS[device].is_silent() || waits[device].is_some(),
+                "silence is consent: device {device} is owed what was under way"
+            );
+            self.devices[device].failed = Some(self.now);
             self.note(device, Event::Restored);
         }
-        // What was under way is owed; nobody will ever know what has become of it.
+        // What was under way is owed, or taken; nobody will ever know what has become of it.
         for id in self.in_flight.drain(..) {
-            self.pushes.get_mut(&id).unwrap().fate = Fate::Failed;
+            let push = self.pushes.get_mut(&id).unwrap();
+            push.fate = if KINDS[push.device].is_silent() {
+                Fate::Settled
+            } else {
+                Fate::Failed
+            };
         }
         self.given_up.clear();
         for device in &mut self.devices {
@@ -1110,7 +1298,7 @@ impl World {
         }
         one.is_disabled = false;
         one.suspended_until = None;
-        one.has_failed = false;
+        one.failed = None;
         let Kind {
             user, identifier, ..
         } = KINDS[device];
@@ -1120,7 +1308,7 @@ impl World {
         self.note_return(device, waited);
         self.has_received_all(device);
         // What waited for it while it was suspended counts as received, also if a session has it in its hands.
-        for client in self.clients.iter().filter(|one| one.device == device) {
+        for client in self.clients.iter().filter(|one| one.is_of(device)) {
             let queue = client.queue.iter();
             self.received
                 .extend(queue.map(|message| (device, *message)));
@@ -1220,7 +1408,7 @@ impl World {
             let waited = self.waits(device);
             self.engine.back(self.now, USERS[user], identifier);
             self.note_return(device, waited);
-            self.devices[device].has_failed = false;
+            self.devices[device].failed = None;
             self.devices[device].is_wide = false;
             self.is_shown_all(device);
         }
@@ -1276,13 +1464,15 @@ impl World {
     /// The push services are well again: what is owed goes out.
     pub fn check(&mut self) {
         self.all_is_well = true;
-        self.down = [false; 2];
+        self.down = [false; SERVICE_COUNT];
         for device in &mut self.devices {
             device.told = None;
         }
-        while !self.in_flight.is_empty() {
-            let id = self.in_flight.remove(0);
-            self.answer(id, Answer::Result);
+        let pushes = &self.pushes;
+        let is_answered = |id: &mut PushId| !KINDS[pushes[id].device].is_silent();
+        let answered: Vec<_> = self.in_flight.extract_if(.., is_answered).collect();
+        for id in answered {
+            self.answer(id, Answer::Result, true);
         }
         for service in SERVICES {
             self.engine.connected(self.now, service);
@@ -1346,10 +1536,11 @@ impl World {
         }
         let push = &self.pushes[&report.push];
         let (device, after) = (push.device, self.now.saturating_sub(push.at));
+        let is_assumed = report.after.is_none();
         let event = Event::Answered {
             outcome: report.outcome,
             condition,
-            after: Some(after),
+            after: (!is_assumed).then_some(after),
             owed: report.owed,
         };
         self.note(device, event);
@@ -1429,10 +1620,23 @@ impl World {
         id: &str,
         answer: Answer<'static>,
     ) -> Option<Report> {
-        let waited = self.waits(device);
         let from = SERVICES[KINDS[device].service];
         let is_awaited = self.engine.is_in_flight(id);
-        let report = self.engine.answered(self.now, id, from, answer)?;
+        self.checked(device, is_awaited, answer, |engine, now| {
+            engine.answered(now, id, from, answer)
+        })
+    }
+
+    /// An answer to a push of the device.
+    fn checked(
+        &mut self,
+        device: usize,
+        is_awaited: bool,
+        answer: Answer<'static>,
+        answered: impl FnOnce(&mut Engine<usize>, Duration) -> Option<Report>,
+    ) -> Option<Report> {
+        let waited = self.waits(device);
+        let report = answered(&mut self.engine, self.now)?;
         if report.device.is_some() {
             let waits = self.waits(device);
             let is_owed = waits.is_some_and(|cause| cause >= Cause::Debt);
@@ -1518,7 +1722,7 @@ impl World {
 
     fn has_session(&self, device: usize, is: impl Fn(&Client) -> bool) -> bool {
         let mut clients = self.clients.iter();
-        clients.any(|client| client.device == device && is(client))
+        clients.any(|client| client.is_of(device) && is(client))
     }
 
     fn is_away_from_everything(&self, device: usize) -> bool {
