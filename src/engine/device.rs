@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::failing::Failing;
-use super::identity::{DeviceName, PushId};
+use super::identity::{DeviceName, PushId, ServiceKey};
 use super::pushed::Pushed;
 use super::rate::Meter;
 use super::reason::{Cause, Silence};
@@ -27,6 +27,8 @@ pub(super) enum Pace {
 pub(super) struct Device<S> {
     pub user: Box<str>,
     pub identifier: Box<str>,
+    /// The push service that it was pushed to last, or waited for.
+    pub service: Option<ServiceKey>,
     /// Another one each time that the device is back: what was pushed before is received then.
     pub epoch: u64,
     /// Another one each time that the registration is enabled.
@@ -61,6 +63,7 @@ impl<S> Device<S> {
         Self {
             user: user.into(),
             identifier: identifier.into(),
+            service: None,
             epoch,
             generation: epoch,
             in_flight: Vec::new(),

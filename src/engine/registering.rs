@@ -86,11 +86,9 @@ pub fn identifier(jid: &str, node: Option<&str>) -> String {
     format!("{jid}<{}", node.unwrap_or_default())
 }
 
-/// The push service that an identifier names.
-pub fn service_of(identifier: &str) -> &str {
-    identifier
-        .split_once('<')
-        .map_or(identifier, |(jid, _)| jid)
+/// The push service that an identifier names, if it is one of XEP-0357.
+pub fn service_of(identifier: &str) -> Option<&str> {
+    identifier.split_once('<').map(|(jid, _)| jid)
 }
 
 /// Admits a registration as the newest: it replaces an earlier one for the same service and
@@ -213,7 +211,8 @@ mod tests {
     fn the_store_knows_a_registration_by_service_and_node() {
         assert_eq!(identifier("push.test", Some("n1")), "push.test<n1");
         assert_eq!(identifier("push.test", None), "push.test<");
-        assert_eq!(service_of("push.test<a<b"), "push.test");
+        assert_eq!(service_of("push.test<a<b"), Some("push.test"));
+        assert_eq!(service_of("push2 phone"), None);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use super::account::{Account, Registration};
 use super::device::Device;
 use super::identity::{DeviceKey, DeviceName, PushId};
 use super::reason::{Cause, Reason, Silence};
-use super::registering;
 use super::schedule::Schedule;
 use super::sending::{nobody_was_woken, obstacle, send};
 use super::waiting::{Chosen, Until, Waiting};
@@ -181,9 +180,10 @@ pub(super) fn postpone<S>(schedule: &mut Schedule<S>, now: Duration, user: &str,
         schedule.pass_turn(now, before);
     } else {
         // It may have had a turn, and is back since.
-        let jid = registering::service_of(identifier);
-        let service = schedule.identities.service(jid);
-        schedule.end_turn(now, service);
+        let device = schedule.devices.get(key);
+        if let Some(service) = device.and_then(|device| device.service) {
+            schedule.end_turn(now, service);
+        }
     }
 }
 

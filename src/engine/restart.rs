@@ -21,6 +21,8 @@ use crate::stanza::Importance;
 pub struct Owed {
     /// Whose device it is.
     pub device: DeviceName,
+    /// Its push service, if that is known.
+    pub service: Option<Box<str>>,
     /// How much the most important stanza matters.
     pub importance: Importance,
     /// Time since the last one came.
@@ -53,10 +55,12 @@ pub(super) fn owed<S>(schedule: &Schedule<S>, now: Duration) -> (Vec<Owed>, Vec<
             Some(Until::Turn { .. } | Until::Room) => Duration::ZERO,
             Some(Until::Answer(_)) | None => schedule.options.retry_min,
         };
+        let service = device.service.and_then(|key| schedule.services.jid(key));
         Some((
             key,
             Owed {
                 device: device.name(),
+                service: service.map(Into::into),
                 importance,
                 age: now.saturating_sub(latest),
                 due_in,
@@ -125,8 +129,10 @@ pub(super) fn restore<S>(
         waiting
     });
     let mut until = Until::Time(due);
-    if !owed.suspended {
-        let jid = registering::service_of(identifier);
+    // Of those that an older version has stored the identifiers say it.
+    let jid = owed.service.as_deref();
+    let jid = jid.or_else(|| registering::service_of(identifier));
+    if let Some(jid) = jid.filter(|_| !owed.suspended) {
         let service = schedule.identities.service(jid);
         schedule.services.remember(service, jid);
         until = match schedule.join_queue(now, service, key, Fault::Route) {

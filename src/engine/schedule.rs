@@ -90,8 +90,11 @@ impl<S> Schedule<S> {
         key: DeviceKey,
         fault: Fault,
     ) -> Until {
-        let device = self.devices.get(key);
-        let failing = device.map_or_else(Failing::default, |device| device.failing);
+        let device = self.devices.get_mut(key);
+        let failing = device.map_or_else(Failing::default, |device| {
+            device.service = Some(service);
+            device.failing
+        });
         let waiting = self.waiting(key);
         let is_call = waiting.is_some_and(|one| one.importance() == Some(Importance::Urgent));
         let again = now + self.backoff(failing.attempts);

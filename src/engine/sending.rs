@@ -89,6 +89,7 @@ pub(super) fn send<S>(
     };
     let is_limited = schedule.options.max_per_minute > 0;
     if let Some(device) = schedule.devices.get_mut(key) {
+        device.service = Some(service);
         device.in_flight.push(id);
         device.was_woken = true;
         device.pushed.add(about.ids);

@@ -277,6 +277,11 @@ impl Services {
             .collect()
     }
 
+    /// The JID of one of them.
+    pub fn jid(&self, key: ServiceKey) -> Option<&str> {
+        self.get(key).map(|service| &*service.jid)
+    }
+
     /// How one of them does.
     pub fn status(&self, key: ServiceKey, now: Duration) -> Option<ServiceStatus> {
         Some(self.get(key)?.status(now))

@@ -27,6 +27,7 @@ pub fn owed(lua: &Lua, host: &Host, (): ()) -> Result<Option<Table>> {
     let devices = owed.iter().map(|owed| {
         let table = device_table(lua, &owed.device)?;
         let important = owed.importance >= Importance::Important;
+        table.raw_set("service", owed.service.as_deref())?;
         table.raw_set("important", important)?;
         table.raw_set("age", owed.age.as_secs())?;
         table.raw_set("due_in", owed.due_in.as_secs())?;
@@ -86,6 +87,7 @@ fn read_device(table: &Table, elapsed: Duration) -> Option<Owed> {
             user: text(table, "user")?.into(),
             identifier: text(table, "identifier")?.into(),
         },
+        service: text(table, "service").map(Into::into),
         importance: if is_set("important") {
             Importance::Important
         } else {

@@ -950,6 +950,9 @@ impl World {
         self.missed
             .iter_mut()
             .for_each(|missed| missed.still &= !messages[missed.message].read);
+        if !all {
+            self.read_as_told(message);
+        }
         for (device, kind) in KINDS.iter().enumerate() {
             if kind.user != user || self.devices[device].is_disabled {
                 continue;
@@ -991,6 +994,21 @@ impl World {
             }
         }
         self.serve_deadlines();
+    }
+
+    /// What a device was told of before a message that is read, in the same chat, it takes for read.
+    fn read_as_told(&mut self, message: usize) {
+        let chat = Self::names(message).chat;
+        for place in 0..self.missed.len() {
+            if self.missed[place].message != message {
+                continue;
+            }
+            let (before, last) = self.missed.split_at_mut(place);
+            let own = before.iter_mut().filter(|one| one.device == last[0].device);
+            for missed in own.filter(|one| Self::names(one.message).chat == chat) {
+                (missed.still, missed.received) = (false, true);
+            }
+        }
     }
 
     /// Whether the trail tells that what has waited is read, and then of one thing more.

@@ -1223,6 +1223,7 @@ fn what_is_too_old_is_not_restored_and_the_rest_not_all_at_once() {
         identifier: format!("push.test<{number}").into(),
     };
     let owed = |number, age| Owed {
+        service: None,
         device: device(number),
         importance: Important,
         age,
@@ -1329,6 +1330,7 @@ fn what_a_store_says_makes_nobody_wait_longer_than_any_pause() {
     for (suspended, longest) in [(false, 30 * 60), (true, 16 * 24 * 3600)] {
         let mut phone = Phone::new(vec![]);
         let owed = Owed {
+            service: None,
             device: DeviceName {
                 user: USER.into(),
                 identifier: ID.into(),
@@ -1768,7 +1770,7 @@ fn offline_for(
         user,
         registrations: &[Registration {
             identifier,
-            jid: registering::service_of(identifier),
+            jid: registering::service_of(identifier).unwrap(),
             ..PHONE
         }],
         sessions: &[],

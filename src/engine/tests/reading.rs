@@ -355,6 +355,7 @@ fn the_trial_of_a_suspended_registration_is_made_all_the_same() {
 fn what_was_owed_before_a_restart_is_not_known_to_be_read() {
     let mut phone = Phone::new(vec![]);
     let owed = Owed {
+        service: None,
         device: DeviceName {
             user: USER.into(),
             identifier: ID.into(),

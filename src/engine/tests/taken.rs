@@ -379,3 +379,43 @@ fn no_push_waits_for_errors_that_do_not_come() {
     assert_eq!(phone.engine.schedule.in_flight.of_users.len(), 2);
     assert!(phone.engine.schedule.in_flight.of_clients.len() < MAX);
 }
+
+#[test]
+fn what_was_owed_before_a_restart_waits_for_its_service() {
+    let mut phone = silent();
+    let push = pushed(phone.offline(0, Important, 1));
+    phone.answer(push, ROUTE).unwrap();
+    let (owed, _) = phone.engine.owed(ms(1));
+    assert_eq!(owed[0].service.as_deref(), Some("push.test"));
+    let restored = |service: Option<&str>| {
+        let mut engine = Engine::<u64>::default();
+        let owed = Owed {
+            service: service.map(Into::into),
+            ..owed[0].clone()
+        };
+        engine.restore(ms(10), &owed, 0);
+        engine.connected(ms(11), "push.test");
+        (engine.waiting(), engine.expire(ms(11)).due.len())
+    };
+    assert_eq!(restored(Some("push.test")), (1, 1));
+    // Its identifier does not name one.
+    assert_eq!(restored(None), (1, 0));
+}
+
+#[test]
+fn a_device_that_cannot_be_read_and_waits_no_more_passes_its_turn() {
+    let mut phone = out();
+    let third = "push2 third";
+    phone.registration.identifier = third;
+    let push = pushed(phone.offline(11, Important, 9));
+    phone.answer_at(12, push, ROUTE).unwrap();
+    let due = phone.engine.deadline().unwrap();
+    let expired = phone.engine.expire(due).due;
+    assert_eq!(&*expired[0].identifier, SILENT.identifier);
+    phone.engine.back(due, USER, SILENT.identifier);
+    assert_eq!(phone.engine.expire(due).due, []);
+    phone.engine.postpone(due, USER, SILENT.identifier);
+    // Another one probes.
+    let expired = phone.engine.expire(due).due;
+    assert_eq!(&*expired[0].identifier, third);
+}
