@@ -291,6 +291,8 @@ local function describe_all(version)
 	end);
 
 	it("leaves a protocol alone that another module serves", function ()
+		take_push2("cloud_notify");
+		assert.equal(1, offered(xmlns_push2));
 		server:eval([[
 			local ours, event = module("home.test", "cloud_notify"), "iq-set/self/urn:xmpp:push2:0:enable";
 			local events = hosts["home.test"].events;
