@@ -359,6 +359,6 @@ local function describe_all(version)
 	end
 end
 
-for _, version in ipairs(prosody.versions) do
+for _, version in ipairs(prosody.all_versions) do
 	describe("enabling in the bind on Prosody " .. version, function () describe_all(version); end);
 end
