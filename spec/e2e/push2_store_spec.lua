@@ -14,7 +14,8 @@ local match_all, notify_only = "urn:xmpp:push2:match:all", "urn:xmpp:push2:send:
 
 -- As mod_push2 has written it.
 local function foreign(name, more)
-	local record = { service = "Push2.TEST"; client = name; timestamp = 1000; matches = { { match = match_all; send = notify_only } } };
+	local matches = { { match = match_all; send = notify_only } };
+	local record = { service = "Push2.TEST"; client = name; timestamp = 1000; matches = matches };
 	for field, value in pairs(more or {}) do record[field] = value; end
 	return record;
 end
@@ -109,6 +110,10 @@ local function describe_all(version)
 		local sender = new_client({});
 		sender:message({ to = connection.jid; body = body });
 		sender:ping();
+	end
+
+	local function hibernation_time(connection)
+		return server:eval([[return prosody.full_sessions[...].hibernating_watchdog.timeout;]], connection.full_jid);
 	end
 
 	local function restart(options)
@@ -208,6 +213,7 @@ local function describe_all(version)
 			local tablet = another(phone, "tablet");
 			local found = attached(tablet);
 			assert.equal("push2 tablet", found.push2);
+			assert.is_nil(found.push);
 			assert.same({ "push2"; "push2.test"; "c1" }, { found.settings.protocol, found.settings.jid, found.settings.node });
 			assert.same({ tablet = foreign("c1", { timestamp = 2000 }); gone = foreign("c2") }, stored(phone));
 
@@ -255,24 +261,29 @@ local function describe_all(version)
 			assert.same({}, attached(another(phone, "phone")));
 		end);
 
+		it("alone let a session hibernate longer", function ()
+			local phone = new_client({ resource = "phone"; sm = "resume" });
+			assert_result(enable(phone, "c1"));
+			phones.acknowledge(phone);
+			phone:cut();
+			assert.equal(72 * 3600, hibernation_time(phone));
+		end);
+
 		it("let a session hibernate longer, until none of both is left", function ()
 			local phone = new_client({ resource = "phone"; sm = "resume" });
 			devices.enable(phone, xep0357);
 			assert_result(enable(phone, "c1"));
 			phones.acknowledge(phone);
 			phone:cut();
-			local function timeout()
-				return server:eval([[return prosody.full_sessions[...].hibernating_watchdog.timeout;]], phone.full_jid);
-			end
-			assert.equal(72 * 3600, timeout());
+			assert.equal(72 * 3600, hibernation_time(phone));
 			local pc = another(phone, "pc");
 			devices.disable(pc, { jid = "push.test" });
 			assert.same({ nil; "push2 phone" }, { attached(phone).push, attached(phone).push2 });
-			assert.equal(72 * 3600, timeout());
+			assert.equal(72 * 3600, hibernation_time(phone));
 			write_store(phone, nil);
 			another(phone, "other");
 			assert.same({}, attached(phone));
-			assert.equal(600, timeout());
+			assert.equal(600, hibernation_time(phone));
 		end);
 
 		it("are attached again to a session when the module is loaded", function ()
@@ -322,13 +333,14 @@ local function describe_all(version)
 		end);
 
 		it("are no matter of what XEP-0357 has in its store under such a name", function ()
-			local phone = new_client();
+			local pc = new_client({ resource = "pc" });
 			server:eval([[
 				assert(require "core.storagemanager".open("home.test", "cloud_notify"):set(..., {
 					["push2 phone"] = { jid = "push.test"; node = "n1"; resource = "phone" };
 				}));
-			]], phone.username);
-			assert.same({}, attached(another(phone, "tablet")));
+			]], pc.username);
+			local phone = another(pc, "phone");
+			assert.same({}, attached(phone));
 			assert_result(disable(phone));
 			assert.same({ "push2 phone" }, devices.identifiers(server, phone.jid));
 		end);
@@ -440,6 +452,14 @@ local function describe_all(version)
 			local push = push_service.connect(server, "push.test", "secret");
 			phone:close();
 			assert.same({}, devices.woken(push, new_client({}), phone.jid));
+			phone = client.connect(server, phone.jid, { resource = "phone"; sm = "resume" });
+			server:eval([[
+				local session = prosody.full_sessions[...];
+				session.push_identifier, session.push_settings = "push.test<n1", { jid = "push.test"; node = "n1" };
+			]], phone.full_jid);
+			phone:cut();
+			assert.same({}, devices.woken(push, new_client({}), phone.jid));
+			assert.equal(600, hibernation_time(phone));
 			assert.same({ "push.test<n1" }, devices.identifiers(server, phone.jid));
 		end);
 
