@@ -94,7 +94,7 @@ local function parse_publish(stanza)
 end
 
 local function handle_element(self, element)
-	local publish = parse_publish(element);
+	local publish = self.parse(element);
 	if publish then
 		self.received[#self.received + 1] = publish;
 		self.answer(publish, self);
@@ -103,14 +103,16 @@ local function handle_element(self, element)
 	end
 end
 
-function push_service.connect(server, jid, secret)
+-- Of another protocol: parse(stanza) says what is a notification, and answer what becomes of it.
+function push_service.connect(server, jid, secret, parse, answer)
 	local self = setmetatable({
 		server = server;
 		jid = jid;
 		secret = secret;
 		received = {}; -- everything published since clear()
 		others = {}; -- all other stanzas
-		answer = push_service.result;
+		parse = parse or parse_publish;
+		answer = answer or push_service.result;
 	}, service_mt);
 	self:reconnect();
 	return self;
