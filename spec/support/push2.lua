@@ -177,7 +177,18 @@ function push2.read(push, phone)
 	return stanza, size, claims;
 end
 
--- The id of a stanza in the archive of the device's user.
+-- The ids that the archive of a user has, the oldest first.
+function push2.archived(server, jid)
+	local username, host = jid_split(jid);
+	return server:eval([[
+		local host, username = ...;
+		local ids = {};
+		for id in module(host, "mam"):open_store("archive", "archive"):find(username) do ids[#ids + 1] = id; end
+		return ids;
+	]], host, username);
+end
+
+-- The id of a stanza in the archive of the device's user, as the stanza has it.
 function push2.archive_id(stanza, phone)
 	local id = stanza:get_child_with_attr("stanza-id", "urn:xmpp:sid:0", "by", phone.jid);
 	return id and id.attr.id;

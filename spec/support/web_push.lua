@@ -17,7 +17,8 @@ local received = "";
 local function start()
 	local port = ("%d"):format(loopback.free_port());
 	python = process.spawn({
-		"env"; "PYTHONPATH=" .. packages; "/usr/bin/python3"; "-B"; "spec/support/web_push.py"; loopback.address; port;
+		"env"; "PYTHONPATH=" .. packages;
+		"/usr/bin/python3"; "-B"; "spec/support/web_push.py"; loopback.address; port;
 	}, "/dev/stderr");
 	local function on_data(data) received = received .. data; end
 	connection = loop.wait_for(function ()
@@ -50,8 +51,8 @@ function web_push.decrypt(keys, payload)
 	return ask("decrypt", { ua_private = keys.ua_private; auth_secret = keys.auth_secret; payload = payload }).text;
 end
 
--- The claims of a token, and its header. Raises an error if the key has not signed it, or it is not for the audience, or
--- it is too late.
+-- The claims of a token, and its header. Raises an error if the key has not signed it, if it is not for the audience, or
+-- if it is too late.
 function web_push.verify(token, key, audience)
 	local answer = ask("verify", { token = token; key = key; audience = audience });
 	return answer.claims, answer.header;
