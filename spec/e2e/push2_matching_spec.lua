@@ -183,7 +183,7 @@ local function describe_all(version)
 			end);
 		end
 
-		it("what is said to others than people, and what software says, is no activity", function ()
+		it("what software says of its own accord is no activity", function ()
 			local phone, desk = pair(3600);
 			desk:send(st.presence():text_tag("show", "away"));
 			desk:message({ to = rosa.jid; payloads.displayed() });

@@ -51,8 +51,8 @@ function web_push.decrypt(keys, payload)
 	return ask("decrypt", { ua_private = keys.ua_private; auth_secret = keys.auth_secret; payload = payload }).text;
 end
 
--- The claims of a token, and its header. Raises an error if the key has not signed it, if it is not for the audience, or
--- if it is too late.
+-- The claims of a token, and its header. Raises an error if the key has not signed it, if it is for another audience,
+-- or if it is too late.
 function web_push.verify(token, key, audience)
 	local answer = ask("verify", { token = token; key = key; audience = audience });
 	return answer.claims, answer.header;
