@@ -266,7 +266,7 @@ fn unquoted(text: &str) -> String {
     let is_quoted = |line: &&str| line.starts_with("> ") || line.trim_end() == ">";
     let lines: Vec<_> = text.split('\n').filter(|line| !is_quoted(line)).collect();
     let rest = lines.join("\n");
-    match rest.trim_start_matches('\n') {
+    match rest.trim_matches('\n') {
         "" => text.to_owned(),
         rest => rest.to_owned(),
     }

@@ -2,7 +2,9 @@
 
 use minidom::Node;
 use minidom::rxml::{NcName, NcNameStr};
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use unicode_segmentation::UnicodeSegmentation;
 use xmpp_parsers::forwarding::Forwarded;
 
@@ -372,7 +374,7 @@ fn a_room_names_its_messages_itself() {
 fn its_length_says_only_how_large_it_is_about() {
     let overhead = PADDING.concat().len();
     let limit = 2500;
-    for extra in 0..2600 {
+    for extra in (0..2600).step_by(7) {
         let stanza = message(ATTRS, &format!("<body>{}</body>", "y".repeat(extra)));
         opened(&envelope(&stanza, ACCOUNT, limit).unwrap(), limit);
     }
@@ -410,17 +412,53 @@ fn its_length_says_only_how_large_it_is_about() {
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         any::<char>().prop_map(String::from),
-        "[ -~]{1,40}",
-        "[<>&'\"\n\r\t\u{1}]{1,20}",
-        "> [a-z ]{0,40}\n",
-        Just("\n".to_owned()),
-        Just("👩‍👩‍👧‍👦🇩🇪🇫🇷e\u{301}नमस्ते".to_owned()),
-        "\u{301}{1,80}",
+        select(vec![
+            "Tea? ",
+            "<",
+            ">",
+            "&",
+            "'",
+            "\"",
+            "\n",
+            "\r",
+            "\t",
+            "\u{1}",
+            "> ",
+            ">\n",
+            "\n> quoted\n",
+            "]]>",
+            "&lt;",
+            "👩‍👩‍👧‍👦🇩🇪🇫🇷",
+            "e\u{301}नमस्ते",
+            "\u{301}",
+        ])
+        .prop_map(str::to_owned),
     ];
-    let short = proptest::collection::vec(piece.clone(), 0..8);
-    let long = proptest::collection::vec(piece, 0..300);
-    prop_oneof![9 => short, 1 => long].prop_map(|pieces| pieces.concat())
+    let times = prop_oneof![9 => 1..4usize, 1 => 1..400usize];
+    vec((piece, times), 0..6).prop_map(|pieces| {
+        pieces
+            .iter()
+            .map(|(piece, times)| piece.repeat(*times))
+            .collect()
+    })
 }
+
+/// Names, of which the last are none.
+const NAMES: [&str; 12] = [
+    "a",
+    "body",
+    "subject",
+    "stanza-id",
+    "x",
+    "é-1",
+    "xmlns",
+    "",
+    "a b",
+    "e:f",
+    "1",
+    "a>",
+];
+const ATTRIBUTES: [&str; 7] = ["a", "begin", "by", "id", "lang", "é-1", "xmlns"];
 
 fn namespace() -> impl Strategy<Value = String> {
     let known = KNOWN.into_iter().chain([
@@ -435,40 +473,35 @@ fn namespace() -> impl Strategy<Value = String> {
         "http://www.w3.org/XML/1998/namespace",
         "http://www.w3.org/2000/xmlns/",
     ]);
-    let known: Vec<_> = known.map(str::to_owned).collect();
-    prop_oneof![9 => proptest::sample::select(known), 1 => text()]
+    let known = known.map(str::to_owned).collect::<Vec<_>>();
+    prop_oneof![9 => select(known), 1 => text()]
 }
 
 fn attrs() -> impl Strategy<Value = Vec<(String, String, String)>> {
     let ns = prop_oneof![3 => Just(String::new()), 1 => namespace()];
-    let name = "[a-zé_][a-z0-9.-]{0,8}|xmlns|lang|by|id|begin";
-    proptest::collection::vec((ns, name, text()), 0..3)
+    vec(
+        (ns, select(&ATTRIBUTES[..]).prop_map(str::to_owned), text()),
+        0..3,
+    )
 }
 
 fn tree() -> impl Strategy<Value = Element> {
-    let name = || "[a-zé_][a-z0-9.-]{0,8}|[ -~]{0,4}|body|subject|stanza-id|x|xmlns";
-    let leaf = (name(), namespace(), attrs(), text()).prop_map(|(name, ns, attrs, text)| {
-        let mut element = Element::bare(name, ns);
-        set(&mut element, attrs);
-        element.append_text_node(text);
-        element
-    });
-    leaf.prop_recursive(3, 30, 4, move |inner| {
-        (
-            name(),
-            namespace(),
-            attrs(),
-            proptest::collection::vec((inner, text()), 0..4),
-        )
-            .prop_map(|(name, ns, attrs, children)| {
-                let mut element = Element::bare(name, ns);
-                set(&mut element, attrs);
-                for (child, text) in children {
-                    element.append_child(child);
-                    element.append_text_node(text);
-                }
-                element
-            })
+    let head = || {
+        (select(&NAMES[..]), namespace(), attrs()).prop_map(|(name, ns, attrs)| {
+            let mut element = Element::bare(name, ns);
+            set(&mut element, attrs);
+            element
+        })
+    };
+    head().prop_recursive(3, 8, 3, move |inner| {
+        (head(), text(), vec((inner, text()), 0..3)).prop_map(|(mut element, text, children)| {
+            element.append_text_node(text);
+            for (child, text) in children {
+                element.append_child(child);
+                element.append_text_node(text);
+            }
+            element
+        })
     })
 }
 
@@ -507,34 +540,30 @@ fn can_be_said(element: &Element) -> bool {
         && !ns.starts_with("http://www.w3.org/")
 }
 
-/// What may be left of a body.
+/// Whether `left` may be what is left of a body.
 fn is_left_of(left: &str, body: &str) -> bool {
     let body = xml_text(body);
     let unquoted: String = body
         .split_inclusive('\n')
         .filter(|line| !line.starts_with("> ") && line.trim_end() != ">")
         .collect();
-    [
-        &*body,
-        unquoted.trim_start_matches('\n'),
-        unquoted.trim_matches('\n'),
-    ]
-    .into_iter()
-    .any(|whole| {
-        let mut borders = whole.grapheme_indices(true).map(|(at, _)| at).skip(1);
-        let head = left.strip_suffix('…');
-        left == whole
-            || head
-                .is_some_and(|head| whole.starts_with(head) && borders.any(|at| at == head.len()))
-    })
+    let whole = match unquoted.trim_matches('\n') {
+        "" => &*body,
+        rest => rest,
+    };
+    let mut borders = whole.grapheme_indices(true).map(|(at, _)| at).skip(1);
+    left == whole
+        || left.strip_suffix('…').is_some_and(|head| {
+            whole.starts_with(head) && borders.any(|border| border == head.len())
+        })
 }
 
 proptest! {
     #[test]
     fn whatever_there_is_fits_and_has_its_id(
-        before in proptest::collection::vec(tree(), 0..6),
-        bodies in proptest::collection::vec(text(), 0..3),
-        after in proptest::collection::vec(tree(), 0..6),
+        before in vec(tree(), 0..6),
+        bodies in vec(text(), 0..3),
+        after in vec(tree(), 0..6),
         attributes in attrs(),
         limit in 400..=4096usize,
     ) {
@@ -584,7 +613,10 @@ proptest! {
         let mut stanza = message("", "");
         set(&mut stanza, attributes);
         stanza.append_child(child);
-        let limit = 1 << 20;
-        prop_assert_eq!(sent(&stanza, limit), said(&stanza));
+        let whole = said(&stanza);
+        let limit = 8192; // Of minidom's parser, for a name or an attribute
+        if String::from(&whole).len() < limit / 2 {
+            prop_assert_eq!(sent(&stanza, limit), whole);
+        }
     }
 }
