@@ -104,14 +104,14 @@ impl<'a> Json<'a> {
         let text = [&mut self.message, &mut self.nickname].into_iter();
         if let Some(text) = text.into_iter().find(|text| text.is_some()) {
             *text = text
-                .map(|text| head(text, written(text).saturating_sub(excess), written))
+                .map(|text| head(text, written(text).saturating_sub(excess), written_byte))
                 .filter(|text| !text.is_empty());
         } else if let Some((bare, _)) = self.sender.split_once('/') {
             self.sender = bare.to_owned().into();
         } else {
             // What is left of `friend@home.test.evil.test` must not be a friend: the end says whom to trust.
             let room = written(&self.sender).checked_sub(excess + ELLIPSIS.len())?;
-            self.sender = format!("{ELLIPSIS}{}", tail(&self.sender, room, written)).into();
+            self.sender = format!("{ELLIPSIS}{}", tail(&self.sender, room, written_byte)).into();
         }
         Some(())
     }
@@ -127,14 +127,18 @@ fn message(content: &Content) -> Option<&str> {
     encrypted.or(content.body.as_deref()).or(invitation)
 }
 
-/// How many bytes a text takes in JSON (RFC 8259 section 7).
+/// How many bytes a text takes in JSON.
 fn written(text: &str) -> usize {
-    let bytes = text.bytes().map(|byte| match byte {
+    text.bytes().map(written_byte).sum()
+}
+
+/// RFC 8259 section 7.
+fn written_byte(byte: u8) -> usize {
+    match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
         0..0x20 => 6,
         _ => 1,
-    });
-    bytes.sum()
+    }
 }
 
 #[cfg(test)]

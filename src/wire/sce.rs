@@ -5,12 +5,12 @@ use std::mem;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use minidom::Element;
-use minidom::rxml::{Namespace, xml_ncname};
 use xmpp_parsers::ns;
 
 use super::publish::xml_text;
 use super::text::{ELLIPSIS, head};
 use super::xml::{Xml, is_expressible, written};
+use crate::stanza::bare;
 
 /// What is left of 4096 bytes, which push services of phones carry, for an encrypted envelope in base64 in JSON.
 pub const LIMIT: usize = 2847;
@@ -127,11 +127,11 @@ fn pad(envelope: &mut String, limit: usize) {
         .into_iter()
         .filter(|size| *size < limit)
         .chain([limit]);
-    let room = sizes
-        .filter_map(|size| size.checked_sub(length))
-        .find(|room| *room == 0 || *room >= overhead)
-        .and_then(|room| room.checked_sub(overhead));
-    let Some(room) = room else { return };
+    let mut rooms = sizes.filter_map(|size| size.checked_sub(length));
+    let room = rooms.find(|room| *room == 0 || *room >= overhead);
+    let Some(room) = room.and_then(|room| room.checked_sub(overhead)) else {
+        return;
+    };
     let mut random = vec![0; (room * 3).div_ceil(4)];
     if getrandom::fill(&mut random).is_err() {
         return;
@@ -188,10 +188,6 @@ fn rank(child: &Element, stanza: &Element, account: &str) -> Option<Rank> {
     }
 }
 
-fn bare(jid: &str) -> &str {
-    jid.split_once('/').map_or(jid, |(bare, _)| bare)
-}
-
 impl Step {
     fn write(&self, stanza: &Element, children: &[(Rank, &Element)], room: usize) -> Option<Xml> {
         let Self(last, attributes) = *self;
@@ -206,7 +202,7 @@ impl Step {
                 xml.element(child, &ns)?;
             } else if *rank == Rank::Body {
                 xml.start(child, &ns)?;
-                xml.attrs(child, |_, _| true)?;
+                xml.attrs(child, |_| true)?;
                 xml.raw(">")?;
                 body = Some((xml.place(), child.text()));
                 xml.end(child)?;
@@ -214,9 +210,7 @@ impl Step {
                 // What a reference is to may not be there any more.
                 let refers = child.has_ns(REFERENCE);
                 xml.start(child, &ns)?;
-                xml.attrs(child, |_, name| {
-                    !(refers && ["begin", "end"].contains(&name))
-                })?;
+                xml.attrs(child, |name| !(refers && ["begin", "end"].contains(&name)))?;
                 xml.rest(child)?;
             }
         }
@@ -233,24 +227,27 @@ impl Attributes {
     /// Writes the beginning of a stanza, with what is left of its attributes.
     fn write(self, xml: &mut Xml, stanza: &Element) -> Option<()> {
         xml.start(stanza, ns::FORWARD)?;
-        let core: &[_] = match self {
-            Self::All => return xml.attrs(stanza, |_, _| true),
-            Self::Core => &["from", "id", "to", "type"],
-            Self::WithoutResource => &["id", "to", "type"],
-            Self::WithoutId => &["to", "type"],
-        };
-        xml.attrs(stanza, |ns, name| ns.is_none() && core.contains(&name))?;
-        match stanza.attr("from").filter(|_| self != Self::Core) {
-            Some(from) => xml.attr(&Namespace::NONE, xml_ncname!("from"), bare(from)),
-            None => Some(()),
+        if self == Self::All {
+            return xml.attrs(stanza, |_| true);
         }
+        for ((ns, name), value) in stanza.attrs() {
+            let value = match name.as_str() {
+                _ if ns.is_some() => continue,
+                "from" if self != Self::Core => bare(value),
+                "id" if self == Self::WithoutId => continue,
+                "from" | "id" | "to" | "type" => value,
+                _ => continue,
+            };
+            xml.attr(ns, name, value)?;
+        }
+        Some(())
     }
 }
 
 /// What a body says without what it quotes, or the beginning of that, in no more than `room` bytes.
 fn cut(body: &str, room: usize) -> Option<String> {
     let mut body = unquoted(&xml_text(body));
-    if written(&body) > room {
+    if head(&body, room, written).len() < body.len() {
         let room = room.checked_sub(ELLIPSIS.len())?;
         body.truncate(head(&body, room, written).len());
         if body.is_empty() {

@@ -1,22 +1,31 @@
 //! Texts that are too long, cut where people see a border between characters (UAX #29).
 
-use unicode_segmentation::UnicodeSegmentation;
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 /// What stands for the part of a text that is left out.
 pub const ELLIPSIS: &str = "…";
 
-/// As many whole characters of the beginning as take no more than `room`, where `written` says what a text takes.
-pub fn head(text: &str, room: usize, written: impl Fn(&str) -> usize) -> &str {
+/// As many whole characters of the beginning as take no more than `room`, where `written` says what a byte takes.
+pub fn head(text: &str, room: usize, written: impl Fn(u8) -> usize) -> &str {
     let mut used = 0;
-    let end = text.grapheme_indices(true).find(|(_, character)| {
-        used += written(character);
+    let end = text.bytes().position(|byte| {
+        used += written(byte);
         used > room
     });
-    end.map_or(text, |(end, _)| &text[..end])
+    let Some(end) = end.map(|end| text.floor_char_boundary(end)) else {
+        return text;
+    };
+    let mut cursor = GraphemeCursor::new(end, text.len(), true);
+    if cursor.is_boundary(text, 0) == Ok(true) {
+        return &text[..end];
+    }
+    let border = cursor.prev_boundary(text, 0).ok().flatten();
+    &text[..border.unwrap_or_default()]
 }
 
 /// The same of the end.
-pub fn tail(text: &str, room: usize, written: impl Fn(&str) -> usize) -> &str {
+pub fn tail(text: &str, room: usize, written: impl Fn(u8) -> usize) -> &str {
+    let written = |text: &str| text.bytes().map(&written).sum::<usize>();
     let mut left = written(text);
     let start = text.grapheme_indices(true).find(|(_, character)| {
         let fits = left <= room;
@@ -32,7 +41,7 @@ mod tests {
 
     #[test]
     fn as_much_is_left_as_there_is_room_for() {
-        let written = |text: &str| text.len() + text.matches('"').count();
+        let written = |byte| if byte == b'"' { 2 } else { 1 };
         let text = "a\"e\u{301}👩‍👩‍👧z";
         for (room, first) in [
             (0, ""),

@@ -1,5 +1,4 @@
-//! XML as text, up to so many bytes. minidom's own writer takes several times as long, has no bound, and panics at
-//! what XML cannot say.
+//! XML as text, up to so many bytes. minidom's own writer has no bound, and panics at what XML cannot say.
 
 use minidom::rxml::{Namespace, NcNameStr};
 use minidom::{Element, Node};
@@ -13,13 +12,16 @@ pub struct Xml {
     prefixes: usize,
 }
 
-/// How many bytes character data takes.
-pub fn written(text: &str) -> usize {
-    let bytes = text.bytes().map(|byte| match byte {
-        b'\'' | b'\t' | b'\n' => 1,
-        _ => escaped(byte).map_or(1, str::len),
-    });
-    bytes.sum()
+/// How many bytes a byte of character data takes.
+pub fn written(byte: u8) -> usize {
+    escaped(byte)
+        .filter(|_| is_special(byte))
+        .map_or(1, str::len)
+}
+
+/// Whether it is escaped in character data, too.
+fn is_special(byte: u8) -> bool {
+    !matches!(byte, b'\'' | b'\t' | b'\n')
 }
 
 /// What stands for a byte in an attribute. There, parsers replace white space that is not escaped; everywhere they
@@ -69,7 +71,7 @@ impl Xml {
 
     /// Writes character data.
     pub fn text(&mut self, text: &str) -> Option<()> {
-        self.escape(text, |byte| !matches!(byte, b'\'' | b'\t' | b'\n'))
+        self.escape(text, is_special)
     }
 
     /// Writes character data at an earlier place, between tags.
@@ -85,7 +87,7 @@ impl Xml {
             return Some(());
         }
         self.start(element, outer)?;
-        self.attrs(element, |_, _| true)?;
+        self.attrs(element, |_| true)?;
         self.rest(element)
     }
 
@@ -117,16 +119,11 @@ impl Xml {
     }
 
     /// Writes those of its attributes that are wanted.
-    pub fn attrs(
-        &mut self,
-        element: &Element,
-        is_wanted: impl Fn(&Namespace, &str) -> bool,
-    ) -> Option<()> {
-        let mut attrs = element.attrs().iter();
-        attrs.try_for_each(|((ns, name), value)| match is_wanted(ns, name) {
-            true => self.attr(ns, name, value),
-            false => Some(()),
-        })
+    pub fn attrs(&mut self, element: &Element, is_wanted: impl Fn(&str) -> bool) -> Option<()> {
+        let attrs = element.attrs().iter();
+        attrs
+            .filter(|((_, name), _)| is_wanted(name))
+            .try_for_each(|((ns, name), value)| self.attr(ns, name, value))
     }
 
     /// Writes an attribute.
@@ -169,6 +166,9 @@ impl Xml {
 
     fn escape(&mut self, text: &str, is_special: impl Fn(u8) -> bool) -> Option<()> {
         let text = xml_text(text);
+        if text.len() > self.left() {
+            return None;
+        }
         let mut done = 0;
         for (at, byte) in text.bytes().enumerate() {
             if let Some(escaped) = escaped(byte).filter(|_| is_special(byte)) {
