@@ -3,9 +3,11 @@
 
 use arbitrary::{Result, Unstructured};
 use cloud_notify::extension::{EXTENSIONS, Field, Kept, Others};
+use cloud_notify::web_push::{Signer, Subscription};
 use cloud_notify::wire::options::{self, Submitted};
 use cloud_notify::wire::publish::is_xml_text;
-use cloud_notify::wire::{affiliation, ns, request};
+use cloud_notify::wire::push2::{self, Enabled, Send, WebPush};
+use cloud_notify::wire::{affiliation, base64, ns, request};
 use libfuzzer_sys::fuzz_target;
 use minidom::Element;
 use minidom::rxml::{Namespace, NcName};
@@ -22,15 +24,28 @@ const MAX_STANZA: usize = 64 * 1024;
 
 const NAMES: &[&str] = &[
     "affiliation",
+    "auth-secret",
+    "client",
     "disable",
     "enable",
     "encrypt",
     "field",
+    "filter",
+    "grace",
     "groupchat",
     "item",
+    "jwt-alg",
+    "jwt-claim",
+    "jwt-key",
+    "match",
+    "mention",
     "muted",
     "priority",
     "pubsub",
+    "reply",
+    "send",
+    "service",
+    "ua-public",
     "value",
     "x",
 ];
@@ -40,32 +55,44 @@ const NAMESPACES: &[&str] = &[
     ns::FILTER_MUTED,
     ns::PUBSUB,
     ns::PUSH,
+    ns::PUSH2,
     "tigase:push:encrypt:0",
     "tigase:push:priority:0",
     "urn:x",
+    "urn:xmpp:push2:send:notify-only:0",
+    "urn:xmpp:push2:send:sce+rfc8291+rfc8292:0",
 ];
 const ATTRIBUTES: &[&str] = &[
     "affiliation",
     "alg",
     "jid",
     "max-size",
+    "name",
     "node",
+    "profile",
     "type",
     "var",
 ];
 const VALUES: &[&str] = &[
     "-_-_-_-_-_-_-_-_-_-_-w",
+    "120",
     "3000",
     "AAECAwQFBgcICQoLDA0ODw==",
     "aes-128-gcm",
     "anna@home.test",
     "ANNA@Home.Test/phone",
+    "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+    "BTBZMqHH6r4Tts7J_aSIgg",
+    "ES256",
     "FORM_TYPE",
     "hidden",
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgw/G4LPpf8JPsY6uU3E2sQpjRNvzCOdnwG9PHhQ8GiMGhRANCAASzr87EvAs0+EEcyUTAZ+7/4c/WUn1WMN09G+2AWYOB/i9j44XJbQRgb/cKshTNIQ8bnc7lNcO75leGZCWC/ot7",
     "none",
     "Push.Test",
     "result",
     "submit",
+    "urn:xmpp:push2:match:all",
+    "urn:xmpp:push2:match:archived",
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -81,6 +108,7 @@ fn check(element: &Element) {
     let enabled = request::enable(element, OWN);
     let kept = EXTENSIONS.enable(element, Others::default());
     let disabled = request::disable(element);
+    let enabled2 = push2::enable(element, OWN);
     let revoked = affiliation::revoked_node(element, ACCOUNT);
 
     // What is written says the same. (Some of it is too long to be read.)
@@ -88,6 +116,7 @@ fn check(element: &Element) {
         assert_eq!(enabled, request::enable(&again, OWN));
         assert_eq!(kept, EXTENSIONS.enable(&again, Others::default()));
         assert_eq!(disabled, request::disable(&again));
+        assert_eq!(enabled2, push2::enable(&again, OWN));
         assert_eq!(revoked, affiliation::revoked_node(&again, ACCOUNT));
     }
 
@@ -98,6 +127,10 @@ fn check(element: &Element) {
             assert_eq!(Ok(address), disabled.as_ref());
             check_children(element);
         }
+        Err(error) => assert_eq!(error.stanza_error().0, ErrorType::Modify),
+    }
+    match &enabled2 {
+        Ok(enabled) => check_enabled2(enabled),
         Err(error) => assert_eq!(error.stanza_error().0, ErrorType::Modify),
     }
     match &kept {
@@ -111,6 +144,49 @@ fn check(element: &Element) {
     if let Some(node) = revoked {
         assert!(element.is("pubsub", ns::PUBSUB));
         assert_eq!(element.attr("node"), Some(&*node));
+    }
+}
+
+/// What is kept is within bounds, and keys can be used.
+fn check_enabled2(enabled: &Enabled) {
+    let Enabled {
+        service,
+        client,
+        matches,
+    } = enabled;
+    assert_eq!(Jid::new(service.as_str()).as_ref(), Ok(service));
+    assert!(![OWN, ACCOUNT].contains(&service.as_str()));
+    assert!((1..=request::MAX_CLIENT).contains(&client.len()));
+    assert!((1..=request::MAX_MATCHES).contains(&matches.len()));
+    let filters = matches.iter().flat_map(|one| &one.filters);
+    assert!(filters.clone().count() <= request::MAX_FILTERS);
+    for (chat, _) in filters {
+        assert_eq!(Jid::new(chat).expect("a valid JID").as_str(), chat);
+    }
+    for one in matches {
+        assert!(one.grace.unwrap_or_default() <= request::MAX_GRACE);
+        if let Send::WebPush(keys) = &one.send {
+            check_keys(keys);
+        }
+    }
+}
+
+fn check_keys(keys: &WebPush) {
+    let decoded = |text: &str| {
+        let bytes = base64::decode(text).expect("base64");
+        assert_eq!(base64::encode(&bytes), text);
+        bytes
+    };
+    let (public, secret) = (decoded(&keys.ua_public), decoded(&keys.auth_secret));
+    assert!(Subscription::new(&public, &secret).is_ok());
+    let Some(jwt) = &keys.jwt else {
+        return;
+    };
+    assert!(Signer::new(&decoded(&jwt.key)).is_ok());
+    assert!(jwt.claims.len() <= request::MAX_CLAIMS);
+    for (name, value) in &jwt.claims {
+        assert!((1..=request::MAX_CLAIM_NAME).contains(&name.len()));
+        assert!(value.len() <= request::MAX_CLAIM);
     }
 }
 

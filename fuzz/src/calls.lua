@@ -222,6 +222,12 @@ function calls.stanza(stanza)
 	elseif type(stanza) == "table" then
 		assert(type(condition) == "string", "refused without a reason");
 	end
+	local enabled2, _, condition2 = ask(native.enable2, stanza, own);
+	if enabled2 then
+		assert(enabled2.matches[1] and enabled2.jid == enabled2.service, "enabled for nothing");
+	elseif type(stanza) == "table" then
+		assert(type(condition2) == "string", "refused without a reason");
+	end
 	ask(native.disable, stanza);
 	ask(native.revoked_node, stanza, "anna@home.test");
 end
