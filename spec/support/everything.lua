@@ -30,6 +30,10 @@ local function request()
 end
 
 local enable = st.stanza("enable", { xmlns = "urn:xmpp:push:0"; jid = "push.test"; node = "n1" });
+local enable2 = st.stanza("enable", { xmlns = "urn:xmpp:push2:0" })
+	:text_tag("service", "push.test"):text_tag("client", "n1")
+	:tag("match", { profile = "urn:xmpp:push2:match:all" })
+	:tag("send", { xmlns = "urn:xmpp:push2:send:notify-only:0" }):reset();
 
 -- The right arguments, where they are not just those of a device
 local function arguments_of(engine)
@@ -64,6 +68,7 @@ local function arguments_of(engine)
 		disable = { enable };
 		fetched = { st.stanza("query", { xmlns = "urn:xmpp:mam:2" }) };
 		enable = { enable; "anna@home.test/phone" };
+		enable2 = { enable2; "anna@home.test/phone" };
 		is_xml_text = { "text" };
 		matching = { records; "push.test"; "n1" };
 		open = { "home.test"; st.stanza_mt; st.deserialize };
