@@ -124,12 +124,13 @@ local function has_others(protocol, records, before)
 	end
 end
 
--- Whether they have been stored, and whether something has been although that has failed. What has not changed since
--- before is left alone, where that is known.
+-- Whether they have been stored, and whether something has been although that has failed. What is as it was before is
+-- left alone, unless nobody knows that: there is no before, or it was changed in place.
 local function write(user, records, before)
 	local is_written = false;
 	for _, protocol in ipairs(protocols.all) do
-		local is_changed = not before or has_others(protocol, records, before) or has_others(protocol, before, records);
+		local is_changed = not before or before == records or has_others(protocol, records, before)
+			or has_others(protocol, before, records);
 		if protocol.is_served and is_changed then
 			local written, err = write_one(protocol, user, records);
 			if not written then
