@@ -6,8 +6,8 @@ use super::reason::{Cause, Reason, Rule, Silence};
 use super::trail::Event;
 use crate::stanza::Importance;
 
-/// The engine knows of no other protocol.
-const PROTOCOL: &str = "push0";
+/// How a registration is notified.
+const PROTOCOLS: [&str; 2] = ["push0", "push2"];
 
 /// By what a push has come about.
 const RULES: [&str; 13] = [
@@ -56,7 +56,7 @@ pub struct Count {
 /// What has been counted since it was taken.
 #[derive(Default)]
 pub(super) struct Counts {
-    pushes: [[u64; Importance::ALL.len()]; RULES.len()],
+    pushes: [[[u64; Importance::ALL.len()]; RULES.len()]; PROTOCOLS.len()],
     silences: [u64; Silence::ALL.len() + 2],
     holds: [u64; Cause::ALL.len() + 1],
     answers: [[u64; CONDITIONS.len() + 2]; Outcome::ALL.len()],
@@ -64,9 +64,13 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// So many times.
-    pub fn add(&mut self, event: &Event, times: u32) {
+    /// So many times, for a registration of push2 or of XEP-0357.
+    pub fn add(&mut self, event: &Event, times: u32, is_push2: bool) {
         let times = u64::from(times);
+        let protocol = usize::from(is_push2);
+        let mut decided = |rule, importance, reason| {
+            self.decided((protocol, rule), importance, reason, times);
+        };
         match *event {
             Event::Met {
                 rule,
@@ -74,15 +78,15 @@ impl Counts {
                 reason,
             } => {
                 let importance = stanza.map(|(importance, _)| importance);
-                self.decided(of_rule(rule), importance, reason, times);
+                decided(of_rule(rule), importance, reason);
             }
             Event::Turn {
                 importance, reason, ..
-            } => self.decided(WAITING, importance, reason, times),
+            } => decided(WAITING, importance, reason),
             Event::Ping(occasion, reason) => {
-                self.decided(PING + occasion as usize, None, reason, times);
+                decided(PING + occasion as usize, None, reason);
             }
-            Event::Read(reason) => self.decided(READ, None, reason, times),
+            Event::Read(reason) => decided(READ, None, reason),
             Event::Unreadable => self.holds[UNREADABLE] += times,
             Event::Vetoed(_) => self.silences[VETOED] += times,
             Event::Blind => self.silences[BLIND] += times,
@@ -104,10 +108,16 @@ impl Counts {
         }
     }
 
-    fn decided(&mut self, rule: usize, importance: Option<Importance>, reason: Reason, times: u64) {
+    fn decided(
+        &mut self,
+        (protocol, rule): (usize, usize),
+        importance: Option<Importance>,
+        reason: Reason,
+        times: u64,
+    ) {
         let importance = importance.unwrap_or(Importance::Unimportant);
         match reason {
-            Reason::Pushed => self.pushes[rule][importance as usize] += times,
+            Reason::Pushed => self.pushes[protocol][rule][importance as usize] += times,
             Reason::Held { cause, .. } => self.holds[cause as usize] += times,
             Reason::Silent(silence) => self.silences[silence as usize] += times,
         }
@@ -128,9 +138,11 @@ impl Counts {
                 });
             }
         };
-        for (rule, counts) in RULES.iter().zip(&mut self.pushes) {
-            for (importance, count) in Importance::ALL.iter().zip(counts) {
-                take("pushes", &[PROTOCOL, rule, importance.name()], count);
+        for (protocol, counts) in PROTOCOLS.iter().zip(&mut self.pushes) {
+            for (rule, counts) in RULES.iter().zip(counts) {
+                for (importance, count) in Importance::ALL.iter().zip(counts) {
+                    take("pushes", &[protocol, rule, importance.name()], count);
+                }
             }
         }
         let silences = Silence::ALL.map(Silence::name);
@@ -224,7 +236,7 @@ mod tests {
     /// What an event is counted as, and for how many answers there are latencies then.
     fn counted(event: Event) -> (String, u32) {
         let mut counts = Counts::default();
-        counts.add(&event, 1);
+        counts.add(&event, 1, false);
         let latencies = counts.latencies.take(9).iter().map(|one| one.count).sum();
         let taken = counts.take(false);
         assert_eq!(counts.take(false), []);
@@ -233,6 +245,26 @@ mod tests {
             format!("{} {labels} {}", one.name, one.value)
         });
         (lines.collect::<Vec<_>>().join("; "), latencies)
+    }
+
+    #[test]
+    fn each_protocol_is_counted_by_itself() {
+        let mut counts = Counts::default();
+        counts.add(&pushed(Rule::Archived, Importance::Important), 2, true);
+        let taken = counts.take(false);
+        assert_eq!(taken[0].labels, ["push2", "archived", "important"]);
+        assert_eq!((taken.len(), taken[0].value), (1, 2));
+    }
+
+    #[test]
+    fn no_answer_has_no_latency() {
+        let taken = Event::Answered {
+            outcome: Outcome::Delivered,
+            condition: None,
+            after: None,
+            owed: false,
+        };
+        assert_eq!(counted(taken), ("answers delivered none 1".into(), 0));
     }
 
     #[test]

@@ -86,9 +86,15 @@ pub fn identifier(jid: &str, node: Option<&str>) -> String {
     format!("{jid}<{}", node.unwrap_or_default())
 }
 
-/// The push service that an identifier names, if it is one of XEP-0357.
+/// Whether this is the identifier of a push2 registration: no JID begins so.
+pub fn is_push2(identifier: &str) -> bool {
+    identifier.starts_with("push2 ")
+}
+
+/// The push service that an identifier names: none does of a push2 registration.
 pub fn service_of(identifier: &str) -> Option<&str> {
-    identifier.split_once('<').map(|(jid, _)| jid)
+    let mut parts = identifier.split('<');
+    parts.next().filter(|_| !is_push2(identifier))
 }
 
 /// Admits a registration as the newest: it replaces an earlier one for the same service and
@@ -213,6 +219,7 @@ mod tests {
         assert_eq!(identifier("push.test", None), "push.test<");
         assert_eq!(service_of("push.test<a<b"), Some("push.test"));
         assert_eq!(service_of("push2 phone"), None);
+        assert_eq!(service_of("push2 a<b"), None);
     }
 
     #[test]

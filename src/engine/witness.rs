@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::counts::Counts;
 use super::delivery::Report;
 use super::identity::DeviceName;
+use super::registering;
 use super::trail::{Event, Trail};
 
 /// The trails of a host's users, and its counters.
@@ -43,7 +44,8 @@ impl Witness {
         count: u32,
     ) {
         if count > 0 {
-            self.counts.add(&event, count);
+            let is_push2 = registering::is_push2(identifier);
+            self.counts.add(&event, count, is_push2);
             self.trail.add(now, user, identifier, event, count);
         }
     }
@@ -59,7 +61,7 @@ impl Witness {
                     self.add(now, user, identifier, Event::SERVED);
                 }
             }
-            None => self.counts.add(&event, 1),
+            None => self.counts.add(&event, 1, false),
         }
     }
 
