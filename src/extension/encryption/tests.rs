@@ -155,6 +155,7 @@ fn sent(record: &Stored, importance: Importance, stanza: Option<&Element>) -> Se
         protocol: Protocol::Push0,
         jid: "push.test",
         node: "n",
+        whole: false,
         record,
     };
     let push = Push::new(
