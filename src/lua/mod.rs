@@ -76,6 +76,7 @@ fn cloud_notify(lua: &Lua) -> Result<Table> {
     let community = Community::ALL.map(Community::module).to_vec();
     exports.set("community", community)?;
     exports.set("features", lua.create_function(requests::features)?)?;
+    exports.set("features2", lua.create_function(requests2::features2)?)?;
     exports.set("disable", with_keys(lua, &keys, requests::disable)?)?;
     exports.set(
         "revoked_node",

@@ -4,7 +4,7 @@ use mlua::{Lua, Result, Table};
 
 use super::reader::Keys;
 use super::requests::{Answer, answer, read_request};
-use crate::push2::Filter;
+use crate::push2::{FEATURES, Filter};
 use crate::wire::push2::{self, ES256, Enabled, Jwt, Match, Send, WebPush};
 
 /// `enable2(<enable/>, own full JID)`: `{ service, jid, client, node, matches }`, as the record has them.
@@ -27,6 +27,11 @@ pub fn enable2(lua: &Lua, keys: &Keys, (element, own): (Table, String)) -> Resul
             Ok(table)
         },
     )
+}
+
+/// `features2()`: those of the account's disco#info.
+pub fn features2(_: &Lua, (): ()) -> Result<[&'static str; FEATURES.len()]> {
+    Ok(FEATURES)
 }
 
 fn stored_match(lua: &Lua, wanted: Match) -> Result<Table> {
