@@ -256,18 +256,12 @@ fn then_quotes_go_and_the_body_is_cut() {
         let stanza = with(&character.repeat(3000));
         let envelope = envelope(&stanza, ACCOUNT, LIMIT).unwrap();
         let sent = opened(&envelope, LIMIT);
-        let (head, ellipsis) = body(&sent)
-            .unwrap()
-            .split_at_checked(body(&sent).unwrap().len() - 3)
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .unwrap();
-        assert_eq!(ellipsis, "…");
+        let body = body(&sent).unwrap();
+        let head = body.strip_suffix('…').unwrap();
         assert_eq!(head, character.repeat(head.len() / character.len()));
-        let unpadded = envelope.split("<rpad>").next().unwrap().len() + END.len();
-        assert!(
-            unpadded + bytes > LIMIT || envelope.len() + bytes > LIMIT,
-            "{character}"
-        );
+        let unpadded = envelope.find("<rpad>").map(|at| at + END.len());
+        let unpadded = unpadded.unwrap_or(envelope.len());
+        assert!(unpadded + bytes > LIMIT, "{character}");
         assert_eq!(names(&sent), ["reply", "reference", "body", "stanza-id"]);
     }
 
