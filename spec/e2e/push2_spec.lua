@@ -96,7 +96,7 @@ local function describe_all(version)
 
 	-- The whole message: what it is from, to and of, all that is in it, and its id in the archive.
 	local function assert_whole(sent, phone, got, from, archived)
-		assert.equal(from, got.attr.from);
+		assert.same({ "message"; from }, { got.name; got.attr.from });
 		for _, name in ipairs({ "to"; "id"; "type" }) do assert.equal(sent.attr[name], got.attr[name]); end
 		for _, tag in ipairs(sent.tags) do
 			local found = got:get_child(tag.name, tag.attr.xmlns or "jabber:client");
@@ -130,7 +130,9 @@ local function describe_all(version)
 		rosa:send(st.presence({ to = phone.jid; type = "subscribe" }));
 		local got = push2.await(phone, 1);
 		assert.equal(normal, got.priority);
-		assert.same({ nil, nil, 2 }, { got.payload, got.jwt, got.elements });
+		local presence = push2.read(got, phone);
+		assert.same({ "presence"; "subscribe"; rosa.jid; phone.jid },
+			{ presence.name; presence.attr.type; presence.attr.from; presence.attr.to });
 	end);
 
 	-- All there is of a body, or as much of it as there is room for.

@@ -16,8 +16,7 @@ local function assert_readable(record)
 		{ type(record.service); type(record.client); type(record.timestamp); type(record.matches) });
 	for _, match in ipairs(record.matches) do
 		assert.equal("string", type(match.match));
-		assert.equal("table", type(match.chats));
-		for jid, chat in pairs(match.chats) do
+		for jid, chat in pairs(match.chats or {}) do
 			assert.equal("string", type(jid));
 			for name, value in pairs(chat) do assert.is_true((name == "mention" or name == "reply") and value == true); end
 		end

@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::value::{SLOTS, Value};
 
 /// The most arguments that a [`function`] has.
-const ARGUMENTS: c_int = 7;
+const ARGUMENTS: c_int = 8;
 
 /// What a [`function`] returns to Lua.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
