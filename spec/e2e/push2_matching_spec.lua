@@ -31,7 +31,7 @@ local stanzas = {
 	["a receipt"] = { payloads.displayed(); wanted = { "all"; "archived" } };
 	["a correction"] = {
 		st.stanza("replace", { xmlns = "urn:xmpp:message-correct:0"; id = "m0" }); body = "Hello!";
-		wanted = everybody;
+		wanted = { "all"; "archived"; "archived-with-body" };
 	};
 	["a chat state"] = { payloads.composing(); wanted = { "all" } };
 	["what is said in a room"] = {
@@ -99,6 +99,8 @@ local function describe_all(version)
 					for _, profile in ipairs(push2.profiles) do
 						of_profile[profile] = new(push, { jid = jid; matches = { { profile = profile } } });
 					end
+					push:ping();
+					push:clear(); -- Presence of one is a stanza for the others
 					local copy = { to = jid };
 					for key, value in pairs(message) do copy[key] = value; end
 					send(nil, copy);
