@@ -1,7 +1,7 @@
 -- Where registrations are, a store for each protocol
 
-local native = module.lib "native";
 local util = module.lib "util";
+local is_utf8 = util.prosody_require "util.encodings".utf8.valid;
 local jid = util.prosody_require "util.jid";
 local usermanager = util.prosody_require "core.usermanager";
 local copy, none = util.copy, util.none;
@@ -79,7 +79,8 @@ end
 local function parse(protocol, data)
 	local records = {};
 	for key, record in pairs(type(data) == "table" and data or none) do
-		local identifier = native.is_xml_text(key) and type(record) == "table" and protocol.prefix .. key;
+		local is_one = type(key) == "string" and is_utf8(key) and type(record) == "table";
+		local identifier = is_one and protocol.prefix .. key;
 		if identifier and protocol_of(identifier) == protocol then
 			records[identifier] = protocol == push2 and known_push2(key, record) or record;
 		end
