@@ -5,6 +5,7 @@ use std::sync::Arc;
 use minidom::Element;
 use minidom::rxml::{Namespace, NcName};
 use mlua::{Lua, Result, Table, Value};
+use xmpp_parsers::ns::{CARBONS, FORWARD};
 
 use super::clock::clock;
 use super::dom::{self, Room};
@@ -90,7 +91,7 @@ fn stanza(lua: &Lua, host: &Host, original: &Table, account: &str, said: &Said) 
             .and_then(|table| table.str(Key::PushArchiveId));
         (dom::read(frame, 0, Room::LARGE), id.map(str::to_owned))
     })?;
-    let mut stanza = read.unwrap_or_else(|_| said.skeleton());
+    let mut stanza = read.map_or_else(|_| said.skeleton(), |read| copied(read, account));
     for (name, value) in [("from", &*said.content.from), ("to", account)] {
         if stanza.attr(name).is_none() {
             set_attr(&mut stanza, name, value);
@@ -103,6 +104,17 @@ fn stanza(lua: &Lua, host: &Host, original: &Table, account: &str, said: &Said) 
         stanza.append_child(stanza_id);
     }
     Ok(stanza)
+}
+
+/// The message in a carbon copy (XEP-0280), and anything else as it is.
+fn copied(stanza: Element, account: &str) -> Element {
+    let copied = stanza
+        .get_child("received", CARBONS)
+        .filter(|_| stanza.attr("from") == Some(account))
+        .and_then(|received| received.get_child("forwarded", FORWARD))
+        .and_then(|forwarded| forwarded.get_child("message", "jabber:client"))
+        .cloned();
+    copied.unwrap_or(stanza)
 }
 
 fn set_attr(element: &mut Element, name: &str, value: &str) {
