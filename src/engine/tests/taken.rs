@@ -360,7 +360,7 @@ fn no_push_waits_for_errors_that_do_not_come() {
     let mut phone = silent();
     phone.engine.configure(Options {
         max_per_minute: 0,
-        max_in_flight: 1,
+        max_in_flight: 2,
         ..Options::default()
     });
     let share = u64::from(MAX_OF_USER);
@@ -375,7 +375,16 @@ fn no_push_waits_for_errors_that_do_not_come() {
     assert_eq!(phone.engine.in_flight(), MAX_OF_USER as usize);
     // Nor does the device of the user whose service answers.
     phone.registration = PHONE;
-    pushed(phone.offline(0, Important, share + 1));
+    for id in [1, 2] {
+        pushed(phone.offline(0, Important, share + id));
+    }
+    assert!(matches!(
+        phone.offline(0, Important, 9999),
+        Verdict::Hold(_)
+    ));
+    // Which is the matter of that one alone.
+    phone.registration = SILENT;
+    pushed(phone.offline(0, Important, share + 3));
     assert_eq!(phone.engine.schedule.in_flight.of_users.len(), 2);
     assert!(phone.engine.schedule.in_flight.of_clients.len() < MAX);
 }
