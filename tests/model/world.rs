@@ -284,6 +284,8 @@ struct Device {
     told: Option<Answer<'static>>,
     /// The important messages that pushes were for since it was last there, but for what the user has fetched since.
     shows: Vec<usize>,
+    /// The important messages that it was told of since then, or will be, in that order.
+    knows: Vec<usize>,
     /// A push has told it of something since one has told it that nothing is unread.
     is_showing: bool,
     /// The important messages that rules have met since it was last there.
@@ -773,6 +775,9 @@ impl World {
         } in decisions
         {
             let device = devices[registration];
+            if importance >= Importance::Important && !matches!(verdict, Verdict::Silent(_)) {
+                self.devices[device].knows.push(message);
+            }
             let is_wide =
                 importance == Importance::Urgent || matches!(rule, Rule::Offline | Rule::Room);
             match verdict {
@@ -844,6 +849,9 @@ impl World {
         );
         if about.is_some_and(|about| self.messages[about].muted) {
             self.engine.vetoed(self.now, id, "muted");
+            self.devices[device]
+                .knows
+                .retain(|known| Some(*known) != about);
             self.note(device, Event::Vetoed(cut("muted")));
             return;
         }
@@ -950,22 +958,14 @@ impl World {
         self.missed
             .iter_mut()
             .for_each(|missed| missed.still &= !messages[missed.message].read);
-        if !all {
-            self.read_as_told(message);
-        }
         for (device, kind) in KINDS.iter().enumerate() {
             if kind.user != user || self.devices[device].is_disabled {
                 continue;
             }
-            // The order is that in which the device was told.
-            let shows = &mut self.devices[device].shows;
             if all {
-                shows.clear();
-            } else if let Some(last) = shows.iter().rposition(|shown| *shown == message) {
-                let mut place = 0..;
-                shows.retain(|shown| {
-                    place.next() > Some(last) || Self::names(*shown).chat != names.chat
-                });
+                self.devices[device].shows.clear();
+            } else {
+                self.read_as_told(device, message);
             }
             let waited = self.waits(device);
             let (_, push) = self.ask(user, Some(device), |engine, now, account| {
@@ -997,15 +997,18 @@ impl World {
     }
 
     /// What a device was told of before a message that is read, in the same chat, it takes for read.
-    fn read_as_told(&mut self, message: usize) {
+    fn read_as_told(&mut self, device: usize, message: usize) {
         let chat = Self::names(message).chat;
-        for place in 0..self.missed.len() {
-            if self.missed[place].message != message {
-                continue;
-            }
-            let (before, last) = self.missed.split_at_mut(place);
-            let own = before.iter_mut().filter(|one| one.device == last[0].device);
-            for missed in own.filter(|one| Self::names(one.message).chat == chat) {
+        let one = &mut self.devices[device];
+        let Some(last) = one.knows.iter().position(|known| *known == message) else {
+            return;
+        };
+        let mut before: HashSet<_> = one.knows[..=last].iter().copied().collect();
+        before.retain(|known| Self::names(*known).chat == chat);
+        one.knows.retain(|known| !before.contains(known));
+        one.shows.retain(|shown| !before.contains(shown));
+        for missed in &mut self.missed {
+            if missed.device == device && before.contains(&missed.message) {
                 (missed.still, missed.received) = (false, true);
             }
         }
@@ -1303,6 +1306,7 @@ impl World {
             device.sent.clear();
             device.is_wide = true;
             (device.shows, device.is_showing, device.met) = (Vec::new(), false, 1);
+            device.knows.clear();
         }
         for message in &mut self.messages {
             message.mark = None;
@@ -1437,6 +1441,7 @@ impl World {
     fn is_shown_all(&mut self, device: usize) {
         let one = &mut self.devices[device];
         (one.shows, one.is_showing, one.met) = (Vec::new(), false, 0);
+        one.knows.clear();
     }
 
     /// The device is there, so that it learns of all that it has missed.
