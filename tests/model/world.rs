@@ -952,7 +952,8 @@ impl World {
             let is_in_chat = place <= message && Self::names(place).chat == names.chat;
             // Whoever reads is there: nobody has to be woken for what is not important.
             let is_important = one.importance >= Importance::Important;
-            one.read |= !all && one.user == user && (is_in_chat || !is_important);
+            // Nor for a call that another device has taken, once nothing else is unread.
+            one.read |= !all && one.user == user && (is_in_chat || !is_important || one.taken);
         }
         let messages = &self.messages;
         self.missed
