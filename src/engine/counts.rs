@@ -406,7 +406,7 @@ mod tests {
         }
         // Statsd gives a meaning to anything else.
         let all = Counts::default().take(true);
-        assert_eq!(all.len(), RULES.len() * 3 + 25 + 6);
+        assert_eq!(all.len(), PROTOCOLS.len() * RULES.len() * 3 + 25 + 6);
         for label in all.iter().flat_map(|one| &one.labels) {
             let is_plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
             assert!(label.chars().all(is_plain), "{label}");
