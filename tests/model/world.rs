@@ -322,8 +322,9 @@ pub struct World {
     /// Push services take everything from now on.
     all_is_well: bool,
     pushes: HashMap<PushId, Push>,
-    /// In the order in which they left.
     in_flight: Vec<PushId>,
+    /// The place of each push among all that have left.
+    order: HashMap<PushId, usize>,
     given_up: Vec<PushId>,
     missed: Vec<Missed>,
     /// What a device has acknowledged, as far as other sessions have not.
@@ -349,6 +350,7 @@ impl World {
             all_is_well: false,
             pushes: HashMap::new(),
             in_flight: Vec::new(),
+            order: HashMap::new(),
             given_up: Vec::new(),
             missed: Vec::new(),
             received: HashSet::new(),
@@ -768,6 +770,12 @@ impl World {
                 );
             }
         }
+        // They have left, whatever the answer to the first of them leads to.
+        for decision in &decisions {
+            if let Verdict::Push(id) = decision.verdict {
+                self.leaves(id);
+            }
+        }
         for Decision {
             registration,
             verdict,
@@ -828,6 +836,7 @@ impl World {
         importance: Importance,
         wide: bool,
     ) {
+        self.leaves(id);
         let before = self.pushes.values().find(|push| {
             push.device == device
                 && about.is_some()
@@ -895,9 +904,14 @@ impl World {
         let well = self.all_is_well.then_some(Answer::Result);
         let answer = self.devices[device].told.or(well);
         match answer.filter(|answer| !KINDS[device].is_silent() || *answer != Answer::Result) {
-            Some(answer) => self.answer(id, answer, false),
+            Some(answer) => self.answer(id, answer, self.last_like(id) != id),
             None => self.in_flight.push(id),
         }
+    }
+
+    fn leaves(&mut self, id: PushId) {
+        let place = self.order.len();
+        self.order.entry(id).or_insert(place);
     }
 
     /// What a push says of how many messages there are.
@@ -1048,16 +1062,21 @@ impl World {
             self.in_flight.remove(push);
             self.answer(id, answer, true);
         } else if answer != Answer::Result {
-            let client = |id: &PushId| {
-                let kind = &KINDS[self.pushes[id].device];
-                (kind.service, kind.client)
-            };
-            let is_same = |other: &PushId| client(other) == client(&id);
-            let last = self.in_flight.iter().rposition(is_same);
-            let place = last.filter(|_| !with_id).unwrap_or(push);
-            let id = self.in_flight.remove(place);
+            let id = if with_id { id } else { self.last_like(id) };
+            self.in_flight.retain(|other| *other != id);
             self.answer(id, answer, with_id);
         }
+    }
+
+    /// The last push under way to the client of this one.
+    fn last_like(&self, id: PushId) -> PushId {
+        let client = |id: &PushId| {
+            let kind = &KINDS[self.pushes[id].device];
+            (kind.service, kind.client)
+        };
+        let same = self.in_flight.iter().copied();
+        let same = same.filter(|other| client(other) == client(&id));
+        same.chain([id]).max_by_key(|id| self.order[id]).unwrap()
     }
 
     fn answer(&mut self, id: PushId, answer: Answer<'static>, with_id: bool) {
