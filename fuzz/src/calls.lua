@@ -64,11 +64,13 @@ local function check_push(engine, stanza, identifier, important, details)
 	local id, service = stanza.attr.id, stanza.attr.to;
 	assert(is_xml(tostring(stanza)));
 	assert(stanza.attr.from == host, "a push that nobody can answer");
-	assert(is_xml(tostring(engine:discreet(id, details.record, important))));
+	local record = details and details.record; -- A push of push2 has no listeners
+	assert(record or stanza.name == "message", "neither a publish nor a message");
+	if record then assert(is_xml(tostring(engine:discreet(id, record, important)))); end
 	if important then
 		local outcome, _, _, found = engine:answered(id, service, true, "cancel", "item-not-found");
 		-- Some are no addresses, and nobody can answer from there.
-		assert(found == identifier or service ~= details.record.jid:lower(), "an answer to nothing");
+		assert(found == identifier or not record or service ~= record.jid:lower(), "an answer to nothing");
 		if outcome == "removed" then engine:forget(user, identifier); end
 	else
 		engine:vetoed(id);
@@ -87,19 +89,38 @@ local function carry_out(engine, reply, stanzas, source)
 	end
 end
 
-local function meet(engine, readers, records, sessions, stanza)
-	local archived, offline = readers[1], readers[2];
-	carry_out(engine, ask(archived, user, records, sessions, stanza, "a1"), stanza, records);
-	carry_out(engine, ask(offline, user, records, sessions, stanza), stanza, records);
+local function nobody_knows() end
+
+local function meet_by(reader, engine, records, sessions, stanza, more)
+	local reply = ask(reader, user, records, sessions, stanza, more);
+	if reply == false then
+		local judged = ask(engine.judge, engine, user, records, stanza, nobody_knows, nobody_knows, sessions, 1000);
+		reply = ask(reader, user, records, sessions, stanza, more, judged or {});
+	end
+	carry_out(engine, reply, stanza, records);
 end
 
-local function go_through(engine, readers, session, sessions, queue)
-	local place, steps = 1, 0;
+local function meet(engine, readers, records, sessions, stanza)
+	meet_by(readers[1], engine, records, sessions, stanza, "a1");
+	meet_by(readers[2], engine, records, sessions, stanza);
+end
+
+local function go_through(engine, readers, session, sessions, queue, is_push2)
+	local place, steps, judged = 1, 0, nil;
 	repeat
 		steps = steps + 1;
 		assert(steps < 10000, "a queue without end");
-		local reply, next_place = ask(readers[3], user, session, sessions, queue, place, true);
-		carry_out(engine, reply, queue, session);
+		local reply, next_place = ask(readers[3], user, session, sessions, queue, place, true, judged, is_push2);
+		if reply == false then
+			assert(not judged, "never judged enough");
+			local record = is_push2 and session.push2_settings or session.push_settings;
+			judged = ask(engine.judge_queue, engine, user, record, queue, 1, nobody_knows, nobody_knows, sessions, 1000,
+				session.push2_identifier);
+			if not judged then break; end
+			next_place = place;
+		else
+			carry_out(engine, reply, queue, session);
+		end
 		place = next_place;
 	until not place
 	if ask(readers[4], user, session, sessions, queue) then ask(engine.settle, engine, queue, session, true); end
@@ -176,9 +197,15 @@ function calls.record(records)
 	meet(engine, readers, records, records, composing());
 	if type(records) ~= "table" then return; end
 	for identifier, record in next, records do
-		local session = { push_identifier = identifier; push_settings = record; hibernating = 1 };
+		local session = {
+			push_identifier = identifier; push_settings = record;
+			push2_identifier = identifier; push2_settings = record;
+			hibernating = 1;
+		};
 		local sessions = { phone = session; other = record };
-		go_through(engine, readers, session, sessions, { greeting(), composing(), composing() });
+		for _, is_push2 in ipairs({ false, true }) do
+			go_through(engine, readers, session, sessions, { greeting(), composing(), composing() }, is_push2);
+		end
 		go_through(engine, readers, record, records, { greeting() });
 		for method, arguments in pairs({ release = { sessions; true }; ping = { true } }) do
 			local _, stanza, name, important, details = ask(engine[method], engine, user, identifier, record,
