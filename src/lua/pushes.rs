@@ -10,10 +10,10 @@ use super::clock::now;
 use super::host::Host;
 use super::messages;
 use super::reader::{self, Key, Stanza};
-use super::settlement::{Pending, Settlement, Source, reasons};
+use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use super::writer;
-use crate::engine::{Account, Engine, Occasion, PushId, Released};
+use crate::engine::{Account, Engine, Occasion, PushId, Reason, Released};
 use crate::notification::{Disclosure, Notification, Protocol, Push, Target};
 use crate::stanza::Importance;
 use crate::wire::publish::xml_text;
@@ -76,7 +76,7 @@ pub fn settle(
         host.state()?.engine.hold(now(), held.ticket, stanza);
     }
     let silent = (!silent.is_empty())
-        .then(|| reasons(lua, &silent))
+        .then(|| pairs(lua, &silent))
         .transpose()?;
     let count = pending.len();
     let first = pending.pop_front();
@@ -96,6 +96,16 @@ pub fn settle(
         }
         None => (count, silent, delay, rings, None, None, false, None),
     })
+}
+
+/// Registrations and reasons in turn.
+fn pairs(lua: &Lua, silent: &[(String, Reason)]) -> Result<Table> {
+    let table = lua.create_table_with_capacity(2 * silent.len(), 0)?;
+    for (identifier, reason) in silent {
+        table.raw_push(&**identifier)?;
+        table.raw_push(reason.phrase())?;
+    }
+    Ok(table)
 }
 
 /// `next_push(stanza or queue, source, listened)`: another push of the same.

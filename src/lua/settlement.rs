@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mlua::{Lua, RegistryKey, Result, Table};
+use mlua::RegistryKey;
 
 use crate::engine::{Decision, Engine, Reason, Registration, Ticket, Verdict};
 use crate::notification::{Notification, Protocol, Push};
@@ -84,14 +84,4 @@ impl Settlement {
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.holds.is_empty() && self.marks.is_empty()
     }
-}
-
-/// Registrations and reasons in turn.
-pub fn reasons(lua: &Lua, silent: &[(String, Reason)]) -> Result<Table> {
-    let table = lua.create_table_with_capacity(2 * silent.len(), 0)?;
-    for (identifier, reason) in silent {
-        table.raw_push(&**identifier)?;
-        table.raw_push(reason.phrase())?;
-    }
-    Ok(table)
 }

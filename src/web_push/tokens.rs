@@ -7,8 +7,7 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::keys::KeyError;
-use super::vapid::Signer;
+use super::{KeyError, Signer};
 use crate::wire::base64;
 
 /// For how long a token is used.
