@@ -276,7 +276,7 @@ local function describe_all(version)
 		desk:message({ to = rosa.jid; body = "I am here" });
 		desk:ping();
 		say(phone);
-		assert.truthy(explain(phone):find("the user is active on another device", 1, true));
+		assert.truthy(explain(phone):find("user is active on another device", 1, true));
 		desk:close();
 
 		phone = push2.away(push, { matches = { { filters = { { jid = rosa.jid } } } } });
