@@ -6,7 +6,8 @@ local st = util.prosody_require "util.stanza";
 local guarded, none = util.guarded, util.none;
 local engine = module.lib "engine".engine;
 local arm = module.lib "timer".arm;
-local device_was_called = module.lib "sessions".device_was_called;
+local sessions = module.lib "sessions";
+local user_sessions, device_was_called = sessions.user_sessions, sessions.device_was_called;
 local registrations = module.lib "registrations";
 local push_errors, get_records = registrations.push_errors, registrations.get;
 local take_answer = module.lib "reports".take_answer;
@@ -109,8 +110,9 @@ local function carry_out(user, reply, stanzas, source)
 		module:log("debug", "No push for %s: %s", user, reply);
 		return;
 	end
-	local listened = has_listeners();
-	local pushes, silent, delay, rings, stanza, identifier, important, details = engine:settle(stanzas, source, listened);
+	local listened, of_user = has_listeners(), user_sessions(user);
+	local pushes, silent, delay, rings, stanza, identifier, important, details =
+		engine:settle(stanzas, source, listened, of_user);
 	if rings then on_call(user, rings); end
 	arm(delay);
 	for i = 1, silent and #silent or 0, 2 do
@@ -118,7 +120,7 @@ local function carry_out(user, reply, stanzas, source)
 	end
 	if stanza then publish(user, stanza, identifier, important, details); end
 	for _ = 2, pushes do
-		publish(user, engine:next_push(stanzas, source, listened));
+		publish(user, engine:next_push(stanzas, source, listened, of_user));
 	end
 end
 

@@ -10,8 +10,7 @@ local st = require "util.stanza";
 
 local important, unimportant = phones.important, phones.unimportant;
 
-local xmlns_muc = "http://jabber.org/protocol/muc";
-local xmlns_muc_user = xmlns_muc .. "#user";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local rooms = 0;
 
@@ -46,27 +45,19 @@ local function describe_all(version)
 		push:clear();
 	end);
 
-	local function join(one, room, nick)
-		one:send(st.presence({ to = room .. "/" .. nick }):tag("x", { xmlns = xmlns_muc }));
-		one:expect(function (stanza)
-			local x = stanza.name == "presence" and stanza:get_child("x", xmlns_muc_user);
-			return x and x:get_child_with_attr("status", nil, "code", "110");
-		end);
-	end
-
 	local function new_room()
 		rooms = rooms + 1;
 		local room = ("room%d@rooms.test"):format(rooms);
-		join(rosa, room, "Rosa");
+		rosa:join(room, "Rosa");
 		return room;
 	end
 
 	-- A phone that hibernates in a room, and another device of the same user there.
 	local function occupant()
 		local room, phone = new_room(), phones.new(push);
-		join(phone, room, "Anna");
+		phone:join(room, "Anna");
 		local desk = client.connect(server, phone.jid);
-		join(desk, room, "Anna");
+		desk:join(room, "Anna");
 		phones.acknowledge(phone);
 		phone:cut();
 		return room, phone, desk;
@@ -90,9 +81,9 @@ local function describe_all(version)
 
 	it("so it is after a reload, and when the phone hibernates after that", function ()
 		local room, phone = new_room(), phones.new(push);
-		join(phone, room, "Anna");
+		phone:join(room, "Anna");
 		local desk = client.connect(server, phone.jid);
-		join(desk, room, "Anna");
+		desk:join(room, "Anna");
 		phones.acknowledge(phone);
 		phone.withhold_acks = true;
 		say(desk, room, { id = "own-2"; body = "Hello" });
@@ -105,7 +96,7 @@ local function describe_all(version)
 	it("what is said by others with the id of what is said in another room wakes", function ()
 		local room, phone, desk = occupant();
 		local other = new_room();
-		join(desk, other, "Anna");
+		desk:join(other, "Anna");
 		say(desk, other, { id = "same"; body = "Hello" });
 		say(rosa, room, { id = "same"; body = "Hello, Anna" });
 		assert.same({ important }, phones.pushed(phone));

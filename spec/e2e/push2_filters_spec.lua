@@ -129,6 +129,31 @@ local function describe_all(version)
 		assert_pushed(phone, { body = "Hello"; reply(phone.jid) }, room .. "/Rosa");
 	end);
 
+	it("who is called otherwise in a room is mentioned by that name there", function ()
+		local here = "here@muc.test";
+		local filters = { { jid = "muc.test"; mention = true; reply = true } };
+		local phone = push2.new(push, { matches = { { profile = "all"; filters = filters } } });
+		rosa:join(here, "Rosa");
+		phone:join(here, "Anna B.");
+		phones.acknowledge(phone);
+		phone:cut();
+		for i, case in ipairs({
+			{ 0; { body = "Hello" } }; { 0; { body = "Hello, Anna" } }; { 1; { body = "Anna B.: hello" } };
+			{ 1; { body = "Hello"; reply(here .. "/Rosa") } }; { 2; { body = "Hello"; reply(here .. "/Anna B.") } };
+		}) do
+			local message = case[2];
+			message.to, message.type, message.id = here, "groupchat", "said" .. i;
+			rosa:message(message);
+			rosa:expect({ name = "message"; id = message.id });
+			local pushes = push2.pushed(phone, rosa);
+			assert.equal(case[1], #pushes, i);
+			if pushes[case[1]] then
+				local text = case[1] == 1 and "Anna B.: hello" or "Hello";
+				assert.equal(text, push2.read(pushes[case[1]], phone):get_child_text("body"));
+			end
+		end
+	end);
+
 	it("what is important in a silent chat is silent for one match alone", function ()
 		local matches = { { filters = { { jid = rosa.jid } } }; { profile = "all"; keys = false } };
 		local phone = push2.away(push, { matches = matches });

@@ -13,6 +13,7 @@ local stream = require "spec.support.stream";
 local xmlns_bind = "urn:ietf:params:xml:ns:xmpp-bind";
 local xmlns_client = "jabber:client";
 local xmlns_data = "jabber:x:data";
+local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_ping = "urn:xmpp:ping";
 local xmlns_publish_options = "http://jabber.org/protocol/pubsub#publish-options";
 local xmlns_push = "urn:xmpp:push:0";
@@ -198,6 +199,15 @@ function methods:message(message)
 	end
 	self:send(stanza);
 	return stanza;
+end
+
+-- Enters a room.
+function methods:join(room, nick)
+	self:send(st.presence({ to = room .. "/" .. nick }):tag("x", { xmlns = xmlns_muc }));
+	self:expect(function (stanza)
+		local x = stanza.name == "presence" and stanza:get_child("x", xmlns_muc .. "#user");
+		return x and x:get_child_with_attr("status", nil, "code", "110");
+	end);
 end
 
 function methods:enable_sm(resumable)

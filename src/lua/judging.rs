@@ -150,10 +150,11 @@ pub struct Said {
 }
 
 impl Said {
-    /// The same for the matches of push2. Active is for how many seconds the user has done nothing elsewhere.
-    pub fn event(&self, account: &str, active: Option<u32>) -> Event {
+    /// The same for the matches of push2. Nick is what the user is called in the room, if that is known, and active for
+    /// how many seconds the user has done nothing elsewhere.
+    pub fn event(&self, account: &str, nick: Option<&str>, active: Option<u32>) -> Event {
         let content = &self.content;
-        let addressed = Addressed::read(content, account, None);
+        let addressed = Addressed::read(content, account, nick);
         // Whether its end matters is known by whoever knows which calls ring.
         let importance = if content.ends_call() {
             Importance::Urgent
@@ -239,7 +240,8 @@ impl<'a> Judge<'a> {
         if is_push2(record) {
             let active = self.activity.of_others(identifier)?;
             let matches = Matches::read(record, content)?;
-            let silence = matches.silence(&said.event(&self.account, active));
+            let nick = nick(&matches, self.activity.sessions.as_ref(), content)?;
+            let silence = matches.silence(&said.event(&self.account, nick.as_deref(), active));
             if silence.is_some() || matches.have_filters {
                 return Ok(silence);
             }
@@ -277,6 +279,37 @@ impl<'a> Judge<'a> {
             _ => None,
         }
     }
+}
+
+/// The user's nickname in the room that a message is from, if that matters: sessions have sent presence to it, and
+/// `mod_presence` remembers where.
+pub fn nick(
+    matches: &Matches,
+    sessions: Option<&Table>,
+    content: &Content,
+) -> Result<Option<String>> {
+    if !matches.are_personal {
+        return Ok(None);
+    }
+    for pair in sessions.iter().flat_map(|all| all.pairs::<Value, Value>()) {
+        let (_, Value::Table(session)) = pair? else {
+            continue;
+        };
+        let Value::Table(directed) = session.raw_get("directed")? else {
+            continue;
+        };
+        for pair in directed.pairs::<Value, Value>() {
+            let (Value::String(occupant), _) = pair? else {
+                continue;
+            };
+            let occupant = occupant.to_string_lossy();
+            let nick = occupant.strip_prefix(content.chat());
+            if let Some(nick) = nick.and_then(|rest| rest.strip_prefix('/')) {
+                return Ok(Some(nick.to_owned()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What a stanza that `account` has received says.

@@ -21,6 +21,8 @@ pub struct Matches {
     all: Vec<(Wish, Table)>,
     /// Any of them says something of any chat.
     pub have_filters: bool,
+    /// What any of them wants of this chat depends on whom a message is for.
+    pub are_personal: bool,
 }
 
 impl Matches {
@@ -29,6 +31,7 @@ impl Matches {
         let mut found = Self {
             all: Vec::new(),
             have_filters: false,
+            are_personal: false,
         };
         let Value::Table(matches) = record.raw_get(Key::Matches.name())? else {
             return Ok(found);
@@ -49,6 +52,9 @@ impl Matches {
                 grace: one.raw_get("grace").ok(),
                 filter: chats.and_then(|chats| filter(chats, content)),
             };
+            found.are_personal |= wish
+                .filter
+                .is_some_and(|filter| filter != Filter::default());
             found.all.push((wish, one));
         }
         Ok(found)

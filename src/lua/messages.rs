@@ -21,6 +21,13 @@ use crate::wire::message::Message;
 use crate::wire::publish::is_xml_text;
 use crate::wire::{base64, ns, sce};
 
+/// A stanza that is pushed for, and the sessions of who has received it.
+#[derive(Clone, Copy)]
+pub struct Original<'a> {
+    pub stanza: &'a Table,
+    pub sessions: Option<&'a Table>,
+}
+
 /// What a match has sent: the encrypted stanza, in base64, and the token that comes with it.
 struct Sent {
     payload: String,
@@ -33,10 +40,11 @@ pub fn write(
     host: &Host,
     notification: &Notification,
     record: &Table,
-    original: Option<&Table>,
+    original: Option<Original<'_>>,
 ) -> Result<Table> {
     let original = original.filter(|_| notification.content);
-    let sent = original.map(|original| send(lua, host, record, original, &notification.account));
+    let account = &*notification.account;
+    let sent = original.map(|original| send(lua, host, record, original, account));
     let sent = sent.transpose()?.flatten();
     let token = sent.as_ref().and_then(|sent| sent.token.as_ref());
     let message = Message {
@@ -53,13 +61,17 @@ fn send(
     lua: &Lua,
     host: &Host,
     record: &Table,
-    original: &Table,
+    Original {
+        stanza: original,
+        sessions,
+    }: Original<'_>,
     account: &str,
 ) -> Result<Option<Sent>> {
     let said = judging::read(lua, host, original, account)?;
     let matches = Matches::read(record, &said.content)?;
     // Who is active is about whether there is a push, not about what it says.
-    let Some(sending) = matches.sending(&said.event(account, None)) else {
+    let nick = judging::nick(&matches, sessions, &said.content)?;
+    let Some(sending) = matches.sending(&said.event(account, nick.as_deref(), None)) else {
         return Ok(None);
     };
     let Some(subscription) = subscription(sending) else {

@@ -8,7 +8,7 @@ use mlua::{Lua, LuaString, RegistryKey, Result, Table, Value};
 use super::account::{identifier_of, read_registration, read_sessions, read_target, record_of};
 use super::clock::now;
 use super::host::Host;
-use super::messages;
+use super::messages::{self, Original};
 use super::reader::{self, Key, Stanza};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
@@ -47,7 +47,7 @@ type Settled = (
     Option<Table>,
 );
 
-/// `settle(stanza or queue, source, listened)` after a reader has said that there is something to do: the number
+/// `settle(stanza or queue, source, listened, sessions)` after a reader has said that there is something to do: the number
 /// of pushes, the registrations that get none and why (identifier and reason in turn), seconds to the next
 /// deadline if it is an earlier one, if it is a call, for how many it rings; and the first push. Source is the
 /// user's records, or the session with the one that counts. Where nobody listens to `cloud_notify/push`,
@@ -55,7 +55,7 @@ type Settled = (
 pub fn settle(
     lua: &Lua,
     host: &Host,
-    (stanzas, source, listened): (Table, Table, bool),
+    (stanzas, source, listened, sessions): (Table, Table, bool, Option<Table>),
 ) -> Result<Settled> {
     let Settlement {
         mut pending,
@@ -86,7 +86,9 @@ pub fn settle(
         }
     })?;
     let rings = rings.then_some(Engine::<RegistryKey>::MAX_RINGING.as_secs());
-    let first = first.map(|first| publish_pending(lua, host, &first, &stanzas, &source, listened));
+    let sessions = sessions.as_ref();
+    let first = first
+        .map(|first| publish_pending(lua, host, &first, &stanzas, &source, listened, sessions));
     Ok(match first.transpose()? {
         Some((stanza, identifier, important, details)) => {
             let (stanza, identifier) = (Some(stanza), Some(identifier));
@@ -108,15 +110,16 @@ fn pairs(lua: &Lua, silent: &[(String, Reason)]) -> Result<Table> {
     Ok(table)
 }
 
-/// `next_push(stanza or queue, source, listened)`: another push of the same.
+/// `next_push(stanza or queue, source, listened, sessions)`: another push of the same.
 pub fn next_push(
     lua: &Lua,
     host: &Host,
-    (stanzas, source, listened): (Table, Table, bool),
+    (stanzas, source, listened, sessions): (Table, Table, bool, Option<Table>),
 ) -> Result<Published> {
     let pending = host.state()?.pending.pop_front();
     let pending = pending.ok_or_else(|| mlua::Error::runtime("there is no push"))?;
-    publish_pending(lua, host, &pending, &stanzas, &source, listened)
+    let sessions = sessions.as_ref();
+    publish_pending(lua, host, &pending, &stanzas, &source, listened, sessions)
 }
 
 fn publish_pending(
@@ -130,6 +133,7 @@ fn publish_pending(
     stanzas: &Table,
     source: &Table,
     listened: bool,
+    sessions: Option<&Table>,
 ) -> Result<Published> {
     let (identifier, record) = match kind {
         Source::Records => writer::entry(lua, source, &notification.identifier)?,
@@ -142,14 +146,17 @@ fn publish_pending(
     if let Some(key) = kept(lua, host, &original, listened || notification.content)? {
         host.state()?.engine.keep(notification.id, key);
     }
-    let original = Some(&original);
+    let original = Original {
+        stanza: &original,
+        sessions,
+    };
     publish(
         lua,
         host,
         notification,
         identifier,
         &record,
-        original,
+        Some(original),
         listened,
     )
 }
@@ -166,7 +173,7 @@ pub fn release(
         let State {
             engine, disclosure, ..
         } = state;
-        reader::read(lua, &host.keys, (&record, sessions), |frame| {
+        reader::read(lua, &host.keys, (&record, &sessions), |frame| {
             let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
             let record = frame.table(0)?;
             let Some(registration) = read_registration(&name, &record, disclosure) else {
@@ -202,6 +209,10 @@ pub fn release(
     let original = original.as_ref();
     let received = original.map(|original| (original, &*account));
     let notification = compose(lua, host, push, &name, &record, received)?;
+    let original = original.map(|stanza| Original {
+        stanza,
+        sessions: sessions.as_table(),
+    });
     let published = notification
         .map(|one| publish(lua, host, &one, identifier, &record, original, listened))
         .transpose()?;
@@ -346,7 +357,7 @@ fn publish(
     notification: &Notification,
     identifier: LuaString,
     record: &Table,
-    original: Option<&Table>,
+    original: Option<Original<'_>>,
     listened: bool,
 ) -> Result<Published> {
     let important = notification.is_important();
@@ -362,7 +373,7 @@ fn publish(
             let summary = notification.summary(&told);
             let details = lua.create_table_with_capacity(0, 5)?;
             details.raw_set("record", record)?;
-            details.raw_set("original", original)?;
+            details.raw_set("original", original.map(|original| original.stanza))?;
             details.raw_set("count", summary.count)?;
             details.raw_set("body", summary.body)?;
             details.raw_set("sender", summary.sender)?;
