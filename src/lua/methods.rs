@@ -12,7 +12,7 @@ use super::host::Host;
 use super::reader;
 use super::state::Shared;
 use super::{
-    chat_settings, judging, metrics, overview, pushes, readers, reading, reports, requests,
+    chat_settings, judging, metrics, overview, pings, pushes, readers, reading, reports, requests,
     restart, trail,
 };
 use crate::engine::{Counting, NotifyOn, Options};
@@ -44,7 +44,7 @@ impl UserData for Host {
         add(methods, "settle", pushes::settle);
         add(methods, "next_push", pushes::next_push);
         add(methods, "release", pushes::release);
-        add(methods, "ping", pushes::ping);
+        add(methods, "ping", pings::ping);
         add(methods, "displayed", reading::displayed);
         methods.add_method("is_back", reading::is_back);
         add(methods, "discreet", pushes::discreet);

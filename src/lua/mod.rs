@@ -20,6 +20,7 @@ mod messages;
 mod methods;
 mod metrics;
 mod overview;
+mod pings;
 mod publisher;
 mod pushes;
 mod reader;

@@ -13,8 +13,8 @@ use super::reader::{self, Key, Stanza};
 use super::settlement::{Pending, Settlement, Source};
 use super::state::State;
 use super::writer;
-use crate::engine::{Account, Engine, Occasion, PushId, Reason, Released};
-use crate::notification::{Disclosure, Notification, Protocol, Push, Target};
+use crate::engine::{Account, Engine, PushId, Reason, Released};
+use crate::notification::{Notification, Protocol, Push, Target};
 use crate::stanza::Importance;
 use crate::wire::publish::xml_text;
 
@@ -219,64 +219,6 @@ pub fn release(
     Ok(delayed(delay, published))
 }
 
-/// What `ping` takes.
-type Asked = (
-    String,
-    LuaString,
-    Table,
-    bool,
-    Option<String>,
-    Option<Value>,
-);
-
-/// `ping(user, identifier, record, listened, occasion, sessions)`: seconds to the next deadline, and a push without
-/// a stanza unless the push service could not take it now. An occasion is `before-timeout` or `on-start`, where the
-/// user's sessions matter; else somebody asks for it.
-pub fn ping(
-    lua: &Lua,
-    host: &Host,
-    (user, identifier, record, listened, occasion, sessions): Asked,
-) -> Result<Delayed> {
-    let name = identifier.to_str()?.to_owned();
-    let occasion = occasion.and_then(|occasion| Occasion::from_name(&occasion));
-    let occasion = occasion.unwrap_or(Occasion::Asked);
-    let (id, delay) = host.act(|state, now| {
-        reader::read(lua, &host.keys, (&record, sessions), |frame| {
-            let record = frame.table(0)?;
-            let registrations = [read_registration(&name, &record, &Disclosure::default())?];
-            let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
-            let account = Account {
-                user: &user,
-                registrations: &registrations,
-                sessions: &sessions,
-            };
-            state.engine.ping(now, &account, 0, occasion).ok()
-        })
-    })?;
-    let published = publish_without_stanza(lua, host, id?, identifier, &record, listened)?;
-    Ok(delayed(delay, published))
-}
-
-/// The push of this id, if there is one, which is for no stanza.
-pub fn publish_without_stanza(
-    lua: &Lua,
-    host: &Host,
-    id: Option<PushId>,
-    identifier: LuaString,
-    record: &Table,
-    listened: bool,
-) -> Result<Option<Published>> {
-    let Some(id) = id else {
-        return Ok(None);
-    };
-    let name = identifier.to_str()?.to_owned();
-    let push = Push::new(id, Importance::Unimportant, host.state()?.engine.count(id));
-    let notification = compose(lua, host, push, &name, record, None)?;
-    notification
-        .map(|one| publish(lua, host, &one, identifier, record, None, listened))
-        .transpose()
-}
-
 /// `discreet(id, record, important)`: a push once more, without text and sender of the message.
 pub fn discreet(
     lua: &Lua,
@@ -327,7 +269,7 @@ pub fn vetoed(_: &Lua, host: &Host, (id, reason): (String, Option<String>)) -> R
 
 /// The notification of a push to the registration in `record`; if it is for a stanza, that and the bare JID of
 /// the account that has received it.
-fn compose(
+pub fn compose(
     lua: &Lua,
     host: &Host,
     push: Push,
@@ -351,7 +293,7 @@ fn compose(
 }
 
 /// A notification for the shim.
-fn publish(
+pub fn publish(
     lua: &Lua,
     host: &Host,
     notification: &Notification,

@@ -4,7 +4,8 @@ use mlua::{Lua, LuaString, Result, Table, Value};
 
 use super::account::{read_own_presence, read_presence, read_registration, read_sessions};
 use super::host::Host;
-use super::pushes::{Delayed, delayed, publish_without_stanza};
+use super::pings::publish_without_stanza;
+use super::pushes::{Delayed, delayed};
 use super::reader;
 use super::state::State;
 use crate::engine::{Account, Presence};

@@ -20,19 +20,22 @@ type Answered = (
     Option<String>,
 );
 
+/// What [`answered`] takes.
+type Answering = (
+    Option<String>,
+    Option<String>,
+    bool,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+
 /// `answered(id, from, is error, type, condition, client)`: nil and seconds to the next deadline if it is no answer to
 /// a push; else [`Answered`]. Services of push2 may leave the id out; then the client says whose push it was.
 pub fn answered(
     lua: &Lua,
     host: &Host,
-    (id, from, is_error, kind, condition, client): (
-        Option<String>,
-        Option<String>,
-        bool,
-        Option<String>,
-        Option<String>,
-        Option<String>,
-    ),
+    (id, from, is_error, kind, condition, client): Answering,
 ) -> Result<Answered> {
     let answer = if is_error {
         Answer::Error {

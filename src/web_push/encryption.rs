@@ -11,7 +11,7 @@ use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::KeyError;
+use super::key_error::KeyError;
 
 /// The longest text.
 pub const MAX_PLAINTEXT: usize = RECORD_SIZE as usize - HEADER - LAST.len() - TAG;

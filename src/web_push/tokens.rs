@@ -7,7 +7,8 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{KeyError, Signer};
+use super::key_error::KeyError;
+use super::vapid::Signer;
 use crate::wire::base64;
 
 /// For how long a token is used.

@@ -7,7 +7,7 @@ use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::DecodePrivateKey;
 use serde_json::{Map, Value};
 
-use super::KeyError;
+use super::key_error::KeyError;
 use crate::wire::base64;
 
 /// How long a token is valid. More than a day is refused (RFC 8292 section 2).
