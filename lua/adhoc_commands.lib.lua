@@ -65,11 +65,10 @@ local function reason_of(condition, text)
 end
 
 local function details_of(one)
-	local lines = {
-		"Push service: " .. service_of(one);
-		"State: " .. states[one.state];
-		"Enabled: " .. since(one.enabled);
-	};
+	local lines = { "Push service: " .. service_of(one) };
+	if one.protocol == "push2" then lines[2] = "Protocol: Push 2.0"; end
+	lines[#lines + 1] = "State: " .. states[one.state];
+	lines[#lines + 1] = "Enabled: " .. since(one.enabled);
 	if one.state == "away" and one.last_seen then lines[#lines + 1] = "Last seen: " .. since(one.last_seen); end
 	if one.suspended then
 		lines[#lines + 1] = "Suspended: " .. since(one.suspended.since);
@@ -147,6 +146,7 @@ local tests = cache.new(max_tests); -- who asks -> the last test that they have 
 
 local outcomes = {
 	delivered = "The push service has taken it";
+	sent = "It has been sent, and no error has come: services of Push 2.0 answer errors alone";
 	failed = "It did not get through, and is tried again";
 	refused = "The push service has refused it";
 	suspended = "The push service has refused it too often: the device is suspended";
@@ -164,7 +164,8 @@ local function show_answer(user, asker, id)
 	if not result then
 		return ask({
 			title = "Test a push device";
-			instructions = "A push has been sent, and the push service has not answered yet. Go on to see its answer.";
+			instructions = "A push has been sent, and the push service has not answered yet. " .. (test.protocol == "push2"
+				and "It answers errors alone. Go on to see whether one has come." or "Go on to see its answer.");
 			hidden_account; hidden_test;
 			{ type = "fixed"; value = ("Device: %s"):format(test.name) };
 		}, { accountjid = user .. "@" .. host; test = id }, "next");
@@ -172,16 +173,16 @@ local function show_answer(user, asker, id)
 	local said = (outcomes[result.outcome] or result.outcome)
 		.. (result.condition and ": " .. reason_of(result.condition, result.text) or "");
 	local text = ("%s at %s. %s, after %s."):format(result.name, echo(result.jid), said, duration(result.seconds));
-	return (result.outcome == "delivered" and completed or failed)(text);
+	return (result.outcome == "delivered" or result.outcome == "sent") and completed(text) or failed(text);
 end
 
 local function test_device(user, asker, said)
 	if said.test then return show_answer(user, asker, said.test); end
 	if not said.device then return choose_device(user, "Test a push device", "next"); end
 	local test = { id = new_id(); user = user };
-	local name, problem = administration.test(user, said.device, function (result) test.result = result; end);
-	if not name then return failed(problem); end
-	test.name = name;
+	local sent, problem = administration.test(user, said.device, function (result) test.result = result; end);
+	if not sent then return failed(problem); end
+	test.name, test.protocol = sent.name, sent.protocol;
 	tests:set(asker, test);
 	return show_answer(user, asker, test.id);
 end

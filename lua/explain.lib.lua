@@ -1,7 +1,7 @@
 -- Why a phone stayed silent: what has been decided lately, and what would become of a message now, in sentences
 
 local util = module.lib "util";
-local now = util.prosody_require "util.time".now;
+local time = util.prosody_require "util.time";
 local none = util.none;
 local engine = module.lib "engine".engine;
 local user_sessions = module.lib "sessions".user_sessions;
@@ -9,6 +9,7 @@ local protocol_of = module.lib "protocols".of;
 local history = module.lib "history";
 local name_of = history.name_of;
 local terminal = module.lib "terminal";
+local monotonic, now = time.monotonic, time.now;
 local count, date, describe_duration = terminal.count, terminal.date, terminal.duration;
 
 local ipairs, pairs = ipairs, pairs;
@@ -70,6 +71,7 @@ local outcomes = {
 	refused = "refused, that counts towards push_max_errors";
 	suspended = "not taken, the registration is suspended";
 	removed = "refused for good, the registration is removed";
+	sent = "sent, no error came; services of Push 2.0 answer errors alone"; -- A test
 };
 
 local sentences = {
@@ -175,7 +177,7 @@ end
 
 -- What would become of a message now; state is where its client is, suspended since when and why its registration is
 local function outlook(user, identifier, record, state, suspended)
-	local it = engine:outlook(user, identifier, record, user_sessions(user));
+	local it = engine:outlook(user, identifier, record, user_sessions(user), monotonic(), host_modules.mam ~= nil);
 	if not it then return "nothing, its record is damaged: its app has to register again"; end
 	if it.reason == "online" then
 		if has_smacks(user, identifier) then
@@ -186,6 +188,9 @@ local function outlook(user, identifier, record, state, suspended)
 	end
 	if state == "away" and not host_modules.mam and not host_modules.offline then
 		return "no push, for nothing keeps it: neither mod_mam nor mod_offline is loaded";
+	end
+	if it.reason == "not-matched" and not host_modules.mam then
+		return "no push, its client wants what is archived alone, and mod_mam is not loaded";
 	end
 	if it.reason == "debt" and (it.service or none).circuit == "open" then it.due = nil; end -- Others probe it
 	local delivered = state == "live" and "delivered to its session, " or "";

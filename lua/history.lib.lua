@@ -43,9 +43,10 @@ local function node_of(identifier, record)
 	return record and type(record.node) == "string" and record.node or "";
 end
 
--- The name of a registration wherever somebody may read it: the beginning of its node, too short to be of use, and
--- a hash that tells it from others.
+-- The name of a registration wherever somebody may read it: the beginning of its node, too short to be of use, or its
+-- protocol, where that is push2; and a hash that tells it from others. Never longer than 13 characters.
 local function name_of(identifier)
+	if protocols.of(identifier) == protocols.push2 then return "push2-" .. sha256(identifier, true):sub(1, 7); end
 	local node = node_of(identifier);
 	local beginning = node:sub(1, math_min(4, math_floor(#node / 4))):gsub("[^%w]", "");
 	return (beginning ~= "" and beginning .. "-" or "") .. sha256(identifier, true):sub(1, 8);

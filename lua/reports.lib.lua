@@ -101,7 +101,7 @@ on_outcome = guarded(on_outcome);
 
 local function on_report(report, service, condition)
 	local tell = awaited[report.id];
-	if tell then guarded(tell)(report.outcome, condition or no_answer); end
+	if tell then guarded(tell)(report.outcome, report.outcome ~= "delivered" and (condition or no_answer) or nil); end
 	on_outcome(report.outcome, report.user, report.identifier, report.errors, report.service, service, condition);
 end
 

@@ -6,6 +6,7 @@ local jid = util.prosody_require "util.jid";
 local parse_duration = util.prosody_require "util.human.io".parse_duration; -- COMPAT 0.12 takes numbers only
 local options = module.lib "options".values;
 local others = module.lib "others".loaded;
+local push2 = module.lib "protocols".push2;
 local has_never_connected = module.lib "connections".has_never_connected;
 local guarded, none = util.guarded, util.none;
 
@@ -103,7 +104,8 @@ local function find_problems()
 	end
 	if not is_loaded("mam") then
 		problem("mod_mam is not loaded: a device without a session is woken only for what is stored offline, and cannot "
-			.. "fetch what others have got -- add \"mam\" to modules_enabled");
+			.. "fetch what others have got%s -- add \"mam\" to modules_enabled",
+			push2.is_served and "; clients of Push 2.0 that want what is archived alone get no push at all" or "");
 	end
 	local storage = storage_of("cloud_notify");
 	if storage == "memory" then

@@ -45,7 +45,7 @@ end
 -- The identifier has the node in it, which is a token
 local function public(one, host)
 	return {
-		account = one.user .. "@" .. host; name = one.name; service = one.jid; client = one.client;
+		account = one.user .. "@" .. host; name = one.name; protocol = one.protocol; service = one.jid; client = one.client;
 		enabled = one.enabled; last_seen = one.last_seen; state = one.state; errors = one.errors;
 		owed_since = one.owed_since; waits_for = one.waits_for; suspended = one.suspended;
 	};
@@ -141,7 +141,7 @@ end
 
 commands.test = {
 	arguments = "JID [NAME]"; least = 1; most = 2;
-	desc = "Send a push without a message, and wait for the answer";
+	desc = "Send a push without a message, and wait for the answer or an error";
 	run = function (print, arguments)
 		local admin, user, host = find_user(arguments[1]);
 		if not admin then return nil, user; end
@@ -152,15 +152,17 @@ commands.test = {
 			for i, one in ipairs(listed) do names[i] = one.name; end
 			if not names[1] then return nil, ("%s@%s has no registrations"):format(user, host); end
 		end
-		local elements, taken = {}, 0;
+		local elements, taken, sent = {}, 0, 0;
 		for i, name in ipairs(names) do
 			local result, problem = test_one(admin, user, name);
 			if not result and arguments[2] then return nil, problem; end
 			result = result or { name = name; outcome = "not sent"; text = problem };
 			if result.outcome == "delivered" then taken = taken + 1; end
+			if result.outcome == "sent" then sent = sent + 1; end
 			elements[i] = {
-				account = user .. "@" .. host; name = result.name; service = result.jid; way = result.way; id = result.id;
-				outcome = result.outcome; condition = result.condition; text = result.text; seconds = result.seconds;
+				account = user .. "@" .. host; name = result.name; protocol = result.protocol; service = result.jid;
+				way = result.way; id = result.id; outcome = result.outcome; condition = result.condition; text = result.text;
+				seconds = result.seconds;
 			};
 			if not arguments.json then
 				indented(print, result.way and result.name .. ": a push without a message" or result.text, "");
@@ -168,8 +170,9 @@ commands.test = {
 			end
 		end
 		if arguments.json then print_json(print, elements); end
-		local summary = ("%d of %s taken"):format(taken, count(#names, "push", "pushes"));
-		if taken == #names then return true, summary; end
+		local summary = ("%d of %s %s"):format(taken + sent, count(#names, "push", "pushes"),
+			sent == 0 and "taken" or taken == 0 and "sent without an error" or "taken, or sent without an error");
+		if taken + sent == #names then return true, summary; end
 		return nil, summary;
 	end;
 };

@@ -132,7 +132,7 @@ local function look_back(engine, records, sessions)
 		assert(type(entry.event) == "string" and entry.since <= entry.at and entry.count > 0, "a damaged entry");
 	end
 	for identifier, record in next, records do
-		ask(engine.outlook, engine, user, identifier, record, sessions);
+		ask(engine.outlook, engine, user, identifier, record, sessions, 100, true);
 		ask(engine.device, engine, user, identifier);
 	end
 	engine:services();

@@ -223,6 +223,9 @@ pub(super) fn outlook<S>(
     if seen.is_live(registration.identifier) {
         return Reason::Silent(Silence::Online);
     }
+    if let Some(silence) = registration.left_out {
+        return Reason::Silent(silence);
+    }
     let is_unacked = seen.is_hibernated(registration.identifier);
     let (user, importance) = (account.user, Importance::Important);
     let key = schedule.identities.device(user, registration.identifier);

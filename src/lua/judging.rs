@@ -111,10 +111,33 @@ pub fn judge_queue(
     lua.create_string(judged)
 }
 
+/// Why no match of a registration of push2 wants an important message now, whatever chat that is of. Archived: the
+/// user's archive has it.
+pub fn silence_now(
+    identifier: &LuaString,
+    record: &Table,
+    activity: &Activity,
+    is_archived: bool,
+) -> Result<Option<Silence>> {
+    if !is_push2(record) {
+        return Ok(None);
+    }
+    let event = Event {
+        importance: Importance::Important,
+        is_archived,
+        has_body: true,
+        is_call: false,
+        active: activity.of_others(Some(identifier))?,
+        is_mentioned: false,
+        is_reply: false,
+    };
+    Ok(Matches::read(record, "")?.silence(&event))
+}
+
 /// When the user's sessions have been active.
-struct Activity {
-    sessions: Option<Table>,
-    now: Option<f64>,
+pub struct Activity {
+    pub sessions: Option<Table>,
+    pub now: Option<f64>,
 }
 
 impl Activity {
@@ -239,7 +262,7 @@ impl<'a> Judge<'a> {
         let content = &said.content;
         if is_push2(record) {
             let active = self.activity.of_others(identifier)?;
-            let matches = Matches::read(record, content)?;
+            let matches = Matches::read(record, &content.from)?;
             let nick = nick(&matches, self.activity.sessions.as_ref(), content)?;
             let silence = matches.silence(&said.event(&self.account, nick.as_deref(), active));
             if silence.is_some() || matches.have_filters {

@@ -8,7 +8,6 @@ use super::requests::text;
 use crate::engine::Silence;
 use crate::notification::Protocol;
 use crate::push2::{Event, Filter, Profile, SendProfile, Wish, filters_for, silence_of};
-use crate::stanza::Content;
 use crate::wire::request::MAX_MATCHES;
 
 /// Whether it is the record of a registration of push2.
@@ -26,8 +25,8 @@ pub struct Matches {
 }
 
 impl Matches {
-    /// Whatever is none is passed over.
-    pub fn read(record: &Table, content: &Content) -> Result<Self> {
+    /// Those for what comes from there. Whatever is none is passed over.
+    pub fn read(record: &Table, from: &str) -> Result<Self> {
         let mut found = Self {
             all: Vec::new(),
             have_filters: false,
@@ -50,7 +49,7 @@ impl Matches {
             let wish = Wish {
                 profile,
                 grace: one.raw_get("grace").ok(),
-                filter: chats.and_then(|chats| filter(chats, content)),
+                filter: chats.and_then(|chats| filter(chats, from)),
             };
             found.are_personal |= wish
                 .filter
@@ -76,8 +75,8 @@ impl Matches {
 }
 
 /// What is said of the chat: by the full JID, the bare one, or the host.
-fn filter(chats: &Table, content: &Content) -> Option<Filter> {
-    let mut said = filters_for(&content.from).filter_map(|jid| {
+fn filter(chats: &Table, from: &str) -> Option<Filter> {
+    let mut said = filters_for(from).filter_map(|jid| {
         let filter: Value = chats.raw_get(jid).ok()?;
         let filter = filter.as_table()?;
         Some(Filter {

@@ -68,7 +68,7 @@ fn send(
     account: &str,
 ) -> Result<Option<Sent>> {
     let said = judging::read(lua, host, original, account)?;
-    let matches = Matches::read(record, &said.content)?;
+    let matches = Matches::read(record, &said.content.from)?;
     // Who is active is about whether there is a push, not about what it says.
     let nick = judging::nick(&matches, sessions, &said.content)?;
     let Some(sending) = matches.sending(&said.event(account, nick.as_deref(), None)) else {

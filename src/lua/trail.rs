@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use mlua::{Lua, Result, Table, Value};
+use mlua::{Lua, LuaString, Result, Table};
 
 use super::account::{read_registration, read_sessions};
 use super::clock::now;
 use super::host::Host;
+use super::judging::{Activity, silence_now};
 use super::overview::service_table;
 use super::reader;
-use crate::engine::{Account, Entry, Event, Reason};
+use crate::engine::{Account, Entry, Event, Reason, Registration};
 use crate::stanza::Importance;
 
 /// `trail(user)`: what has happened to the user's devices, newest last. Of each entry `identifier`, `since` and `at`
@@ -32,20 +33,33 @@ pub fn trail(lua: &Lua, host: &Host, user: String) -> Result<Vec<Table>> {
         .collect()
 }
 
-/// `outlook(user, identifier, record, sessions)`: what would become of an important message now: `result`, `reason`,
-/// `phrase` and `due`, as in [`trail`], and how its push service does, as in
-/// [`services`](super::overview::services); nil if the record is of no use.
+/// What [`outlook`] takes.
+type Asked = (String, LuaString, Table, Option<Table>, Option<f64>, bool);
+
+/// `outlook(user, identifier, record, sessions, now, archived)`: what would become of an important message now:
+/// `result`, `reason`, `phrase` and `due`, as in [`trail`], and how its push service does, as in
+/// [`services`](super::overview::services); nil if the record is of no use. Now is by the clock of
+/// [`judge`](super::judging::judge); archived: messages are. What is said of its chat is left aside.
 pub fn outlook(
     lua: &Lua,
     host: &Host,
-    (user, identifier, record, sessions): (String, String, Table, Value),
+    (user, name, record, sessions, active_now, is_archived): Asked,
 ) -> Result<Option<Table>> {
+    let identifier = name.to_str()?.to_owned();
+    let activity = Activity {
+        sessions: sessions.clone(),
+        now: active_now,
+    };
+    let left_out = silence_now(&name, &record, &activity, is_archived)?;
     let mut state = host.state()?;
     let state = &mut *state;
     let outlook = reader::read(lua, &host.keys, (&record, sessions), |frame| {
         let (sessions, _) = read_sessions(frame.table(1).as_ref(), None);
         let record = frame.table(0)?;
-        let registration = read_registration(&identifier, &record, &state.disclosure)?;
+        let registration = Registration {
+            left_out,
+            ..read_registration(&identifier, &record, &state.disclosure)?
+        };
         let account = Account {
             user: &user,
             registrations: &[registration],
