@@ -47,6 +47,15 @@ events.extension_rows = {
 		{ ["0.12"] = 0.15; ["13.0"] = 0.15 } };
 };
 
+-- Push 2.0, beside an XEP-0357 push for the same: name, title, the other's name, ratio to it that is to be reached.
+-- There is no other module to compare: Debian's prosody-modules has no mod_push2.
+events.push2_rows = {
+	{ "push2_archive_notify", "archive, one device away: notify only", "archive_away" };
+	{ "push2_archive_encrypted", "archive, one device away: encrypted", "archive_away", 3.0 };
+	{ "push2_queued_notify", "hibernated, 1 stanza: notify only", "queued_1" };
+	{ "push2_queued_encrypted", "hibernated, 1 stanza: encrypted", "queued_1", 3.0 };
+};
+
 -- The module that encrypts needs luaossl on 0.12, and calls it by a name that it has not defined
 events.only = { extension_encrypted = "13.0" };
 
@@ -95,17 +104,19 @@ local function measure(fleet, name, options)
 	end);
 end
 
+local function cost(contender, none)
+	return {
+		us = statistics.median(contender.times);
+		bare_us = contender.bare_us; -- without the collector
+		bytes = contender.bytes - none.bytes;
+		pushes = contender.pushes;
+	};
+end
+
 local function compare(contenders)
 	local ours, upstream, none = contenders.ours, contenders.upstream, contenders.none;
 	local result = { ratio = statistics.ratio(ours.times, upstream.times) };
-	for name, contender in pairs(contenders) do
-		result[name] = {
-			us = statistics.median(contender.times);
-			bare_us = contender.bare_us; -- without the collector
-			bytes = contender.bytes - none.bytes;
-			pushes = contender.pushes;
-		};
-	end
+	for name, contender in pairs(contenders) do result[name] = cost(contender, none); end
 	result.bytes_ratio = upstream.bytes > none.bytes and result.ours.bytes / result.upstream.bytes or nil;
 	local least = result.least;
 	result.least_bytes_ratio = least and least.bytes >= 1 and result.ours.bytes / least.bytes or nil;
@@ -130,6 +141,27 @@ function events.run(fleet, rows, options)
 			result.without_least = events.without_least[name];
 			result.bytes_target = result.upstream.pushes > 0 and name ~= "routing" and events.bytes_target or nil;
 			results[#results+1] = result;
+		end
+	end
+	return results;
+end
+
+-- The same options. Both are measured one right after the other, in this module's server
+function events.run_push2(fleet, rows, options)
+	local results, plain = {}, {};
+	for _, row in ipairs(rows) do
+		local name, title, other, target = row[1], row[2], row[3], row[4];
+		io.stderr:write("  ", title, "\n");
+		plain[other] = plain[other] or measure(fleet:only({ "ours", "none" }), other, options);
+		for version, contenders in pairs(measure(fleet:only({ "ours" }), name, options)) do
+			local push2, other_push, none = contenders.ours, plain[other][version].ours, plain[other][version].none;
+			results[#results+1] = {
+				name = name; title = title; version = version; target = target;
+				ratio = statistics.ratio(push2.times, other_push.times);
+				bare_ratio = push2.bare_us / other_push.bare_us;
+				push2 = cost(push2, none);
+				push = cost(other_push, none);
+			};
 		end
 	end
 	return results;

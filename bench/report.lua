@@ -90,6 +90,23 @@ local function print_extensions(results)
 	end
 end
 
+local function print_push2(results)
+	for version, rows in by_version(results) do
+		line("\nProsody %s, Push 2.0: microseconds per event, beside an XEP-0357 push; the same with the collector stopped; "
+			.. "bytes of garbage", version);
+		line("%-42s %9s %9s  %5s %-12s %-13s %7s  %9s %9s %5s  %9s %9s", "", "push2", "push", "ratio", "(quartiles)",
+			"target", "pushes", "push2", "push", "ratio", "push2", "push");
+		for _, row in ipairs(rows) do
+			local push2, push = row.push2, row.push;
+			line("%-42s %9s %9s  %5s %-12s %-13s %7s  %9s %9s %5s  %9.0f %9.0f", row.title,
+				number(push2.us), number(push.us), ratio(row.ratio.median),
+				("%.2f-%.2f"):format(row.ratio.q1, row.ratio.q3), verdict(row.ratio.median, row.target),
+				number(push2.pushes), number(push2.bare_us), number(push.bare_us), ratio(row.bare_ratio),
+				push2.bytes, push.bytes);
+		end
+	end
+end
+
 local function print_growth(results)
 	for version, rows in by_version(results) do
 		line("\nProsody %s: growth in bytes (heap and RSS)", version);
@@ -152,6 +169,7 @@ end
 function report.print(results)
 	print_events(results.events);
 	print_extensions(results.extensions);
+	print_push2(results.push2);
 	print_growth(results.growth);
 	print_registered(results.registered);
 	print_outstanding(results.outstanding);

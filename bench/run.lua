@@ -67,6 +67,8 @@ step("events");
 results.events = events.run(fleet, events.rows, options);
 step("extensions");
 results.extensions = events.run(fleet, events.extension_rows, options);
+step("Push 2.0");
+results.push2 = events.run_push2(fleet, events.push2_rows, options);
 step("cost of a push, after many");
 results.outstanding = growth.outstanding(fleet:only(servers.contenders), options);
 fleet:stop();

@@ -151,7 +151,7 @@ end
 -- Users and sessions
 
 local pool_size = 1000; -- more than a processor's cache holds, as on a real server
-local users = {}; -- devices -> names
+local users = {}; -- devices, or "push2" -> names
 
 local function identifier(node)
 	return push_host .. "<" .. node;
@@ -174,22 +174,46 @@ local function new_record(username, device)
 	};
 end
 
+-- What a device of Push 2.0 has asked for, with the key of RFC 8291's example. Each has a push service of its own,
+-- and so a token.
+local push2_store = module:open_store("push2_registrations");
+
+local function new_push2_record(username, send)
+	return {
+		service = push_host;
+		client = push_node(username, 1);
+		timestamp = os_time() - 1000;
+		resource = "phone1";
+		matches = { {
+			match = "urn:xmpp:push2:match:important";
+			send = send;
+			ua_public = "BCVxsr7N/eNgVRqvHtD0zTZsEc6+VV+JvLexhqUzORcxaOzi6+AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4=";
+			auth_secret = "BTBZMqHH6r4Tts7J/aSIgg==";
+			jwt_alg = "ES256";
+			jwt_key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgw/G4LPpf8JPsY6uU3E2sQpjRNvzCOdnwG9PHhQ8GiMGh"
+				.. "RANCAASzr87EvAs0+EEcyUTAZ+7/4c/WUn1WMN09G+2AWYOB/i9j44XJbQRgb/cKshTNIQ8bnc7lNcO75leGZCWC/ot7";
+			jwt_claims = { aud = ("https://%s.push.test"):format(username) };
+		} };
+	};
+end
+
 local function create_user(devices)
-	local username = ("user%d-%d"):format(devices, #users[devices] + 1);
+	local username = ("user%s-%d"):format(devices, #users[devices] + 1);
+	table.insert(users[devices], username);
+	-- Who is nobody has no registrations
+	assert(usermanager.create_user(username, "secret", host));
+	if devices == "push2" or devices == 0 then return; end
 	local records = {};
 	for device = 1, devices do
 		local record = new_record(username, device);
 		records[identifier(record.node)] = record;
 	end
-	table.insert(users[devices], username);
-	-- Who is nobody has no registrations
-	assert(usermanager.create_user(username, "secret", host));
-	if devices > 0 then assert(store:set(username, records)); end
+	assert(store:set(username, records));
 end
 
 -- Creates some of them, for the driver waits ten seconds only. Returns whether there may be more to come.
 function bench.create_users()
-	for _, devices in ipairs({ 0; 1; 5 }) do
+	for _, devices in ipairs({ 0; 1; 5; "push2" }) do
 		users[devices] = users[devices] or {};
 		if #users[devices] < pool_size then
 			for _ = 1, 100 do create_user(devices); end
@@ -251,6 +275,16 @@ local function attach(session, device)
 	local record = new_record(session.username, device);
 	session.push_identifier = identifier(record.node);
 	session.push_settings = record;
+	return session;
+end
+
+-- The session of a device that has registered anew, by Push 2.0
+local function attach_push2(session, send)
+	local record = new_push2_record(session.username, send);
+	assert(push2_store:set(session.username, { [record.resource] = record }));
+	record.protocol, record.jid, record.node = "push2", record.service, record.client;
+	session.push2_identifier = "push2 " .. record.resource;
+	session.push2_settings = record;
 	return session;
 end
 
@@ -529,17 +563,17 @@ hibernation_scenario("hibernate_500_mixed", mixed, 500, 8);
 hibernation_scenario("hibernate_500_messages", { "chat", "omemo", "muc", "received" }, 500, 8);
 hibernation_scenario("hibernate_500_unimportant", unimportant, 500, 8);
 
-local function queued_scenario(name, length, events)
+local function queued_scenario(name, length, events, new_session)
 	local scenario = { events = events; settle = 1.2 };
 	function scenario.setup()
 		for i = 1, current.events do
-			hibernated_session(i);
+			(new_session or hibernated_session)(i);
 			queues[i] = {};
 			for k = 1, length do queues[i][k] = new_stanza(mixed, k + 2); end
 		end
 	end
 	function scenario.prepare(i)
-		for k = 1, length do renew(queues[i][k], users[1][i]); end
+		for k = 1, length do renew(queues[i][k], sessions[i].username); end
 		hibernate(sessions[i]);
 		fire_event("smacks-hibernation-start", { origin = sessions[i]; queue = {} });
 	end
@@ -560,6 +594,21 @@ end
 
 queued_scenario("queued_1", 1, 500);
 queued_scenario("queued_20", 20, 100);
+
+-- Push 2.0. Its device is away, and its user's desk is there; or it hibernates
+
+for name, send in pairs({
+	notify = "urn:xmpp:push2:send:notify-only:0";
+	encrypted = "urn:xmpp:push2:send:sce+rfc8291+rfc8292:0";
+}) do
+	archive_scenario("push2_archive_" .. name, messages, "push2", function (username)
+		attach_push2({ username = username }, send);
+		log_in(username, "desk");
+	end);
+	queued_scenario("push2_queued_" .. name, 1, 500, function (i)
+		attach_push2(log_in(users.push2[i], "phone1"), send);
+	end);
+end
 
 local function setup_requests(request)
 	return function ()

@@ -5,11 +5,14 @@ local sink = { pushes = 0; keep = false; kept = {} };
 module.sink = sink;
 prosody.hosts[module.host].modules.component = module;
 
-module:hook("iq/host", function (event)
+local function swallow(event)
 	sink.pushes = sink.pushes + 1;
 	if sink.keep then
 		local attr = event.stanza.attr;
 		sink.kept[#sink.kept+1] = { id = attr.id; to = attr.from; from = attr.to };
 	end
 	return true;
-end, 1000);
+end
+
+module:hook("iq/host", swallow, 1000);
+module:hook("message/host", swallow, 1000); -- Of Push 2.0
