@@ -5,6 +5,7 @@ local client = require "spec.support.client";
 local devices = require "spec.support.devices";
 local phones = require "spec.support.phones";
 local prosody = require "spec.support.prosody";
+local push2 = require "spec.support.push2";
 local st = require "util.stanza";
 
 local pubsub = "pubsub.home.test";
@@ -97,6 +98,21 @@ local function describe_all(version, window)
 		end);
 		phone:close();
 	end);
+
+	for how, leave in pairs({ hibernate = "cut"; ["are away"] = "close" }) do
+		it("two users who name each other by Push 2.0 get one push for one message when they " .. how, function ()
+			local one, two = log_in(devices.new_user(server)), log_in(devices.new_user(server, "away.test"));
+			for phone, service in pairs({ [one] = two; [two] = one }) do
+				push2.enable(phone, { service = service.jid; client = "n1"; matches = { { profile = "all" } } });
+				phones.acknowledge(phone);
+			end
+			one[leave](one);
+			two[leave](two);
+			local decided = decisions(one);
+			assert.equal(1, decided.pushed);
+			assert.is_true(decided.left_alone > 0);
+		end);
+	end
 
 	it("a notification of Push 2 is no reason for one either", function ()
 		local one = hibernate_two("home.test", "away.test");
