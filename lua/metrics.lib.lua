@@ -39,7 +39,7 @@ local gauges = {
 };
 
 local registrations = metric("gauge", "registrations_in_memory", "",
-	"Registrations of the users who were active last, at most 10000 users", "state");
+	"Registrations of the users who were active last, at most 10000 users", "protocol", "state");
 
 local latency = metric("histogram", "answer_latency", "seconds", "How long push services took to answer"):with_labels();
 
@@ -73,8 +73,8 @@ local function update()
 	for _, row in ipairs(engine:gauges()) do
 		gauges[row[1]]:with_labels(unpack(row, 3)):set(row[2]);
 	end
-	for state, count in pairs(count_registrations()) do
-		registrations:with_labels(state):set(count);
+	for protocol, states in pairs(count_registrations()) do
+		for state, count in pairs(states) do registrations:with_labels(protocol, state):set(count); end
 	end
 	if not next_portion then sample_portions(); end
 end

@@ -8,6 +8,7 @@ local pairs, type = pairs, type;
 -- XEP-0357. Other modules read and write the fields of sessions
 local push = {
 	name = "push";
+	label = "push0"; -- Of metrics
 	store = "cloud_notify";
 	prefix = "";
 	identifier = "push_identifier";
@@ -18,6 +19,7 @@ local push = {
 -- like an identifier.
 local push2 = {
 	name = "push2";
+	label = "push2";
 	store = "push2_registrations";
 	prefix = "push2 ";
 	identifier = "push2_identifier";

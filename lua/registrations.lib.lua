@@ -10,7 +10,7 @@ local options, text = options_lib.values, options_lib.text;
 local engine = module.lib "engine".engine;
 local store = module.lib "store";
 local is_account, read_store, write_store = store.is_account, store.read, store.write;
-local protocols = module.lib "protocols".all;
+local protocol_of, protocols = module.lib "protocols".of, module.lib "protocols".all;
 local history = module.lib "history";
 local add_history, forget_seen = history.add, history.forget;
 local sessions = module.lib "sessions";
@@ -180,13 +180,15 @@ local function get_records(user)
 	return records and next(records) and records;
 end
 
--- How many are in memory
+-- How many are in memory: label of the protocol -> state -> number
 local function count()
-	local counts = { ["in-force"] = 0; suspended = 0 };
+	local counts = {};
+	for _, protocol in pairs(protocols) do counts[protocol.label] = { ["in-force"] = 0; suspended = 0 }; end
 	for _, records in accounts:items() do
-		for _, record in pairs(records) do
+		for identifier, record in pairs(records) do
+			local states = counts[protocol_of(identifier).label];
 			local state = is_suspended(record) and "suspended" or "in-force";
-			counts[state] = counts[state] + 1;
+			states[state] = states[state] + 1;
 		end
 	end
 	return counts;

@@ -6,6 +6,7 @@ local json = require "util.json";
 local loop = require "spec.support.loop";
 local loopback = require "spec.support.loopback";
 local phones = require "spec.support.phones";
+local push2 = require "spec.support.push2";
 local push_service = require "spec.support.push_service";
 local socket = require "socket";
 local st = require "util.stanza";
@@ -22,7 +23,7 @@ local labels_of = {
 	in_flight = { "host" };
 	waiting = { "cause"; "host" };
 	open_circuits = { "host" };
-	registrations_in_memory = { "host"; "state" };
+	registrations_in_memory = { "host"; "protocol"; "state" };
 	trail_bytes = { "host" };
 };
 
@@ -295,11 +296,16 @@ local function describe_all(version)
 		loop.wait_for(function () return growth() == 5; end, nil, "all latencies");
 	end);
 
-	it("counts registrations in memory", function ()
-		local before = values();
+	it("counts registrations in memory by protocol", function ()
+		local function in_force(protocol)
+			return values()["registrations_in_memory " .. protocol .. " in-force"];
+		end
+		local push0, with_push2 = in_force("push0"), in_force("push2");
 		local phone = phones.away(push);
 		phones.new(push, { jid = phone.jid });
-		assert.equal(before["registrations_in_memory in-force"] + 2, values()["registrations_in_memory in-force"]);
+		assert.same({ push0 + 2; with_push2 }, { in_force("push0"); in_force("push2") });
+		push2.away(push);
+		assert.same({ push0 + 2; with_push2 + 1 }, { in_force("push0"); in_force("push2") });
 	end);
 
 	it("shows all rules, reasons and causes from the beginning", function ()
@@ -480,7 +486,7 @@ local function describe_all(version)
 			"pushes.home_test.push0.archived.important:1|c";
 			"answers.home_test.delivered.none:1|c";
 			"answer_latency_seconds.home_test.bucket.120:1|c";
-			"registrations_in_memory.home_test.in-force:1|g";
+			"registrations_in_memory.home_test.push0.in-force:1|g";
 		};
 		local function has_all()
 			for _, line in ipairs(wanted) do

@@ -40,7 +40,9 @@ local function describe_all(version)
 		assert.same({}, server:faults());
 	end);
 
+	-- Each test begins with an engine that knows nothing.
 	before_each(function ()
+		inspect.begin_again(server);
 		push.answer = push2_service.taken;
 		push:clear();
 	end);
@@ -159,7 +161,6 @@ local function describe_all(version)
 			assert.same({ nil, nil, false }, { got.payload, got.jwt, got.voip });
 			assert.is_nil(inspect.eval(server, [[return (next((upvalue("awaited"))));]]));
 			assert.equal(1, inspect.in_flight(server)); -- It may still be wrong
-			inspect.begin_again(server);
 		end);
 
 		for how, error_of in pairs({
@@ -185,7 +186,6 @@ local function describe_all(version)
 			iq_phone:close();
 			local output = run(phone, 1, "test", phone.jid);
 			assert.truthy(output:find("\nError: 1 of 2 pushes sent without an error\n", 1, true), output);
-			inspect.begin_again(server);
 		end);
 
 		it("says so where the time limit for answers is shorter", function ()
@@ -243,7 +243,6 @@ local function describe_all(version)
 			push.answer = push2_service.error_with_payload("cancel", "not-acceptable");
 			text = test(laptop, phone.name);
 			assert.truthy(text:find("The push service has refused it: not-acceptable", 1, true), text);
-			inspect.begin_again(server);
 		end);
 
 		it("removes it", function ()

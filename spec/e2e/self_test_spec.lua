@@ -90,7 +90,12 @@ local function describe_all(version)
 
 		for what, case in pairs({
 			["mod_smacks is missing"] = { { without = { "smacks" } }; "mod_smacks is not loaded" };
-			["mod_mam is missing"] = { { without = { "mam" } }; "mod_mam is not loaded" };
+			["mod_mam is missing"] = { { without = { "mam" } };
+				{ "mod_mam is not loaded"; "; clients of Push 2.0 that want what is archived alone get no push at all -- " } };
+			["mod_mam is missing, and Push 2.0 is not served"] = {
+				{ without = { "mam" }; options = { push_protocols = { "push" } } };
+				"cannot fetch what others have got -- ";
+			};
 			["the time that sessions hibernate is longer than with push"] = {
 				{ options = { smacks_hibernation_time = 7200; push_max_hibernation_timeout = 3600 } };
 				{ "smacks_hibernation_time (7200)"; "push_max_hibernation_timeout (3600)" };

@@ -1,7 +1,7 @@
 //! What administrators see.
 
 use super::*;
-use crate::engine::{Cause, CircuitState, DeviceStatus, ServiceStatus};
+use crate::engine::{Cause, CircuitState, DeviceStatus, Reason, ServiceStatus};
 
 fn device(phone: &Phone, at: u64) -> Option<DeviceStatus> {
     phone.engine.device(ms(at), USER, ID)
@@ -102,4 +102,19 @@ fn a_circuit_is_shown_open_then_recovering_then_closed() {
     let (push, _) = phone.at(1).unwrap();
     phone.answer_at(2, push, Answer::Result);
     assert_eq!(service(&phone, 2).circuit, CircuitState::Closed);
+}
+
+#[test]
+fn what_is_left_out_will_be_but_for_what_a_session_gets() {
+    let mut phone = Phone::new(vec![]);
+    let outlook =
+        |phone: &mut Phone| phone.ask(|engine, account| engine.outlook(ms(0), account, 0));
+    assert_eq!(outlook(&mut phone), Reason::Pushed);
+    phone.registration.left_out = Some(Silence::NotMatched);
+    let left_out = Reason::Silent(Silence::NotMatched);
+    assert_eq!(outlook(&mut phone), left_out);
+    phone.sessions = vec![hibernated()];
+    assert_eq!(outlook(&mut phone), left_out);
+    phone.sessions = vec![live()];
+    assert_eq!(outlook(&mut phone), Reason::Silent(Silence::Online));
 }
