@@ -12,6 +12,7 @@ use super::host::Host;
 use super::matches::{Matches, is_push2};
 use super::reader::{self, Key, Stanza};
 use super::requests::text;
+use super::rooms::nickname;
 use crate::engine::Silence;
 use crate::extension::{Asked, Chosen, EXTENSIONS, Field, Others, Room, Rooms, stranger};
 use crate::push2::{Addressed, Event};
@@ -170,21 +171,37 @@ pub struct Said {
     pub content: Content,
     importance: Importance,
     is_archived: bool,
+    /// Whom it is for: to look through a long text takes time.
+    addressed: OnceCell<Addressed>,
 }
 
 impl Said {
-    /// The same for the matches of push2. Nick is what the user is called in the room, if that is known, and active for
+    /// The same for the matches of push2. Sessions are those of the user, who is known in rooms by them, and active is for
     /// how many seconds the user has done nothing elsewhere.
-    pub fn event(&self, account: &str, nick: Option<&str>, active: Option<u32>) -> Event {
+    pub fn event(
+        &self,
+        matches: &Matches,
+        account: &str,
+        sessions: Option<&Table>,
+        active: Option<u32>,
+    ) -> Result<Event> {
         let content = &self.content;
-        let addressed = Addressed::read(content, account, nick);
+        let addressed = match self.addressed.get() {
+            _ if !matches.are_personal => Addressed::default(),
+            Some(known) => *known,
+            None => {
+                let nick = nickname(sessions, content.chat())?;
+                let read = || Addressed::read(content, account, nick.as_deref());
+                *self.addressed.get_or_init(read)
+            }
+        };
         // Whether its end matters is known by whoever knows which calls ring.
         let importance = if content.ends_call() {
             Importance::Urgent
         } else {
             self.importance
         };
-        Event {
+        Ok(Event {
             importance,
             is_archived: self.is_archived,
             has_body: content.body.is_some() || content.is_encrypted,
@@ -192,7 +209,7 @@ impl Said {
             active,
             is_mentioned: addressed.is_mentioned,
             is_reply: addressed.is_reply,
-        }
+        })
     }
 
     /// What is left of it where it is too large to be read as a whole.
@@ -263,8 +280,9 @@ impl<'a> Judge<'a> {
         if is_push2(record) {
             let active = self.activity.of_others(identifier)?;
             let matches = Matches::read(record, &content.from)?;
-            let nick = nick(&matches, self.activity.sessions.as_ref(), content)?;
-            let silence = matches.silence(&said.event(&self.account, nick.as_deref(), active));
+            let sessions = self.activity.sessions.as_ref();
+            let event = said.event(&matches, &self.account, sessions, active)?;
+            let silence = matches.silence(&event);
             if silence.is_some() || matches.have_filters {
                 return Ok(silence);
             }
@@ -304,37 +322,6 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The user's nickname in the room that a message is from, if that matters: sessions have sent presence to it, and
-/// `mod_presence` remembers where.
-pub fn nick(
-    matches: &Matches,
-    sessions: Option<&Table>,
-    content: &Content,
-) -> Result<Option<String>> {
-    if !matches.are_personal {
-        return Ok(None);
-    }
-    for pair in sessions.iter().flat_map(|all| all.pairs::<Value, Value>()) {
-        let (_, Value::Table(session)) = pair? else {
-            continue;
-        };
-        let Value::Table(directed) = session.raw_get("directed")? else {
-            continue;
-        };
-        for pair in directed.pairs::<Value, Value>() {
-            let (Value::String(occupant), _) = pair? else {
-                continue;
-            };
-            let occupant = occupant.to_string_lossy();
-            let nick = occupant.strip_prefix(content.chat());
-            if let Some(nick) = nick.and_then(|rest| rest.strip_prefix('/')) {
-                return Ok(Some(nick.to_owned()));
-            }
-        }
-    }
-    Ok(None)
-}
-
 /// What a stanza that `account` has received says.
 pub fn read(lua: &Lua, host: &Host, stanza: &Table, account: &str) -> Result<Said> {
     let said = reader::read(lua, &host.keys, stanza, |frame| {
@@ -343,6 +330,7 @@ pub fn read(lua: &Lua, host: &Host, stanza: &Table, account: &str) -> Result<Sai
             content: Content::read(stanza, account),
             importance: stanza::importance(stanza, account),
             is_archived: table.is_set(Key::PushArchiveId) || stanza::is_archived(stanza, account),
+            addressed: OnceCell::new(),
         }))
     })?;
     said.ok_or_else(|| mlua::Error::runtime("it is no stanza"))

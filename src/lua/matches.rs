@@ -46,14 +46,13 @@ impl Matches {
             let chats: Value = one.raw_get("chats")?;
             let chats = chats.as_table().filter(|chats| !chats.is_empty());
             found.have_filters |= chats.is_some();
+            let filter = chats.and_then(|chats| filter(chats, from));
+            found.are_personal |= filter.is_some_and(|filter| filter.mention || filter.reply);
             let wish = Wish {
                 profile,
                 grace: one.raw_get("grace").ok(),
-                filter: chats.and_then(|chats| filter(chats, from)),
+                filter,
             };
-            found.are_personal |= wish
-                .filter
-                .is_some_and(|filter| filter != Filter::default());
             found.all.push((wish, one));
         }
         Ok(found)

@@ -70,8 +70,8 @@ fn send(
     let said = judging::read(lua, host, original, account)?;
     let matches = Matches::read(record, &said.content.from)?;
     // Who is active is about whether there is a push, not about what it says.
-    let nick = judging::nick(&matches, sessions, &said.content)?;
-    let Some(sending) = matches.sending(&said.event(account, nick.as_deref(), None)) else {
+    let event = said.event(&matches, account, sessions, None)?;
+    let Some(sending) = matches.sending(&event) else {
         return Ok(None);
     };
     let Some(subscription) = subscription(sending) else {

@@ -31,6 +31,7 @@ mod reports;
 mod requests;
 mod requests2;
 mod restart;
+mod rooms;
 mod settlement;
 mod state;
 mod stored;

@@ -3,7 +3,7 @@
 use crate::stanza::{Content, is_named, is_reply};
 
 /// Whether a message is for the user in particular.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Addressed {
     /// It names the user.
     pub is_mentioned: bool,
