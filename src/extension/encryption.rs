@@ -3,8 +3,7 @@
 //! The record keeps `encryption = { algorithm, key_base64, max_size }`; records of the community's module have no
 //! `max_size`, and the key as the client wrote it.
 
-use aes_gcm::aead::{Aead, KeyInit};
-use aes_gcm::{Aes128Gcm, Nonce};
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use minidom::Element;
 use zeroize::Zeroizing;
 
@@ -142,8 +141,11 @@ impl Key {
 
     /// Cipher text and tag, in base64. Never twice with the same `iv`.
     fn seal(&self, iv: Iv, plain: &[u8]) -> Option<String> {
-        let cipher = Aes128Gcm::new((&*self.0).into());
-        let sealed = cipher.encrypt(&Nonce::from(iv), plain).ok()?;
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &*self.0).ok()?);
+        let nonce = Nonce::assume_unique_for_key(iv);
+        let mut sealed = plain.to_vec();
+        key.seal_in_place_append_tag(nonce, Aad::empty(), &mut sealed)
+            .ok()?;
         Some(base64::encode(sealed))
     }
 }

@@ -1,13 +1,8 @@
 //! RFC 8291: `aes128gcm` (RFC 8188), with keys that nobody but the device has, and no other message.
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes128Gcm, Nonce};
-use hkdf::Hkdf;
-use p256::ecdh::diffie_hellman;
-use p256::elliptic_curve::Generate;
-use p256::elliptic_curve::sec1::ToSec1Point;
-use p256::{NonZeroScalar, PublicKey};
-use sha2::Sha256;
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
+use aws_lc_rs::agreement::{ECDH_P256, ParsedPublicKey, PrivateKey, UnparsedPublicKey, agree};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -26,26 +21,28 @@ const HEADER: usize = 16 + 4 + 1 + POINT as usize;
 const LAST: [u8; 1] = [2];
 const TAG: usize = 16;
 
+/// Uncompressed points begin so (SEC 1 section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
+
 /// Why a text has not been encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EncryptError {
     /// Over [`MAX_PLAINTEXT`].
     #[error("The text is longer than {MAX_PLAINTEXT} bytes")]
     TooLong,
-    /// Without them there is no key.
-    #[error("The system has given no random numbers")]
-    NoRandomNumbers,
-    /// Never seen.
-    #[error("The cipher has failed")]
-    Cipher,
+    /// There are no random numbers, for one.
+    #[error("The cryptographic library has failed")]
+    Failed,
 }
 
-type Salt = [u8; 16];
+type Point = [u8; POINT as usize];
+/// It is no more than it was once it is dropped.
+type Secret<const SIZE: usize> = Zeroizing<[u8; SIZE]>;
 
 /// A device that messages can be encrypted to.
 pub struct Subscription {
-    ua_public: PublicKey,
-    auth_secret: Zeroizing<[u8; 16]>,
+    ua_public: Point,
+    auth_secret: Secret<16>,
 }
 
 impl Subscription {
@@ -54,10 +51,11 @@ impl Subscription {
     /// # Errors
     /// If `ua_public` is not an uncompressed point of P-256, or `auth_secret` not 16 bytes.
     pub fn new(ua_public: &[u8], auth_secret: &[u8]) -> Result<Self, KeyError> {
-        if ua_public.len() != usize::from(POINT) {
+        let ua_public: Point = ua_public.try_into().map_err(|_| KeyError::Public)?;
+        let point = UnparsedPublicKey::new(&ECDH_P256, ua_public);
+        if ua_public[0] != UNCOMPRESSED || ParsedPublicKey::try_from(point).is_err() {
             return Err(KeyError::Public);
         }
-        let ua_public = PublicKey::from_sec1_bytes(ua_public).map_err(|_| KeyError::Public)?;
         let auth_secret = auth_secret.try_into().map_err(|_| KeyError::Secret)?;
         Ok(Self {
             ua_public,
@@ -70,48 +68,44 @@ impl Subscription {
     /// # Errors
     /// If the text is longer than [`MAX_PLAINTEXT`], or there are no random numbers.
     pub fn encrypt(&self, plaintext: &[u8]) -> Result<Vec<u8>, EncryptError> {
-        let mut salt = Salt::default();
-        getrandom::fill(&mut salt).map_err(|_| EncryptError::NoRandomNumbers)?;
-        let key = NonZeroScalar::try_generate().map_err(|_| EncryptError::NoRandomNumbers)?;
-        self.encrypt_with(&Zeroizing::new(key), salt, plaintext)
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|_| EncryptError::Failed)?;
+        let as_private = PrivateKey::generate(&ECDH_P256).map_err(|_| EncryptError::Failed)?;
+        self.encrypt_with(&as_private, salt, plaintext)
     }
 
     /// `as_private` and `salt` are for one message alone.
     fn encrypt_with(
         &self,
-        as_private: &NonZeroScalar,
-        salt: Salt,
+        as_private: &PrivateKey,
+        salt: [u8; 16],
         plaintext: &[u8],
     ) -> Result<Vec<u8>, EncryptError> {
         if plaintext.len() > MAX_PLAINTEXT {
             return Err(EncryptError::TooLong);
         }
-        let as_public = PublicKey::from_secret_scalar(as_private);
-        let ecdh_secret = diffie_hellman(as_private, self.ua_public.as_affine());
-        let ikm = self.ikm(ecdh_secret.raw_secret_bytes(), &as_public)?;
-        let keys = Keys::derive(&ikm, salt)?;
+        let as_public = as_private.compute_public_key();
+        let as_public = as_public.map_err(|_| EncryptError::Failed)?;
+        let ua_public = UnparsedPublicKey::new(&ECDH_P256, self.ua_public);
+        let ikm = agree(as_private, ua_public, EncryptError::Failed, |ecdh_secret| {
+            self.ikm(ecdh_secret, as_public.as_ref())
+        })?;
 
         let mut message = Vec::with_capacity(HEADER + plaintext.len() + LAST.len() + TAG);
         message.extend(salt);
         message.extend(RECORD_SIZE.to_be_bytes());
         message.push(POINT);
-        message.extend(as_public.to_sec1_point(false).as_bytes());
+        message.extend(as_public.as_ref());
         message.extend(plaintext);
         message.extend(LAST);
-        let tag = keys.encrypt(&mut message[HEADER..])?;
-        message.extend(tag);
+        let tag = Keys::derive(&ikm, salt)?.encrypt(&mut message[HEADER..])?;
+        message.extend(tag.as_ref());
         Ok(message)
     }
 
     /// What the keys of the message are derived from (RFC 8291 section 3.4).
-    fn ikm(&self, ecdh_secret: &[u8], as_public: &PublicKey) -> Result<Secret<32>, EncryptError> {
-        let ua_public = self.ua_public.to_sec1_point(false);
-        let as_public = as_public.to_sec1_point(false);
-        let info = [
-            b"WebPush: info\0",
-            ua_public.as_bytes(),
-            as_public.as_bytes(),
-        ];
+    fn ikm(&self, ecdh_secret: &[u8], as_public: &[u8]) -> Result<Secret<32>, EncryptError> {
+        let info = [b"WebPush: info\0", &self.ua_public[..], as_public];
         derive(&*self.auth_secret, ecdh_secret, &info)
     }
 }
@@ -123,7 +117,7 @@ struct Keys {
 }
 
 impl Keys {
-    fn derive(ikm: &[u8; 32], salt: Salt) -> Result<Self, EncryptError> {
+    fn derive(ikm: &[u8; 32], salt: [u8; 16]) -> Result<Self, EncryptError> {
         Ok(Self {
             content: derive(&salt, ikm, &[b"Content-Encoding: aes128gcm\0"])?,
             nonce: derive(&salt, ikm, &[b"Content-Encoding: nonce\0"])?,
@@ -131,17 +125,23 @@ impl Keys {
     }
 
     /// In its place; returns the tag.
-    fn encrypt(&self, record: &mut [u8]) -> Result<[u8; TAG], EncryptError> {
-        let nonce = Nonce::from(*self.nonce);
-        Aes128Gcm::new((&*self.content).into())
-            .encrypt_inout_detached(&nonce, &[], record.into())
-            .map(Into::into)
-            .map_err(|_| EncryptError::Cipher)
+    fn encrypt(&self, record: &mut [u8]) -> Result<Tag, EncryptError> {
+        let key = UnboundKey::new(&AES_128_GCM, &*self.content);
+        let key = LessSafeKey::new(key.map_err(|_| EncryptError::Failed)?);
+        let nonce = Nonce::assume_unique_for_key(*self.nonce);
+        key.seal_in_place_separate_tag(nonce, Aad::empty(), record)
+            .map_err(|_| EncryptError::Failed)
     }
 }
 
-/// It is no more than it was once it is dropped.
-type Secret<const SIZE: usize> = Zeroizing<[u8; SIZE]>;
+/// So many bytes.
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
 
 /// HKDF (RFC 5869).
 fn derive<const SIZE: usize>(
@@ -150,9 +150,11 @@ fn derive<const SIZE: usize>(
     info: &[&[u8]],
 ) -> Result<Secret<SIZE>, EncryptError> {
     let mut key = Zeroizing::new([0; SIZE]);
-    Hkdf::<Sha256>::new(Some(salt), ikm)
-        .expand_multi_info(info, &mut *key)
-        .map_err(|_| EncryptError::Cipher)?;
+    Salt::new(HKDF_SHA256, salt)
+        .extract(ikm)
+        .expand(info, Length(SIZE))
+        .and_then(|expanded| expanded.fill(&mut *key))
+        .map_err(|_| EncryptError::Failed)?;
     Ok(key)
 }
 

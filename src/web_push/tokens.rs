@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use lru::LruCache;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::key_error::KeyError;
@@ -37,7 +37,7 @@ impl Token {
 }
 
 /// What a token is made of. Nobody can tell the private key from it.
-type Origin = [u8; 32];
+type Origin = [u8; SHA256_OUTPUT_LEN];
 
 struct Known {
     token: Arc<Token>,
@@ -106,12 +106,14 @@ fn origin(jwt_key: &str, claims: &[(String, String)], subject: &str) -> Origin {
     let claims = claims
         .iter()
         .flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     for part in [jwt_key, subject].into_iter().chain(claims) {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
+        hash.update(&part.len().to_le_bytes());
+        hash.update(part.as_bytes());
     }
-    hash.finalize().into()
+    let mut origin = Origin::default();
+    origin.copy_from_slice(hash.finish().as_ref());
+    origin
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
-use p256::pkcs8::DecodePrivateKey;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Map, Value};
 
 use super::key_error::KeyError;
@@ -14,7 +13,7 @@ use crate::wire::base64;
 const LIFETIME: Duration = Duration::from_hours(12);
 
 /// The client's private key, as long as it is needed.
-pub struct Signer(SigningKey);
+pub struct Signer(EcdsaKeyPair);
 
 impl Signer {
     /// By the key in PKCS#8.
@@ -22,13 +21,14 @@ impl Signer {
     /// # Errors
     /// If it is no key of P-256.
     pub fn new(pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let key = SigningKey::from_pkcs8_der(pkcs8).map_err(|_| KeyError::Private)?;
-        Ok(Self(key))
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
+            .map(Self)
+            .map_err(|_| KeyError::Private)
     }
 
     /// What the token can be checked by: an uncompressed point in base64.
     pub fn public_key(&self) -> String {
-        base64::encode(self.0.verifying_key().to_sec1_point(false))
+        base64::encode(self.0.public_key())
     }
 
     /// Signed by ES256 (RFC 7518 section 3.4). `subject` is whom to contact, if the client names nobody; `now` is in seconds
@@ -45,11 +45,9 @@ impl Signer {
         let header = base64::encode_url_safe(r#"{"typ":"JWT","alg":"ES256"}"#);
         let claims = base64::encode_url_safe(payload(claims, subject, now));
         let signed = format!("{header}.{claims}");
-        let signature: Signature = self
-            .0
-            .try_sign(signed.as_bytes())
-            .map_err(|_| KeyError::Private)?;
-        let signature = base64::encode_url_safe(signature.to_bytes());
+        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes());
+        let signature = signature.map_err(|_| KeyError::Private)?;
+        let signature = base64::encode_url_safe(signature);
         Ok(format!("{signed}.{signature}"))
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use ::base64::Engine;
 use ::base64::engine::general_purpose;
+use aes_gcm::aead::{Aead, KeyInit};
+use aes_gcm::{Aes128Gcm, Nonce};
 use minidom::rxml::{Namespace, NcName};
 use proptest::prelude::*;
 use serde::Deserialize;
