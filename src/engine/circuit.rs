@@ -80,6 +80,11 @@ impl Circuit {
         }
     }
 
+    /// Whether a push is its probe.
+    pub fn is_probed_by(&self, id: PushId) -> bool {
+        self.probe == Some(id)
+    }
+
     /// A push is not awaited any more.
     pub fn settled(&mut self, id: PushId) {
         self.probe.take_if(|probe| *probe == id);

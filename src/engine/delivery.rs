@@ -368,6 +368,7 @@ fn service_failed<S>(
         user: push.user,
         sent: push.sent,
         fault,
+        row: push.row(),
     };
     let options = &schedule.options;
     schedule

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::about::About;
 use super::identity::{ClientKey, PushId, ServiceKey};
 use super::kept::Kept;
+use super::service::Row;
 use crate::stanza::Importance;
 
 /// How many pushes may wait for an answer, of all devices together and of one user's. One of each device
@@ -41,6 +42,8 @@ pub(super) struct InFlight<S> {
     pub trial: bool,
     /// Its place among the pushes to its client, if its service answers errors alone.
     pub client: Option<OfClient>,
+    /// What has left for that service before it: the place of that push.
+    pub after: u64,
     pub about: About,
     /// What it is for, to be pushed again if need be.
     pub stanza: Option<Kept<S>>,
@@ -55,6 +58,13 @@ impl<S> InFlight<S> {
     /// Whether the device is owed it if it is not taken: it is for more than to tell that nothing is unread any more.
     pub fn is_owed(&self) -> bool {
         self.count > 0 || self.trial || self.about.ids != [None, None]
+    }
+
+    /// Its place in the row of pushes to a service that answers errors alone, and that of the one before.
+    pub fn row(&self) -> Option<Row> {
+        let (_, place) = self.client?;
+        let after = self.after;
+        Some(Row { place, after })
     }
 
     pub fn attempt(&self, id: PushId) -> Attempt {

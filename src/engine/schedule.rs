@@ -226,10 +226,10 @@ impl<S> Schedule<S> {
     }
 
     /// A push is awaited from now on.
-    pub fn add_in_flight(&mut self, id: PushId, push: InFlight<S>, jid: &str) {
-        let is_silent = push.is_silent();
-        self.services
-            .sent(push.service, jid, push.sent, id, is_silent);
+    pub fn add_in_flight(&mut self, id: PushId, mut push: InFlight<S>, jid: &str) {
+        let place = push.client.map(|(_, place)| place);
+        let services = &mut self.services;
+        push.after = services.sent(push.service, jid, push.sent, id, place);
         self.timers.set(push.deadline, Timer::Answer(id));
         self.in_flight.insert(id, push);
     }

@@ -84,6 +84,7 @@ pub(super) fn send<S>(
         content: registration.is_telling(about.importance),
         trial: registration.suspended.is_some(),
         client,
+        after: 0,
         about,
         stanza: None,
     };

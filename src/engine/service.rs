@@ -94,6 +94,16 @@ pub(super) struct Failure {
     pub user: u64,
     pub sent: Duration,
     pub fault: Fault,
+    /// If the service answers errors alone.
+    pub row: Option<Row>,
+}
+
+/// The place of a push among those to a service that answers errors alone, and that of the one before: each is greater
+/// than the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    pub place: u64,
+    pub after: u64,
 }
 
 /// A push service's sign of life.
@@ -103,6 +113,8 @@ pub(super) enum Sign {
     Settled,
     /// It answers errors alone, and none has come for a push that left then.
     Unopposed(Duration),
+    /// Nor for one that left then to probe it.
+    UnopposedProbe(Duration),
     /// It has said something else: of a registration, or to anybody.
     Heard,
     /// There is a connection with its host.
@@ -129,6 +141,9 @@ pub(super) struct Service {
     pub in_flight: usize,
     /// Those of them that it answers only if it does not take them.
     silent: usize,
+    /// The place of the one that left last, and of the last one that has failed.
+    last_silent: u64,
+    last_failed: Option<u64>,
     /// Since when it fails.
     pub failing: Failing,
     /// What speaks against it, in a row.
@@ -168,12 +183,23 @@ impl Service {
         self.in_flight.saturating_sub(self.silent)
     }
 
-    pub fn sent(&mut self, now: Duration, id: PushId, is_silent: bool) {
+    /// A push leaves; its place, if errors alone are answered. Returns that of the one before.
+    pub fn sent(&mut self, now: Duration, id: PushId, silent: Option<u64>) -> u64 {
         self.in_flight += 1;
-        self.silent += usize::from(is_silent);
+        self.silent += usize::from(silent.is_some());
         if let Some(circuit) = &mut self.circuit {
             circuit.sent(now, id);
         }
+        let before = self.last_silent;
+        self.last_silent = silent.unwrap_or(before);
+        before
+    }
+
+    /// Whether this push is to find out whether it is back.
+    pub fn is_probed_by(&self, id: PushId) -> bool {
+        self.circuit
+            .as_ref()
+            .is_some_and(|circuit| circuit.is_probed_by(id))
     }
 
     pub fn settled(&mut self, id: PushId, is_silent: bool) {
@@ -185,10 +211,10 @@ impl Service {
     }
 
     /// Whether this sign of life counts: one that anybody could provoke does if somebody waits for it, and
-    /// once in `push_retry_min`; silence does if nothing has failed that left since.
+    /// once in `push_retry_min`; silence does if it is that after a probe, or nothing has failed that left since.
     pub fn takes(&mut self, now: Duration, sign: Sign, options: &Options) -> bool {
         match sign {
-            Sign::Settled | Sign::Connected => return true,
+            Sign::Settled | Sign::Connected | Sign::UnopposedProbe(_) => return true,
             Sign::Unopposed(sent) => return sent >= self.failing.at,
             Sign::Heard => {}
         }
@@ -204,9 +230,8 @@ impl Service {
 
     /// It works since then. The change is that its circuit is closed.
     pub fn works(&mut self, since: Duration) -> Option<ServiceChange> {
-        let failures = std::mem::take(&mut self.failures);
-        self.failing = Failing::default();
-        self.witnesses = Witnesses::None;
+        let failures = self.failures;
+        self.begin_row();
         self.worked = Some(since);
         self.circuit.take().map(|_| ServiceChange {
             failures,
@@ -225,6 +250,21 @@ impl Service {
         at
     }
 
+    /// What has failed before is not in a row with what fails from now on.
+    fn begin_row(&mut self) {
+        self.failures = 0;
+        self.failing = Failing::default();
+        self.witnesses = Witnesses::None;
+        self.last_failed = None;
+    }
+
+    /// Whether a push has left between the last that has failed and this one, for which no error has come: errors come
+    /// in the order of the pushes, so it has been taken.
+    fn is_broken_by(&self, row: Row) -> bool {
+        let last = self.last_failed;
+        last.is_some_and(|last| row.after > last)
+    }
+
     /// Something speaks against it. The change is that its circuit is open now.
     pub fn failed(
         &mut self,
@@ -236,6 +276,12 @@ impl Service {
         // It has answered since.
         if self.worked.is_some_and(|worked| failure.sent < worked) {
             return None;
+        }
+        if let Some(row) = failure.row {
+            if self.is_broken_by(row) {
+                self.begin_row();
+            }
+            self.last_failed = self.last_failed.max(Some(row.place));
         }
         self.failing.fail(now, failure.sent, options.retry_age);
         self.failures = self.failures.saturating_add(1);

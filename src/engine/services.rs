@@ -60,9 +60,22 @@ impl Services {
         self.get(key).map_or(0, Service::awaited)
     }
 
-    /// A push leaves for it.
-    pub fn sent(&mut self, key: ServiceKey, jid: &str, now: Duration, id: PushId, silent: bool) {
-        self.get_or_insert(key, jid).sent(now, id, silent);
+    /// A push leaves for it, see [`Service::sent`].
+    pub fn sent(
+        &mut self,
+        key: ServiceKey,
+        jid: &str,
+        now: Duration,
+        id: PushId,
+        silent: Option<u64>,
+    ) -> u64 {
+        self.get_or_insert(key, jid).sent(now, id, silent)
+    }
+
+    /// Whether this push is to find out whether it is back.
+    pub fn is_probed_by(&self, key: ServiceKey, id: PushId) -> bool {
+        self.get(key)
+            .is_some_and(|service| service.is_probed_by(id))
     }
 
     /// A push to it is not awaited any more.
@@ -109,7 +122,7 @@ impl Services {
             service.queue.release();
         }
         let change = service.works(match sign {
-            Sign::Unopposed(sent) => sent,
+            Sign::Unopposed(sent) | Sign::UnopposedProbe(sent) => sent,
             _ => now,
         });
         let count = service.queue.released();
@@ -368,9 +381,9 @@ mod tests {
     fn what_is_under_way_is_counted() {
         let mut services = services();
         for nonce in 0..3 {
-            services.sent(key(0), "a.test", T, push(nonce), false);
+            services.sent(key(0), "a.test", T, push(nonce), None);
         }
-        services.sent(key(1), "b.test", T, push(3), false);
+        services.sent(key(1), "b.test", T, push(3), None);
         let counts = |services: &Services| {
             let at = |number| services.awaited_from(key(number));
             (at(0), at(1), at(2))
@@ -386,7 +399,7 @@ mod tests {
         for number in 0..MAX_SERVICES {
             services.remember(key(number), &format!("push{number}.test"));
         }
-        services.sent(key(0), "push0.test", T, push(0), false);
+        services.sent(key(0), "push0.test", T, push(0), None);
         queue(&mut services, key(1), 1);
         services.remember(key(2), "push2.test");
         assert_eq!(services.known.len(), MAX_SERVICES, "it was known");
@@ -549,8 +562,9 @@ mod tests {
             ..Options::default()
         };
         let mut services = services();
-        services.sent(key(0), "push.test", T, push(0), false);
+        services.sent(key(0), "push.test", T, push(0), None);
         let failure = |number| Failure {
+            row: None,
             push: push(number),
             user: 1,
             sent: T,
@@ -569,14 +583,14 @@ mod tests {
         assert_eq!(services.take_probe(key(0), at), Some(DeviceKey(1)));
         assert_eq!(services.next(key(0), at), Next::Nothing, "its turn");
         assert_eq!(services.take_probe(key(0), at), None);
-        services.sent(key(0), "push.test", at, push(1), false);
+        services.sent(key(0), "push.test", at, push(1), None);
         services.turn_is_over(key(0));
         assert_eq!(services.next(key(0), at), Next::Nothing, "its probe");
         assert_eq!(services.take_probe(key(0), at), None);
         assert!(!services.admits(key(0), at, false) && services.admits(key(0), at, true));
 
         // That of another push says nothing of it.
-        services.sent(key(0), "push.test", at, push(9), false);
+        services.sent(key(0), "push.test", at, push(9), None);
         services.settled(key(0), push(9), false);
         assert_eq!(services.next(key(0), at), Next::Nothing);
         let later = at + Duration::from_secs(5);
@@ -596,7 +610,7 @@ mod tests {
         let mut services = services();
         services.remember(key(0), "push0.test");
         assert_eq!((services.len(), services.failing(T).len()), (0, 0));
-        services.sent(key(0), "push0.test", T, push(0), false);
+        services.sent(key(0), "push0.test", T, push(0), None);
         assert_eq!((services.len(), services.failing(T).len()), (1, 0));
         let failing = FailingService {
             jid: "push1.test".into(),

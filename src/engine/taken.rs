@@ -36,7 +36,12 @@ pub(super) fn unanswered<S>(
 ) -> Option<Report> {
     let push = schedule.in_flight.get(id)?;
     if push.is_silent() {
-        let sign = Sign::Unopposed(push.sent);
+        let is_probe = schedule.services.is_probed_by(push.service, id);
+        let sign = if is_probe {
+            Sign::UnopposedProbe(push.sent)
+        } else {
+            Sign::Unopposed(push.sent)
+        };
         settle(schedule, now, id, Answer::Result, Some(sign))
     } else {
         failed(schedule, now, id, Fault::Silence)

@@ -249,6 +249,55 @@ fn a_probe_that_no_error_comes_for_closes_the_circuit() {
 }
 
 #[test]
+fn a_probe_that_no_error_comes_for_closes_the_circuit_whatever_else_fails() {
+    let mut phone = out();
+    let due = phone.engine.deadline().unwrap();
+    let due = u64::try_from(due.as_millis()).unwrap() + 1;
+    phone.at(due).unwrap();
+    phone.registration.identifier = "push2 third";
+    let call = pushed(phone.offline(due + 60_000, Urgent, 5));
+    phone.answer_at(due + 60_001, call, ROUTE).unwrap();
+    let expired = phone.engine.expire(ms(due + LIMIT));
+    let changes = expired
+        .unanswered
+        .iter()
+        .filter_map(|one| one.service.as_ref());
+    let states: Vec<_> = changes.map(|change| change.state).collect();
+    assert_eq!(
+        (states, phone.has_circuit()),
+        (vec![ServiceState::Back], false)
+    );
+}
+
+#[test]
+fn failures_are_not_in_a_row_where_others_are_taken_in_between() {
+    for is_busy in [false, true] {
+        let mut phone = silent();
+        phone.engine.configure(Options {
+            max_failures: 3,
+            ..Options::default()
+        });
+        let lost: Vec<_> = (1..=9)
+            .map(|id| {
+                if is_busy {
+                    phone.registration.identifier = "push2 other";
+                    pushed(phone.offline(0, Important, 10 + id));
+                    phone.registration = SILENT;
+                }
+                pushed(phone.offline(0, Important, id))
+            })
+            .collect();
+        // Those that left together may fail in any order.
+        for &push in [&lost[1], &lost[0]].into_iter().chain(&lost[2..]) {
+            phone.answer_at(10, push, ROUTE).unwrap();
+        }
+        assert_eq!(phone.has_circuit(), !is_busy);
+        let status = phone.engine.service(ms(10), "push.test").unwrap();
+        assert_eq!(status.failures, if is_busy { 1 } else { 9 });
+    }
+}
+
+#[test]
 fn a_probe_that_an_error_comes_for_does_not() {
     let mut phone = out();
     let due = phone.engine.deadline().unwrap();

@@ -108,6 +108,7 @@ fn when_all_room_is_taken_each_device_still_has_one_push_and_calls() {
             content: false,
             trial: false,
             client: None,
+            after: 0,
             about: About::nothing(Important),
             stanza: None,
         };
