@@ -21,6 +21,9 @@ impl Signer {
     /// # Errors
     /// If it is no key of P-256.
     pub fn new(pkcs8: &[u8]) -> Result<Self, KeyError> {
+        if !is_whole(pkcs8) {
+            return Err(KeyError::Private);
+        }
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
             .map(Self)
             .map_err(|_| KeyError::Private)
@@ -49,6 +52,15 @@ impl Signer {
         let signature = signature.map_err(|_| KeyError::Private)?;
         let signature = base64::encode_url_safe(signature);
         Ok(format!("{signed}.{signature}"))
+    }
+}
+
+/// Nothing follows: the library would not look. The length of what is DER takes one byte or, from 128 on, two; no key of
+/// P-256 needs more.
+fn is_whole(der: &[u8]) -> bool {
+    match der {
+        [_, 0x81, length, rest @ ..] | [_, length, rest @ ..] => rest.len() == usize::from(*length),
+        _ => false,
     }
 }
 

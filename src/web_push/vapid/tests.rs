@@ -127,6 +127,7 @@ fn a_damaged_key_is_refused() {
     for length in 0..key.len() {
         is_refused(&key[..length]);
     }
+    is_refused(&[&key[..], &[0]].concat());
     // A public key that is not that of the private one
     let mut other = key.clone();
     other[key.len() - 1] ^= 1;
