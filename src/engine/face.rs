@@ -271,9 +271,7 @@ impl<S> Engine<S> {
         let Schedule {
             in_flight, keeper, ..
         } = &mut self.schedule;
-        if let Some(push) = in_flight.get_mut(id) {
-            push.stanza = keeper.keep(stanza);
-        }
+        in_flight.keep(id, stanza, keeper);
     }
 
     /// Keeps a stanza that has to wait. At most [`Self::MAX_HELD`] of them are candidates for the

@@ -1,11 +1,11 @@
 //! Pushes under way: sent, and not answered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::about::About;
 use super::identity::{ClientKey, PushId, ServiceKey};
-use super::kept::Kept;
+use super::kept::{Keeper, Kept, MAX_KEPT};
 use super::service::Row;
 use crate::stanza::Importance;
 
@@ -104,6 +104,9 @@ pub(super) struct PushesInFlight<S> {
     pub of_users: HashMap<(u64, bool), u32>,
     /// Those for which it does, in the order in which they left for a client.
     pub of_clients: BTreeMap<OfClient, PushId>,
+    /// Those of them that were given stanzas to keep, in that order.
+    keeping: VecDeque<PushId>,
+    keeper: Keeper,
 }
 
 impl<S> Default for PushesInFlight<S> {
@@ -112,6 +115,8 @@ impl<S> Default for PushesInFlight<S> {
             pushes: HashMap::new(),
             of_users: HashMap::new(),
             of_clients: BTreeMap::new(),
+            keeping: VecDeque::new(),
+            keeper: Keeper::default(),
         }
     }
 }
@@ -135,6 +140,31 @@ impl<S> PushesInFlight<S> {
 
     pub fn len(&self) -> usize {
         self.pushes.len()
+    }
+
+    /// Keeps what a push is for as long as there is room with `others`. Where errors alone are answered, they come soon
+    /// if at all, and the last pushes may need theirs.
+    pub fn keep(&mut self, id: PushId, stanza: S, others: &Keeper) {
+        let Some(push) = self.pushes.get_mut(&id) else {
+            return;
+        };
+        if !push.is_silent() {
+            push.stanza = others.keep(stanza);
+            return;
+        }
+        while self.keeping.len() >= MAX_KEPT || !self.keeper.has_room() {
+            let Some(first) = self.keeping.pop_front() else {
+                break;
+            };
+            if let Some(first) = self.pushes.get_mut(&first) {
+                first.stanza = None;
+            }
+        }
+        let kept = self.keeper.keep(stanza);
+        if let Some(push) = self.pushes.get_mut(&id) {
+            push.stanza = kept;
+            self.keeping.push_back(id);
+        }
     }
 
     /// The push that left last for a client.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-/// How many stanzas are kept for all devices together. A push without its stanza still wakes.
-const MAX_KEPT: usize = 4096;
+/// How many stanzas are kept for all devices together, and as many of pushes under way to services that answer errors
+/// alone. A push without its stanza still wakes.
+pub(super) const MAX_KEPT: usize = 4096;
 
 /// Stanzas are kept as long as there is room.
 #[derive(Debug, Default)]
@@ -18,10 +19,14 @@ pub(super) struct Kept<S> {
 
 impl Keeper {
     pub fn keep<S>(&self, stanza: S) -> Option<Kept<S>> {
-        (Arc::strong_count(&self.0) <= MAX_KEPT).then(|| Kept {
+        self.has_room().then(|| Kept {
             stanza,
             _room: self.0.clone(),
         })
+    }
+
+    pub fn has_room(&self) -> bool {
+        Arc::strong_count(&self.0) <= MAX_KEPT
     }
 }
 

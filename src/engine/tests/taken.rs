@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::engine::Count;
-use crate::engine::in_flight::{MAX, MAX_OF_USER};
+use crate::engine::about::About;
+use crate::engine::identity::{ClientKey, DeviceKey};
+use crate::engine::in_flight::{InFlight, MAX, MAX_OF_USER};
+use crate::engine::kept::MAX_KEPT;
 use crate::engine::service::ServiceState;
 
 const CLIENT: &str = "https://push.test/device#app";
@@ -436,6 +439,50 @@ fn no_push_waits_for_errors_that_do_not_come() {
     pushed(phone.offline(0, Important, share + 3));
     assert_eq!(phone.engine.schedule.in_flight.of_users.len(), 2);
     assert!(phone.engine.schedule.in_flight.of_clients.len() < MAX);
+}
+
+#[test]
+fn the_last_pushes_have_their_stanzas_and_take_no_room_from_others() {
+    let mut phone = silent();
+    let service = phone.engine.schedule.identities.service("push.test");
+    let first = pushed(phone.offline(0, Important, 1));
+    for nonce in 0..MAX_KEPT as u64 {
+        let id = PushId {
+            device: DeviceKey(0),
+            nonce,
+        };
+        let push = InFlight {
+            service,
+            epoch: None,
+            generation: 0,
+            since: ms(0),
+            sent: ms(0),
+            deadline: ms(LIMIT),
+            user: nonce,
+            count: 1,
+            content: true,
+            trial: false,
+            client: Some((ClientKey(nonce), nonce)),
+            after: 0,
+            about: About::nothing(Important),
+            stanza: None,
+        };
+        let schedule = &mut phone.engine.schedule;
+        schedule.add_in_flight(id, push, "push.test");
+        phone.engine.keep(id, 0);
+    }
+    let last = pushed(phone.offline(1, Important, 2));
+    let mut stanza = |push| {
+        phone.answer_at(2, push, LIMITED).unwrap();
+        let due = u64::try_from(phone.engine.deadline().unwrap().as_millis()).unwrap() + 1;
+        phone.at(due).unwrap().1
+    };
+    assert_eq!((stanza(first), stanza(last)), (None, Some(2)));
+    phone.registration = PHONE;
+    let other = pushed(phone.offline(3, Important, 3));
+    phone.answer_at(4, other, LIMITED).unwrap();
+    let due = u64::try_from(phone.engine.deadline().unwrap().as_millis()).unwrap() + 1;
+    assert_eq!(phone.at(due).unwrap().1, Some(3));
 }
 
 #[test]
