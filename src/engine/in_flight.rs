@@ -1,6 +1,7 @@
 //! Pushes under way: sent, and not answered.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem;
 use std::time::Duration;
 
 use super::about::About;
@@ -44,6 +45,8 @@ pub(super) struct InFlight<S> {
     pub client: Option<OfClient>,
     /// What has left for that service before it: the place of that push.
     pub after: u64,
+    /// Its time is over before the time: it does not count any more.
+    pub is_over: bool,
     pub about: About,
     /// What it is for, to be pushed again if need be.
     pub stanza: Option<Kept<S>>,
@@ -199,6 +202,16 @@ impl<S> PushesInFlight<S> {
         of_user.copied().unwrap_or(0)
     }
 
+    /// Its time is over now. Returns when it would have been, unless it is already.
+    pub fn hasten(&mut self, now: Duration, id: PushId) -> Option<Duration> {
+        let push = self.pushes.get_mut(&id).filter(|push| !push.is_over)?;
+        push.is_over = true;
+        let kind = (push.user, push.is_silent());
+        let deadline = mem::replace(&mut push.deadline, now);
+        self.discount(kind);
+        Some(deadline)
+    }
+
     pub fn insert(&mut self, id: PushId, push: InFlight<S>) {
         let kind = (push.user, push.is_silent());
         *self.of_users.entry(kind).or_default() += 1;
@@ -210,17 +223,22 @@ impl<S> PushesInFlight<S> {
 
     pub fn remove(&mut self, id: PushId) -> Option<InFlight<S>> {
         let push = self.pushes.remove(&id)?;
-        let kind = (push.user, push.is_silent());
+        if !push.is_over {
+            self.discount((push.user, push.is_silent()));
+        }
+        if let Some(place) = &push.client {
+            self.of_clients.remove(place);
+        }
+        Some(push)
+    }
+
+    fn discount(&mut self, kind: (u64, bool)) {
         if let Some(count) = self.of_users.get_mut(&kind) {
             *count -= 1;
             if *count == 0 {
                 self.of_users.remove(&kind);
             }
         }
-        if let Some(place) = &push.client {
-            self.of_clients.remove(place);
-        }
-        Some(push)
     }
 
     /// How much memory they take, in bytes.

@@ -234,6 +234,14 @@ impl<S> Schedule<S> {
         self.in_flight.insert(id, push);
     }
 
+    /// The time of a push is over now.
+    pub fn hasten(&mut self, now: Duration, id: PushId) {
+        if let Some(before) = self.in_flight.hasten(now, id) {
+            self.timers.unset(before, Timer::Answer(id));
+            self.timers.set(now, Timer::Answer(id));
+        }
+    }
+
     /// A push is not awaited any more. That makes room for another one.
     pub fn take_in_flight(&mut self, now: Duration, id: PushId) -> Option<InFlight<S>> {
         let push = self.in_flight.remove(id)?;

@@ -85,6 +85,7 @@ pub(super) fn send<S>(
         trial: registration.suspended.is_some(),
         client,
         after: 0,
+        is_over: false,
         about,
         stanza: None,
     };
@@ -114,7 +115,7 @@ pub(super) fn send<S>(
     id
 }
 
-/// The first push of a device whose service answers errors alone is not awaited any more, if there are too many.
+/// No error is awaited any more for the first push of a device whose service answers errors alone, if there are too many.
 fn make_room<S>(
     schedule: &mut Schedule<S>,
     now: Duration,
@@ -124,13 +125,17 @@ fn make_room<S>(
 ) {
     let owner = schedule.identities.user(user);
     let is_call = importance == Importance::Urgent;
+    if schedule.in_flight.has_room(owner, is_call, true) {
+        return;
+    }
+    let is_awaited = |id: &&PushId| {
+        let push = schedule.in_flight.get(**id);
+        push.is_some_and(|push| !push.is_over)
+    };
     let device = schedule.devices.get(key);
-    let first = device.and_then(|device| device.in_flight.first().copied());
-    if let Some(first) = first
-        && !schedule.in_flight.has_room(owner, is_call, true)
-    {
-        schedule.take_in_flight(now, first);
-        schedule.drop_standing_by(first);
+    let first = device.and_then(|device| device.in_flight.iter().find(is_awaited));
+    if let Some(&first) = first {
+        schedule.hasten(now, first);
     }
 }
 

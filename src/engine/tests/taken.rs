@@ -416,13 +416,23 @@ fn no_push_waits_for_errors_that_do_not_come() {
         ..Options::default()
     });
     let share = u64::from(MAX_OF_USER);
+    let refused_before = pushed(phone.offline(0, Important, share + 2));
+    phone.answer(refused_before, refused("forbidden")).unwrap();
     let first = pushed(phone.offline(0, Important, 0));
     for id in 1..share {
         pushed(phone.offline(0, Important, id));
     }
     assert!(phone.engine.is_in_flight(&first.to_string()));
-    // One more, and the first one is taken.
+    // Two more, and the first ones are taken.
     pushed(phone.offline(0, Important, share));
+    pushed(phone.offline(0, Important, share + 3));
+    let taken = phone.over(0);
+    assert_eq!(taken.len(), 2);
+    assert!(taken.iter().any(|report| report.push == first));
+    assert_eq!(
+        (taken[0].outcome, taken[0].errors_before),
+        (Outcome::Delivered, 1)
+    );
     assert!(!phone.engine.is_in_flight(&first.to_string()));
     assert_eq!(phone.engine.in_flight(), MAX_OF_USER as usize);
     // Nor does the device of the user whose service answers.
@@ -464,6 +474,7 @@ fn the_last_pushes_have_their_stanzas_and_take_no_room_from_others() {
             trial: false,
             client: Some((ClientKey(nonce), nonce)),
             after: 0,
+            is_over: false,
             about: About::nothing(Important),
             stanza: None,
         };

@@ -109,6 +109,7 @@ fn when_all_room_is_taken_each_device_still_has_one_push_and_calls() {
             trial: false,
             client: None,
             after: 0,
+            is_over: false,
             about: About::nothing(Important),
             stanza: None,
         };
