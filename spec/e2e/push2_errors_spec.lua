@@ -188,6 +188,24 @@ local function describe_all(version)
 		desk:close();
 	end);
 
+	it("a user who is offline is no push service, and is left nothing to read", function ()
+		for _, resource in ipairs({ ""; "/phone" }) do
+			local anna = devices.new_user(server);
+			local eve = client.connect(server, devices.new_user(server));
+			push2.enable(eve, { service = anna .. resource; client = "Buy!"; matches = { { profile = "all" } } });
+			eve:close();
+			say(eve);
+			rosa:ping();
+			assert.equal(1, inspect.waiting(server));
+			local desk = client.connect(server, anna, { resource = "desk" });
+			desk:send(st.presence());
+			desk:ping();
+			for _, stanza in ipairs(desk.received) do assert.not_equal("message", stanza.name); end
+			desk:close();
+			inspect.begin_again(server);
+		end
+	end);
+
 	it("silence means that it was taken", function ()
 		configure({ push_answer_timeout = 1; push_retry_min = 0.1; push_retry_max = 0.1 });
 		local phone = push2.away(push);
