@@ -35,7 +35,6 @@ local function describe_all(version)
 			components = { ["gw.test"] = "secret" };
 			options = {
 				c2s_stanza_size_limit = 16 * 1024 * 1024; push_coalesce_window = 0; push_max_per_minute = 0;
-				push_answer_timeout = 5; -- What push test waits for
 				storage = { push2_registrations = "faulty" };
 			};
 		});

@@ -81,7 +81,10 @@ local function describe_all(version)
 		assert.same({}, server:faults());
 	end);
 
-	before_each(function () push:clear(); end);
+	before_each(function ()
+		server:set_clock(0);
+		push:clear();
+	end);
 
 	local function send(kind, phone)
 		local message = { type = kind.type; body = kind.body; kind[2]; kind[3] };
@@ -206,7 +209,6 @@ local function describe_all(version)
 			rosa:message({ to = phone.jid; body = "Hello" });
 			pushes[i] = push2.await(phone, i);
 		end
-		server:set_clock(0);
 		assert.equal(pushes[1].jwt, pushes[2].jwt);
 		assert.not_equal(pushes[1].jwt, pushes[3].jwt);
 		local _, _, claims = push2.read(pushes[3], phone);
