@@ -10,7 +10,8 @@ use super::in_flight::{Attempt, InFlight};
 use super::reason::Cause;
 use super::schedule::Schedule;
 use super::sending::nobody_was_woken;
-use super::service::{Failure, ServiceChange, Sign};
+use super::service::{Failure, Sign};
+use super::service_state::ServiceChange;
 use super::trail::Event;
 use super::waiting::{Until, Waiting};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::about::About;
 use super::identity::{ClientKey, PushId, ServiceKey};
 use super::kept::{Keeper, Kept, MAX_KEPT};
-use super::service::Row;
+use super::silent::Row;
 use crate::stanza::Importance;
 
 /// How many pushes may wait for an answer, of all devices together and of one user's. One of each device

@@ -90,7 +90,9 @@ mod said;
 mod schedule;
 mod sending;
 mod service;
+mod service_state;
 mod services;
+mod silent;
 pub mod suspension;
 mod taken;
 mod timers;
@@ -116,7 +118,7 @@ pub use presence::Presence;
 pub use reason::{Cause, Occasion, Reason, Rule, Silence};
 pub use release::Released;
 pub use restart::Owed;
-pub use service::{CircuitState, FailingService, ServiceChange, ServiceState, ServiceStatus};
+pub use service_state::{CircuitState, FailingService, ServiceChange, ServiceState, ServiceStatus};
 pub use told::Counting;
 pub use trail::{Entry, Event};
 

@@ -6,7 +6,7 @@ use super::account::Account;
 use super::face::Engine;
 use super::meeting;
 use super::reason::{Cause, Reason};
-use super::service::ServiceStatus;
+use super::service_state::ServiceStatus;
 use super::trail::Entry;
 
 /// How a device is served.

@@ -10,7 +10,7 @@ use super::identity::{DeviceKey, DeviceName};
 use super::reason::Cause;
 use super::registering;
 use super::schedule::Schedule;
-use super::service::FailingService;
+use super::service_state::FailingService;
 use super::suspension;
 use super::taken;
 use super::waiting::{Until, Waiting};

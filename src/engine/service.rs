@@ -15,76 +15,13 @@ use super::health::Health;
 use super::identity::{DeviceKey, PushId};
 use super::options::Options;
 use super::queue::Queue;
+use super::service_state::{
+    CircuitState, FailingService, ServiceChange, ServiceState, ServiceStatus,
+};
+use super::silent::{Row, Silent};
 
 /// The shortest time between two helpings of owed pushes.
 const HELPING: Duration = Duration::from_millis(100);
-
-/// What has become of a push service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServiceState {
-    /// Devices wait for a sign of life of it.
-    Failing,
-    /// Its circuit is open: those who have failed wait, but for one probe at a time.
-    Out,
-    /// It was out and takes pushes again.
-    Back,
-    /// Nobody waits for it any more.
-    Well,
-}
-
-/// A change of a push service's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceChange {
-    /// Its JID.
-    pub jid: Box<str>,
-    /// What it is now.
-    pub state: ServiceState,
-    /// Failures in a row, before.
-    pub failures: u32,
-    /// How many devices wait for it.
-    pub owed: usize,
-}
-
-/// Whether a push service takes pushes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CircuitState {
-    /// It does.
-    Closed,
-    /// It is left alone.
-    Open,
-    /// It does, and what it is owed is on its way.
-    Recovering,
-}
-
-/// How a push service does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceStatus {
-    /// Its JID.
-    pub jid: Box<str>,
-    /// Whether it takes pushes.
-    pub circuit: CircuitState,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Pushes that wait for its answer.
-    pub in_flight: usize,
-    /// How many devices wait for it.
-    pub owed: usize,
-    /// The median of its last latencies and the longest of them.
-    pub latency: Option<(Duration, Duration)>,
-    /// The condition of the last push that it has not taken, and for how long that is past.
-    pub complaint: Option<(&'static str, Duration)>,
-}
-
-/// A push service that fails, to outlive the process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailingService {
-    /// Its JID.
-    pub jid: Box<str>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Time since the first of them.
-    pub age: Duration,
-}
 
 /// A push that a service has not taken.
 #[derive(Debug, Clone, Copy)]
@@ -96,14 +33,6 @@ pub(super) struct Failure {
     pub fault: Fault,
     /// If the service answers errors alone.
     pub row: Option<Row>,
-}
-
-/// The place of a push among those to a service that answers errors alone, and that of the one before: each is greater
-/// than the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Row {
-    pub place: u64,
-    pub after: u64,
 }
 
 /// A push service's sign of life.
@@ -140,10 +69,7 @@ pub(super) struct Service {
     /// Pushes that wait for its answer.
     pub in_flight: usize,
     /// Those of them that it answers only if it does not take them.
-    silent: usize,
-    /// The place of the one that left last, and of the last one that has failed.
-    last_silent: u64,
-    last_failed: Option<u64>,
+    silent: Silent,
     /// Since when it fails.
     pub failing: Failing,
     /// What speaks against it, in a row.
@@ -180,19 +106,16 @@ impl Service {
 
     /// How many pushes wait for an answer that comes in any case.
     pub fn awaited(&self) -> usize {
-        self.in_flight.saturating_sub(self.silent)
+        self.in_flight.saturating_sub(self.silent.under_way())
     }
 
     /// A push leaves; its place, if errors alone are answered. Returns that of the one before.
     pub fn sent(&mut self, now: Duration, id: PushId, silent: Option<u64>) -> u64 {
         self.in_flight += 1;
-        self.silent += usize::from(silent.is_some());
         if let Some(circuit) = &mut self.circuit {
             circuit.sent(now, id);
         }
-        let before = self.last_silent;
-        self.last_silent = silent.unwrap_or(before);
-        before
+        self.silent.sent(silent)
     }
 
     /// Whether this push is to find out whether it is back.
@@ -204,7 +127,7 @@ impl Service {
 
     pub fn settled(&mut self, id: PushId, is_silent: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.silent = self.silent.saturating_sub(usize::from(is_silent));
+        self.silent.settled(is_silent);
         if let Some(circuit) = &mut self.circuit {
             circuit.settled(id);
         }
@@ -255,14 +178,7 @@ impl Service {
         self.failures = 0;
         self.failing = Failing::default();
         self.witnesses = Witnesses::None;
-        self.last_failed = None;
-    }
-
-    /// Whether a push has left between the last that has failed and this one, for which no error has come: errors come
-    /// in the order of the pushes, so it has been taken.
-    fn is_broken_by(&self, row: Row) -> bool {
-        let last = self.last_failed;
-        last.is_some_and(|last| row.after > last)
+        self.silent.begin_row();
     }
 
     /// Something speaks against it. The change is that its circuit is open now.
@@ -278,10 +194,10 @@ impl Service {
             return None;
         }
         if let Some(row) = failure.row {
-            if self.is_broken_by(row) {
+            if self.silent.is_broken_by(row) {
                 self.begin_row();
             }
-            self.last_failed = self.last_failed.max(Some(row.place));
+            self.silent.failed(row);
         }
         self.failing.fail(now, failure.sent, options.retry_age);
         self.failures = self.failures.saturating_add(1);
@@ -389,7 +305,10 @@ impl Service {
         };
         self.failures = failing.failures;
     }
+}
 
+/// How it does, for others.
+impl Service {
     pub fn is_out(&self) -> bool {
         self.circuit.is_some()
     }

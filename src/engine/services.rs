@@ -11,7 +11,8 @@ use super::failing::Failing;
 use super::identity::{DeviceKey, PushId, ServiceKey, normalised};
 use super::options::Options;
 use super::queue::Place;
-use super::service::{FailingService, Failure, Next, Service, ServiceChange, ServiceStatus, Sign};
+use super::service::{Failure, Next, Service, Sign};
+use super::service_state::{FailingService, ServiceChange, ServiceStatus};
 use crate::stanza::Key;
 
 /// How many services are remembered where there is no reason to: nobody waits for them.
@@ -346,7 +347,7 @@ fn host_of(jid: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::service::ServiceState;
+    use crate::engine::service_state::ServiceState;
 
     const T: Duration = Duration::from_hours(1);
 

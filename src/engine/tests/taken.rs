@@ -6,7 +6,7 @@ use crate::engine::about::About;
 use crate::engine::identity::{ClientKey, DeviceKey};
 use crate::engine::in_flight::{InFlight, MAX, MAX_OF_USER};
 use crate::engine::kept::MAX_KEPT;
-use crate::engine::service::ServiceState;
+use crate::engine::service_state::ServiceState;
 
 const CLIENT: &str = "https://push.test/device#app";
 const SILENT: Registration<'static> = Registration {
