@@ -53,7 +53,7 @@ pub fn write(
         payload: sent.as_ref().map(|sent| &*sent.payload),
         token: token.map(|token| (&*token.jwt, &*token.key)),
     };
-    host.publisher.message(lua, notification, &message)
+    host.publisher.message(lua, notification, record, &message)
 }
 
 /// What the first match sends that wants the stanza, and has it sent whole.

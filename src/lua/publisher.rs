@@ -8,6 +8,7 @@ use super::dom::{self, Room};
 use super::reader::{self, Keys};
 use super::writer;
 use crate::notification::{Disclosure, Notification};
+use crate::stanza::Importance;
 use crate::wire::message::Message;
 use crate::wire::options::{Submitted, submitted};
 use crate::wire::publish::{Header, Part, Payload};
@@ -39,6 +40,8 @@ pub struct Publisher {
     kinds: RefCell<Vec<Kind>>,
     /// Record -> its `<publish-options/>`, or false; weak keys.
     options: RefCell<Option<Table>>,
+    /// For each importance, record -> its `<notification/>`; weak keys.
+    notifications: RefCell<Vec<(Importance, Table)>>,
 }
 
 impl Publisher {
@@ -49,6 +52,7 @@ impl Publisher {
             deserialize,
             kinds: RefCell::default(),
             options: RefCell::default(),
+            notifications: RefCell::default(),
         }
     }
 
@@ -88,19 +92,49 @@ impl Publisher {
         writer::iq(lua, &self.metatable, &header, pubsub)
     }
 
-    /// The message of a notification.
+    /// The message of a notification to the registration in `record`. Nobody will change it.
     pub fn message(
         &self,
         lua: &Lua,
         notification: &Notification,
+        record: &Table,
         message: &Message<'_>,
     ) -> Result<Table> {
+        let shared = self.shared_notification(lua, record, message)?;
         let header = Header {
             id: &notification.id.to_string(),
             from: &self.from,
             to: &notification.to,
         };
-        writer::message(lua, &self.metatable, &header, message)
+        writer::message(lua, &self.metatable, &header, message, shared)
+    }
+
+    /// The `<notification/>` of all messages to a registration that matter as much, as long as the token is the same.
+    fn shared_notification(
+        &self,
+        lua: &Lua,
+        record: &Table,
+        message: &Message<'_>,
+    ) -> Result<Table> {
+        let known = self.notifications(lua, message.importance)?;
+        if let Value::Table(notification) = known.raw_get(record)?
+            && has_token(&notification, message.token)?
+        {
+            return Ok(notification);
+        }
+        let notification = writer::notification(lua, &self.metatable, message)?;
+        known.raw_set(record, &notification)?;
+        Ok(notification)
+    }
+
+    fn notifications(&self, lua: &Lua, importance: Importance) -> Result<Table> {
+        let mut all = self.notifications.borrow_mut();
+        if let Some((_, known)) = all.iter().find(|(one, _)| *one == importance) {
+            return Ok(known.clone());
+        }
+        let known = by_record(lua)?;
+        all.push((importance, known.clone()));
+        Ok(known)
     }
 
     /// The `<pubsub/>` of all pushes to a registration that tell nothing else.
@@ -180,6 +214,18 @@ impl Publisher {
         };
         writer::options(lua, &self.metatable, form).map(Some)
     }
+}
+
+/// Whether the last child of a `<notification/>` is this token, or is none.
+fn has_token(notification: &Table, token: Option<(&str, &str)>) -> Result<bool> {
+    let Value::Table(last) = notification.raw_get(notification.raw_len())? else {
+        return Ok(false);
+    };
+    let is = |value: Value, text: &str| value.as_string().is_some_and(|string| *string == text);
+    Ok(match token {
+        Some((jwt, _)) => is(last.raw_get(1)?, jwt),
+        None => !is(last.raw_get("name")?, "jwt"),
+    })
 }
 
 /// A table that holds no record.

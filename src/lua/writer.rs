@@ -35,7 +35,7 @@ pub fn iq(lua: &Lua, metatable: &Table, header: &Header<'_>, pubsub: Table) -> R
     })
 }
 
-/// Writes the message of a push.
+/// Writes the message of a push with what is in `notification`.
 ///
 /// # Errors
 /// What Lua raises.
@@ -44,9 +44,20 @@ pub fn message(
     metatable: &Table,
     header: &Header<'_>,
     message: &Message<'_>,
+    notification: Table,
 ) -> Result<Table> {
+    write(lua, (metatable, notification, None::<Table>), |writer| {
+        message.write(writer, header, Place(FIRST));
+    })
+}
+
+/// Writes the `<notification/>` for several messages.
+///
+/// # Errors
+/// What Lua raises.
+pub fn notification(lua: &Lua, metatable: &Table, message: &Message<'_>) -> Result<Table> {
     write(lua, (metatable, None::<Table>, None::<Table>), |writer| {
-        message.write(writer, header);
+        message.write_notification(writer);
     })
 }
 
@@ -208,6 +219,20 @@ impl StackWriter {
         }
     }
 
+    /// Copies the first `length` entries of the table at one place to the one at another.
+    ///
+    /// # Safety
+    /// There are tables at both places, and room for one value more.
+    unsafe fn copy_array(&self, from: c_int, to: c_int, length: c_int) {
+        for place in 1..=length.into() {
+            // SAFETY: as said there.
+            unsafe {
+                ffi::lua_rawgeti(self.state, from, place);
+                ffi::lua_rawseti(self.state, to, place);
+            }
+        }
+    }
+
     /// Adds the element on top to the one below, and takes it away.
     fn add_child(&mut self) {
         // SAFETY: the stack holds parent and child; both indices are absolute.
@@ -255,6 +280,29 @@ impl Writer for StackWriter {
             self.push_str("tags");
             ffi::lua_createtable(self.state, 1, 0);
             ffi::lua_rawset(self.state, -3);
+        }
+    }
+
+    fn open_like(&mut self, Place(place): Place) {
+        // SAFETY: `write` has been given the element, of this module's making; all indices are absolute, and the
+        // new one is left on top.
+        unsafe {
+            let length = c_int::try_from(ffi::lua_rawlen(self.state, place)).unwrap_or(0);
+            ffi::lua_createtable(self.state, length + 1, 3);
+            let element = ffi::lua_gettop(self.state);
+            ffi::lua_pushvalue(self.state, METATABLE);
+            ffi::lua_setmetatable(self.state, element);
+            for key in ["name", "attr"] {
+                self.push_str(key);
+                self.push_str(key);
+                ffi::lua_rawget(self.state, place);
+                ffi::lua_rawset(self.state, element);
+            }
+            self.copy_array(place, element, length);
+            self.push_str("tags");
+            ffi::lua_createtable(self.state, length + 1, 0);
+            self.copy_array(place, element + 2, length);
+            ffi::lua_rawset(self.state, element);
         }
     }
 

@@ -18,10 +18,25 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Writes it.
-    pub fn write<W: Writer>(&self, writer: &mut W, header: &Header<'_>) {
+    /// Writes the message, with what the [notification](Self::write_notification) has and the payload.
+    pub fn write<W: Writer>(&self, writer: &mut W, header: &Header<'_>, notification: W::Element) {
         let attrs = [("from", header.from), ("to", header.to), ("id", header.id)];
         writer.open("message", None, &attrs);
+        match self.payload {
+            Some(payload) => {
+                writer.open_like(notification);
+                writer.open("encrypted", Some(ns::PUSH2_ENCRYPTED), NONE);
+                text(writer, "payload", payload, NONE);
+                writer.close();
+                writer.close();
+            }
+            None => writer.child(notification),
+        }
+        writer.close();
+    }
+
+    /// Writes the `<notification/>`, but for the payload: it is the same for all that matter as much.
+    pub fn write_notification<W: Writer>(&self, writer: &mut W) {
         writer.open("notification", Some(ns::PUSH2), NONE);
         text(writer, "client", self.client, NONE);
         text(writer, "priority", self.priority(), NONE);
@@ -29,15 +44,9 @@ impl Message<'_> {
             writer.open("voip", None, NONE);
             writer.close();
         }
-        if let Some(payload) = self.payload {
-            writer.open("encrypted", Some(ns::PUSH2_ENCRYPTED), NONE);
-            text(writer, "payload", payload, NONE);
-            writer.close();
-        }
         if let Some((jwt, key)) = self.token {
             text(writer, "jwt", jwt, &[("key", key)]);
         }
-        writer.close();
         writer.close();
     }
 

@@ -11,6 +11,8 @@ pub trait Writer {
 
     /// Starts an element. Without `ns` it is in the namespace of its parent.
     fn open<V: AsRef<str>>(&mut self, name: &str, ns: Option<&str>, attrs: &[(&str, V)]);
+    /// Starts an element that begins as this one does: with all that it has, which both share.
+    fn open_like(&mut self, element: Self::Element);
     /// Writes character data.
     fn text(&mut self, text: &str);
     /// Adds an element that exists already.
@@ -229,6 +231,10 @@ mod tests {
                     value.as_ref(),
                 );
             }
+            self.open.push(element);
+        }
+
+        fn open_like(&mut self, element: Element) {
             self.open.push(element);
         }
 

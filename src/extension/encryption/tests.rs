@@ -126,6 +126,8 @@ impl Writer for Text {
         }
     }
 
+    fn open_like(&mut self, (): ()) {}
+
     fn text(&mut self, text: &str) {
         self.0.push_str(text);
         self.0.push('\n');
