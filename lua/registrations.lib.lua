@@ -36,11 +36,12 @@ local fresh = {}; -- user -> records, if there are any
 local without, without_left = {}, max_cached_users; -- user -> true, if there are none
 local trust_timer;
 local sizes, total_size = {}, 0; -- user -> bytes, about
+local graced = {}; -- user -> whether any of them has a grace
 local read_rest, write_rest = {}, {}; -- user -> until when they are not to be read, or written, once more
 
 local function let_go(user, records)
 	total_size = total_size - (sizes[user] or 0);
-	sizes[user], fresh[user] = nil, nil;
+	sizes[user], fresh[user], graced[user] = nil, nil, nil;
 	for identifier in pairs(records) do push_errors[identifier] = nil; end
 end
 
@@ -61,6 +62,15 @@ local function size_of(value, depth)
 	local size = 80;
 	for key, field in next, value do size = size + size_of(key, 0) + size_of(field, depth - 1); end
 	return size;
+end
+
+local function has_grace(records)
+	for _, record in pairs(records) do
+		for _, match in pairs(type(record.matches) == "table" and record.matches or none) do
+			if type(match) == "table" and match.grace then return true; end
+		end
+	end
+	return false;
 end
 
 local function begin_rest(rests, user)
@@ -90,7 +100,7 @@ local function remember(user, records)
 	else
 		total_size = total_size - (sizes[user] or 0) + size;
 		accounts:set(user, records);
-		sizes[user], fresh[user] = size, records;
+		sizes[user], fresh[user], graced[user] = size, records, has_grace(records);
 		while total_size > max_cached_bytes do forget_records((accounts:tail())); end
 	end
 	for _, session in pairs(user_sessions(user) or none) do
@@ -180,6 +190,11 @@ local function get_records(user)
 	return records and next(records) and records;
 end
 
+-- Whether it may matter for any of them when the user has been active: unless that is known, it may
+local function may_have_grace(user)
+	return not without[user] and (not fresh[user] or graced[user]);
+end
+
 -- How many are in memory: label of the protocol -> state -> number
 local function count()
 	local counts = {};
@@ -247,6 +262,7 @@ return {
 	peek = peek_records;
 	load = load_records;
 	get = get_records;
+	may_have_grace = may_have_grace;
 	count = count;
 	end_trust = end_trust;
 	save = save_records;

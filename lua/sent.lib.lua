@@ -9,7 +9,8 @@ local engine, engine_sent, engine_active = engine_lib.engine, engine_lib.sent, e
 local calls = module.lib "calls";
 local called, is_called = calls.called, calls.is_called;
 local user_sessions = module.lib "sessions".user_sessions;
-local get_records = module.lib "registrations".get;
+local registrations = module.lib "registrations";
+local get_records, may_have_grace = registrations.get, registrations.may_have_grace;
 local carry_out = module.lib "publishing".carry_out;
 local read_queues = module.lib "stream_management".read_queues;
 
@@ -32,7 +33,7 @@ end);
 local function on_sent(event)
 	local session, stanza = event.origin, event.stanza;
 	local user = session.username;
-	if engine_active(stanza) then session.push_active = monotonic(); end
+	if user and may_have_grace(user) and engine_active(stanza) then session.push_active = monotonic(); end
 	if stanza.attr.type == "groupchat" then
 		if user then meet_said(user, stanza.attr); end
 	elseif called[user] then
