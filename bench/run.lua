@@ -1,5 +1,5 @@
 -- make bench: what this module costs, beside upstream's, none at all, and the least that could do it, in real servers.
--- QUICK=1: the same with fewer repetitions, in about two minutes.
+-- QUICK=1: the same with fewer repetitions, in about three minutes.
 --
 -- Fails where memory grows; never because of a time, which depends on the machine.
 
