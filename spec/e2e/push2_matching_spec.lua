@@ -157,6 +157,24 @@ local function describe_all(version)
 			assert.equal(4, got.elements);
 			assert.equal(1, #push2.pushed(phone));
 		end);
+
+		it("have their own tokens, whatever was sent before", function ()
+			local others = web_push.keys();
+			local matches = { { profile = "archived" }; { profile = "all"; keys = others } };
+			local phone = push2.away(push, { matches = matches });
+			local said_in_room = stanzas["what is said in a room"];
+			local keys = {};
+			for i, message in ipairs({ { body = "One" }; said_in_room; { body = "Three" }; said_in_room }) do
+				local copy = { to = phone.jid };
+				for key, value in pairs(message) do copy[key] = value; end
+				send(phone, copy);
+				local got = push2.await(phone, i);
+				assert.same({ "normal", 4 }, { got.priority, got.elements });
+				keys[i] = got.jwt_key;
+			end
+			local own = phone.keys.jwt_public;
+			assert.same({ own, others.jwt_public, own, others.jwt_public }, keys);
+		end);
 	end);
 
 	describe("grace:", function ()
