@@ -9,8 +9,8 @@ local get_records = module.lib "registrations".get;
 local read_queues = module.lib "stream_management".read_queues;
 local meet = module.lib "meeting".meet;
 
-local host = module.host;
-local get_handlers = prosody.hosts[host].events.get_handlers;
+local hosts = prosody.hosts;
+local get_handlers = hosts[module.host].events.get_handlers;
 
 local meet_offline = guarded(function (event, is_room)
 	local stanza = event.stanza;
@@ -23,7 +23,7 @@ end);
 
 -- Anybody may name any user as push service, and offline storage must not be filled with that
 local function is_notification(stanza)
-	return stanza.attr.from == host and stanza.attr.type ~= "error"
+	return hosts[stanza.attr.from] ~= nil and stanza.attr.type ~= "error"
 		and stanza:get_child("notification", "urn:xmpp:push2:0") ~= nil;
 end
 

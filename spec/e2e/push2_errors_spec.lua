@@ -28,6 +28,7 @@ local function describe_all(version)
 	setup(function ()
 		server = prosody.start({
 			version = version; modules = { "admin_shell" }; options = patient; components = { ["gw.test"] = "secret" };
+			hosts = { "home.test"; "away.test" };
 		});
 		push = push2_service.connect(server, "gw.test", "secret");
 		rosa = client.connect(server, devices.new_user(server));
@@ -188,23 +189,25 @@ local function describe_all(version)
 		desk:close();
 	end);
 
-	it("a user who is offline is no push service, and is left nothing to read", function ()
-		for _, resource in ipairs({ ""; "/phone" }) do
-			local anna = devices.new_user(server);
-			local eve = client.connect(server, devices.new_user(server));
-			push2.enable(eve, { service = anna .. resource; client = "Buy!"; matches = { { profile = "all" } } });
-			eve:close();
-			say(eve);
-			rosa:ping();
-			assert.equal(1, inspect.waiting(server));
-			local desk = client.connect(server, anna, { resource = "desk" });
-			desk:send(st.presence());
-			desk:ping();
-			for _, stanza in ipairs(desk.received) do assert.not_equal("message", stanza.name); end
-			desk:close();
-			inspect.begin_again(server);
+	for _, host in ipairs({ "home.test"; "away.test" }) do
+		for name, form in pairs({ ["the bare JID"] = "%s"; ["a full JID"] = "%s/phone" }) do
+			it(("%s of a user of %s who is offline is no push service, and that user is left nothing to read")
+				:format(name, host), function ()
+				local anna = devices.new_user(server, host);
+				local eve = client.connect(server, devices.new_user(server));
+				push2.enable(eve, { service = form:format(anna); client = "Buy!"; matches = { { profile = "all" } } });
+				eve:close();
+				say(eve);
+				rosa:ping();
+				assert.equal(1, inspect.waiting(server));
+				local desk = client.connect(server, anna, { resource = "desk" });
+				desk:send(st.presence());
+				desk:ping();
+				for _, stanza in ipairs(desk.received) do assert.not_equal("message", stanza.name); end
+				desk:close();
+			end);
 		end
-	end);
+	end
 
 	it("silence means that it was taken", function ()
 		configure({ push_answer_timeout = 1; push_retry_min = 0.1; push_retry_max = 0.1 });
