@@ -35,8 +35,7 @@ local meet_archived = guarded(function (event)
 	if not user or not is_recipient(user, stanza.attr.to) and not is_called(user) then return; end
 	local records = get_records(user);
 	if not records then return; end
-	stanza._push_archive_id = event.id; -- Its clones get it as <stanza-id/>
-	meet(engine_archived, user, records, stanza, event.id);
+	meet(engine_archived, user, records, stanza, event.id, event.id);
 end);
 
 -- Most events are about one's own copy of what goes to somebody else: a look at the address takes
