@@ -206,6 +206,7 @@ local function describe_all(version)
 		["a key that is none"] = { "bad-request"; changed = { ["jwt-key"] = encode("none") } };
 		["a public key to sign with"] = { "bad-request"; changed = { ["jwt-key"] = encode(("\4"):rep(65)) } };
 		["claims without end"] = { "policy-violation"; claims = claims_of(1000, 1) };
+		["claims that are too long together"] = { "policy-violation"; claims = claims_of(5, 1000) };
 		["an endless claim"] = { "policy-violation"; claims = claims_of(1, 5000) };
 		["a claim without a name"] = { "bad-request"; claims = { [""] = "x" } };
 	};

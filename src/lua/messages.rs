@@ -19,7 +19,8 @@ use crate::notification::Notification;
 use crate::web_push::{Subscription, Token};
 use crate::wire::message::Message;
 use crate::wire::publish::is_xml_text;
-use crate::wire::{base64, ns, sce};
+use crate::wire::request::MAX_CLAIMS_BYTES;
+use crate::wire::{base64, ns, push2, sce};
 
 /// A stanza that is pushed for, and the sessions of who has received it.
 #[derive(Clone, Copy)]
@@ -149,6 +150,9 @@ fn token(host: &Host, sending: &Table) -> Result<Option<Arc<Token>>> {
         }
     }
     claims.sort_unstable();
+    if push2::size(&claims) > MAX_CLAIMS_BYTES {
+        return Ok(None); // No client could ask for it
+    }
     let State {
         tokens, contact, ..
     } = &mut *host.state()?;

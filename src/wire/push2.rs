@@ -7,8 +7,8 @@ use xmpp_parsers::jid::Jid;
 use zeroize::Zeroizing;
 
 use super::request::{
-    MAX_CLAIM, MAX_CLAIM_NAME, MAX_CLAIMS, MAX_CLIENT, MAX_FILTERS, MAX_FILTERS_BYTES, MAX_GRACE,
-    MAX_MATCHES, RequestError, Size, is_own,
+    MAX_CLAIM, MAX_CLAIM_NAME, MAX_CLAIMS, MAX_CLAIMS_BYTES, MAX_CLIENT, MAX_FILTERS,
+    MAX_FILTERS_BYTES, MAX_GRACE, MAX_MATCHES, RequestError, Size, is_own,
 };
 use super::{base64, ns};
 use crate::push2::{Filter, Profile, SendProfile};
@@ -264,7 +264,16 @@ fn read_claims(send: &Element) -> Result<Vec<(String, String)>, RequestError> {
         }
         claims.push((name.to_owned(), value));
     }
+    if size(&claims) > MAX_CLAIMS_BYTES {
+        return Err(RequestError::TooManyClaims);
+    }
     Ok(claims)
+}
+
+/// What the names and values of claims take, in bytes.
+pub fn size(claims: &[(String, String)]) -> usize {
+    let sizes = claims.iter().map(|(name, value)| name.len() + value.len());
+    sizes.sum()
 }
 
 /// The bytes that a child has in base64.

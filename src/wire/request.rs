@@ -51,6 +51,8 @@ pub const MAX_CLAIMS: usize = 16;
 pub const MAX_CLAIM_NAME: usize = 256;
 /// The longest value of one, in bytes.
 pub const MAX_CLAIM: usize = 1024;
+/// The largest that their names and values may be together, in bytes: tokens are kept for an hour.
+pub const MAX_CLAIMS_BYTES: usize = 4096;
 
 /// What a client calls something that is not known, as far as there is room for it.
 pub type Unknown = ArrayString<64>;
@@ -167,8 +169,11 @@ pub enum RequestError {
     /// A key, and nothing that says what for.
     #[error("There is a <jwt-key/> without a <jwt-alg/>")]
     MissingSignature,
-    /// Over [`MAX_CLAIMS`].
-    #[error("There are more than {MAX_CLAIMS} <jwt-claim/> elements in a <send/>")]
+    /// Over [`MAX_CLAIMS`] or [`MAX_CLAIMS_BYTES`].
+    #[error(
+        "There are more than {MAX_CLAIMS} <jwt-claim/> elements in a <send/>, or {MAX_CLAIMS_BYTES} \
+         bytes of them"
+    )]
     TooManyClaims,
     /// Over [`MAX_CLAIM_NAME`] or [`MAX_CLAIM`].
     #[error("A <jwt-claim/> is longer than {MAX_CLAIM} bytes, or its 'name' than {MAX_CLAIM_NAME}")]

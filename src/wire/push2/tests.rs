@@ -390,6 +390,16 @@ fn claims_are_bounded_and_each_has_a_name_of_its_own() {
         signed(&many(MAX_CLAIMS + 1)),
         Err(RequestError::TooManyClaims)
     );
+    let long = |length| {
+        let claim = |i| {
+            let value = "v".repeat(length);
+            format!("<jwt-claim name='c{i:02}'>{value}</jwt-claim>")
+        };
+        (0..4).map(claim).collect::<String>()
+    };
+    let share = MAX_CLAIMS_BYTES / 4 - "c00".len();
+    assert!(signed(&long(share)).is_ok());
+    assert_eq!(signed(&long(share + 1)), Err(RequestError::TooManyClaims));
     let sized = |name, value| signed(&claim(&"n".repeat(name), &"v".repeat(value)));
     assert!(sized(MAX_CLAIM_NAME, MAX_CLAIM).is_ok());
     assert_eq!(
