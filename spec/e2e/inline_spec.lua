@@ -128,6 +128,28 @@ local function describe_all(version)
 		assert_bound(anna);
 	end);
 
+	it("enables both protocols, by the client's id", function ()
+		local request = enable_push2("token")
+			:tag("match", { profile = "urn:xmpp:push2:match:all" })
+				:tag("send", { xmlns = "urn:xmpp:push2:send:notify-only:0" }):reset();
+		local anna = log_in(nil, "c0ffee", request, enable("n1"));
+		assert.same({ "enabled" }, answers(anna, xmlns_push));
+		assert.same({ "enabled" }, answers(anna, xmlns_push2));
+		local attached = server:eval([[
+			local session = prosody.full_sessions[...];
+			return { session.push_identifier; session.push2_identifier; session.push2_settings.client };
+		]], anna.full_jid);
+		assert.same({ "push.test<n1"; "push2 c0ffee"; "token" }, attached);
+		assert_bound(anna);
+	end);
+
+	it("says what is wrong with a request of Push 2.0, and binds all the same", function ()
+		local anna = log_in(nil, nil, enable_push2("token"), enable("n1"));
+		assert.same({ "bad-request (modify)" }, answers(anna, xmlns_push2));
+		assert.same({ "enabled" }, answers(anna, xmlns_push));
+		assert_bound(anna);
+	end);
+
 	it("enables push, and the client is woken once it is gone", function ()
 		local anna = log_in(nil, nil, enable("n1"));
 		assert.same({ "enabled" }, answers(anna, xmlns_push));
@@ -278,16 +300,6 @@ local function describe_all(version)
 		for i = 1, 6 do log_in(jid, "phone-" .. i, enable("n" .. i)):close(); end
 		assert.same({ "push.test<n2"; "push.test<n3"; "push.test<n4"; "push.test<n5"; "push.test<n6" },
 			devices.identifiers(server, jid));
-	end);
-
-	it("takes each protocol that this module serves, both in one bind", function ()
-		take_push2("cloud_notify");
-		assert.equal(1, offered(xmlns_push2));
-		local anna = log_in(nil, nil, enable_push2("token"), enable("n1"));
-		assert.same({ "enabled" }, answers(anna, xmlns_push));
-		assert.same({ "enabled" }, answers(anna, xmlns_push2));
-		assert.equal("token", push2_client(anna));
-		assert_bound(anna);
 	end);
 
 	it("leaves a protocol alone that another module serves", function ()
