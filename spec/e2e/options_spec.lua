@@ -151,7 +151,7 @@ local function describe_all(version)
 	local function errors_by_option(mark)
 		local errors = {};
 		for _, line in ipairs(inspect.logged(server, "error", mark)) do
-			local name = line:match("push_[%w_]+");
+			local name = line:match("Option ([%w_]+)");
 			errors[name] = (errors[name] or 0) + 1;
 		end
 		return errors;

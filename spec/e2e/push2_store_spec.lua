@@ -502,4 +502,6 @@ local function describe_all(version)
 	end);
 end
 
-for _, version in ipairs(prosody.versions) do describe_all(version); end
+for _, version in ipairs(prosody.versions) do
+	describe_all(version);
+end

@@ -99,20 +99,27 @@ local function describe_all(version, window)
 		phone:close();
 	end);
 
-	for how, leave in pairs({ hibernate = "cut"; ["are away"] = "close" }) do
-		it("two users who name each other by Push 2.0 get one push for one message when they " .. how, function ()
-			local one, two = log_in(devices.new_user(server)), log_in(devices.new_user(server, "away.test"));
-			for phone, service in pairs({ [one] = two; [two] = one }) do
-				push2.enable(phone, { service = service.jid; client = "n1"; matches = { { profile = "all" } } });
-				phones.acknowledge(phone);
-			end
-			one[leave](one);
-			two[leave](two);
-			local decided = decisions(one);
-			assert.equal(1, decided.pushed);
-			assert.is_true(decided.left_alone > 0);
-		end);
+	local function leave_two(how)
+		local one, two = log_in(devices.new_user(server)), log_in(devices.new_user(server, "away.test"));
+		for phone, service in pairs({ [one] = two; [two] = one }) do
+			push2.enable(phone, { service = service.jid; client = "n1"; matches = { { profile = "all" } } });
+			phones.acknowledge(phone);
+		end
+		one[how](one);
+		two[how](two);
+		return one;
 	end
+
+	it("two users who name each other by Push 2.0 get one push for one message when they hibernate", function ()
+		local decided = decisions(leave_two("cut"));
+		assert.equal(1, decided.pushed);
+		assert.is_true(decided.left_alone > 0);
+	end);
+
+	-- Nobody is a push service while offline: the one push is owed
+	it("two users who name each other by Push 2.0 get one push for one message when they are away", function ()
+		assert.same({ pushed = 1; waits = 0; left_alone = 0 }, decisions(leave_two("close")));
+	end);
 
 	it("a notification of Push 2 is no reason for one either", function ()
 		local one = hibernate_two("home.test", "away.test");

@@ -446,7 +446,7 @@ fn no_push_waits_for_errors_that_do_not_come() {
     ));
     // Which is the matter of that one alone.
     phone.registration = SILENT;
-    pushed(phone.offline(0, Important, share + 3));
+    pushed(phone.offline(0, Important, share + 4));
     assert_eq!(phone.engine.schedule.in_flight.of_users.len(), 2);
     assert!(phone.engine.schedule.in_flight.of_clients.len() < MAX);
 }
