@@ -223,6 +223,7 @@ local function describe_all(version)
 				local desk = client.connect(server, phone.jid, { resource = "desk" });
 				rosa:message({ to = phone.jid; body = secret_text });
 				desk:expect({ body = secret_text });
+				received(rosa);
 				push:clear();
 				desk:send(st.presence():text_tag("show", "away"));
 				desk:ping();

@@ -228,32 +228,35 @@ local function describe_all(version)
 		end);
 	end);
 
-	it("a client that registers at thousands of services that fail leaves few of them behind", function ()
-		local phone = client.connect(server, devices.new_user(server), { resource = "phone" });
-		local function register(first, last)
-			server:eval([[
-				local full_jid, first, last = ...;
-				local session = prosody.full_sessions[full_jid];
-				local origin = setmetatable({ send = function () end }, { __index = session });
-				local events = hosts["home.test"].events;
-				for i = first, last do
-					events.fire_event("iq-set/self/urn:xmpp:push:0:enable", {
-						origin = origin;
-						stanza = st.iq({ type = "set"; id = "e" })
-							:tag("enable", { xmlns = "urn:xmpp:push:0"; jid = ("s%d@local.test"):format(i); node = "n" });
-					});
-					events.fire_event("cloud-notify-ping", { user = session.username });
-				end
-			]], phone.full_jid, first, last);
-		end
-		register(1, 10);
-		assert.is_true(watched() >= 10);
-		for i = 1, 5000, 250 do register(i, i + 249); end
-		assert.is_true(watched() <= 4096 + 5);
-		assert.is_true(#inspect.engine(server, "out") <= 4096 + 5);
-		assert.is_true(waiting() <= 5);
-		phone:close();
-	end);
+	-- The bound is the engine's, whatever the Prosody: once is enough.
+	if version == "0.12" then
+		it("a client that registers at thousands of services that fail leaves few of them behind", function ()
+			local phone = client.connect(server, devices.new_user(server), { resource = "phone" });
+			local function register(first, last)
+				server:eval([[
+					local full_jid, first, last = ...;
+					local session = prosody.full_sessions[full_jid];
+					local origin = setmetatable({ send = function () end }, { __index = session });
+					local events = hosts["home.test"].events;
+					for i = first, last do
+						events.fire_event("iq-set/self/urn:xmpp:push:0:enable", {
+							origin = origin;
+							stanza = st.iq({ type = "set"; id = "e" })
+								:tag("enable", { xmlns = "urn:xmpp:push:0"; jid = ("s%d@local.test"):format(i); node = "n" });
+						});
+						events.fire_event("cloud-notify-ping", { user = session.username });
+					end
+				]], phone.full_jid, first, last);
+			end
+			register(1, 10);
+			assert.is_true(watched() >= 10);
+			for i = 1, 5000, 250 do register(i, i + 249); end
+			assert.is_true(watched() <= 4096 + 5);
+			assert.is_true(#inspect.engine(server, "out") <= 4096 + 5);
+			assert.is_true(waiting() <= 5);
+			phone:close();
+		end);
+	end
 
 	describe("a push service in this server that answers at once", function ()
 		local function answer(values)

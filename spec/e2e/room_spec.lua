@@ -162,19 +162,22 @@ local function describe_all(version)
 		quiet:disconnect();
 	end);
 
-	it("many accounts at many silent addresses fill it, and others are pushed to all the same", function ()
-		count_runs();
-		local services = { "local.test/x%d" };
-		local names = crowd(max_of_all / max_of_user, services);
-		archive(names, max_of_user);
-		assert.equal(max_of_all, inspect.in_flight(server));
-		archive(names, 1);
-		assert.equal(max_of_all, inspect.in_flight(server));
-		assert.equal(#names, inspect.waiting(server));
-		assert.equal(0, runs_when_idle());
-		assert_room_for_others();
-		assert.equal(0, runs_when_idle());
-	end);
+	-- The bound is the engine's, whatever the Prosody: once is enough.
+	if version == "0.12" then
+		it("many accounts at many silent addresses fill it, and others are pushed to all the same", function ()
+			count_runs();
+			local services = { "local.test/x%d" };
+			local names = crowd(max_of_all / max_of_user, services);
+			archive(names, max_of_user);
+			assert.equal(max_of_all, inspect.in_flight(server));
+			archive(names, 1);
+			assert.equal(max_of_all, inspect.in_flight(server));
+			assert.equal(#names, inspect.waiting(server));
+			assert.equal(0, runs_when_idle());
+			assert_room_for_others();
+			assert.equal(0, runs_when_idle());
+		end);
+	end
 
 	it("whoever has a turn to probe a service and finds no room does not ask again and again", function ()
 		server:reconfigure({ options = {

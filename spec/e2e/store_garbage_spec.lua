@@ -15,6 +15,11 @@ local values = {
 	"{ {}, deep = { deeper = { deepest = {} } } }";
 };
 
+-- One of each kind, for what takes a load of the module each.
+local kinds = {
+	"7"; "0/0"; "1e300"; "true"; [["text"]]; "{ 1, 2, 3 }"; "{ {}, deep = { deeper = { deepest = {} } } }";
+};
+
 local fields = {
 	"jid"; "node"; "include_payload"; "options"; "timestamp"; "sequence"; "client_id"; "resource"; "language";
 	"encryption";
@@ -296,56 +301,63 @@ local function describe_all(version)
 			assert_delivered(jid, "Hello"):close();
 		end
 
-		-- One device with a damaged entry, one with a good one.
-		local function assert_passed_over(what, bad, more)
-			local jid, other = user_with_good(), user_with_good();
-			load_with(([[{
-				saved = %d;
-				devices = {
-					{ user = %q; identifier = "push.test<good"; important = true; age = 1; due_in = 0; %s };
-					{ user = %q; identifier = "push.test<good"; important = true; age = 1; due_in = 0 };
-				};
-				services = { { jid = "push.test"; failures = 1; age = 1 } };
-				%s
-			}]]):format(os.time(), jid:match("^[^@]+"), bad, other:match("^[^@]+"), more or ""));
+		local function entry_of(jid, bad)
+			return ("{ user = %q; identifier = \"push.test<good\"; important = true; age = 1; due_in = 0; %s };\n")
+				:format(jid:match("^[^@]+"), bad or "");
+		end
+
+		-- Devices with damaged entries and services, all in one file, and a device with a good entry.
+		local function assert_passed_over(bad_entries, bad_services)
+			local entries, jids = {}, {};
+			for _, bad in ipairs(bad_entries) do
+				jids[#jids + 1] = user_with_good();
+				entries[#entries + 1] = entry_of(jids[#jids], bad);
+			end
+			local other = user_with_good();
+			entries[#entries + 1] = entry_of(other);
+			load_with(("{ saved = %d; devices = { %s }; services = { %s { jid = \"push.test\"; failures = 1; age = 1 } } }")
+				:format(os.time(), table.concat(entries), table.concat(bad_services or {})));
 			settle();
-			assert.truthy(push.received[1], what);
-			assert.equal(1, pushed(other, "Hello").good, what);
+			assert.truthy(push.received[1]);
+			assert.equal(1, pushed(other, "Hello").good);
 			-- A number may be a time to come, but not a long one.
 			local waiting = inspect.engine(server, "owed");
 			for _, device in ipairs(waiting and waiting.devices or {}) do
-				assert.is_true(device.due_in <= 16 * 86400, what);
-				assert.is_true(device.suspended or device.due_in <= 10, what);
+				assert.is_true(device.due_in <= 16 * 86400);
+				assert.is_true(device.suspended or device.due_in <= 10);
 			end
+			return jids;
+		end
+
+		-- FORMAT with each of the values.
+		local function with_each(format)
+			local all = {};
+			for i, value in ipairs(values) do all[i] = format:gsub("VALUE", (value:gsub("%%", "%%%%"))); end
+			return all;
 		end
 
 		for _, field in ipairs({ "user"; "identifier"; "important"; "age"; "due_in"; "suspended" }) do
 			it("the field " .. field .. " of a device", function ()
-				for _, value in ipairs(values) do
-					assert_passed_over(value, ("[%q] = %s"):format(field, value));
+				for _, jid in ipairs(assert_passed_over(with_each(("[%q] = VALUE"):format(field)))) do
+					assert.equal(1, pushed(jid, "Hello").good);
 				end
 			end);
 		end
 
 		it("a device that is suspended for ever", function ()
-			for _, value in ipairs(values) do
-				assert_passed_over(value, ("suspended = true; due_in = %s; age = %s"):format(value, value));
-			end
+			assert_passed_over(with_each("suspended = true; due_in = VALUE; age = VALUE"));
 		end);
 
 		for _, field in ipairs({ "jid"; "failures"; "age" }) do
 			it("the field " .. field .. " of a service", function ()
-				for _, value in ipairs(values) do
-					assert_passed_over(value, "", ([[
-						services = { { jid = "push.test"; failures = 1; age = 1; [%q] = %s } };
-					]]):format(field, value));
-				end
+				local service = ("{ jid = \"push.test\"; failures = 1; age = 1; [%q] = VALUE };\n"):format(field);
+				assert_passed_over({}, with_each(service));
 			end);
 		end
 
 		for _, field in ipairs({ "saved"; "devices"; "services" }) do
 			it("the field " .. field, function ()
-				for _, value in ipairs(values) do
+				for _, value in ipairs(field == "saved" and values or kinds) do
 					local jid = user_with_good();
 					load_with(([[{
 						saved = 1;
@@ -358,7 +370,7 @@ local function describe_all(version)
 		end
 
 		it("no table at all", function ()
-			for _, value in ipairs(values) do
+			for _, value in ipairs(kinds) do
 				if not value:find("{", 1, true) then
 					local jid = user_with_good();
 					server:unload_module("cloud_notify", "home.test");
