@@ -220,8 +220,7 @@ local function describe_all(version)
 			push:wait(1);
 			push.answer = push_service.result;
 			assert.same({ important; important }, phones.await(phone, 2));
-			wait_in_flight(0);
-			assert.equal(0, waiting());
+			wait_waiting(0);
 		end);
 
 		for name, answer in pairs({
