@@ -12,35 +12,42 @@ CARGO ?= cargo
 FEATURE = lua$(subst .,,$(LUA))
 SOURCES = Cargo.toml Cargo.lock $(shell find src -type f)
 
-MODULE = build/lua$(LUA)/plugins/mod_cloud_notify
-FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua)) $(MODULE)/cloud_notify.so
+MODULE = build/plugins/mod_cloud_notify
+LUA_FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua))
+LIBRARY = lua$(LUA)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all install uninstall test fuzz mutants memcheck demo bench lint clean
+.PHONY: all luas install uninstall test fuzz mutants memcheck demo bench lint clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
 
-# build/plugins is what was asked for last; build/lua*/plugins stay side by side.
-all: $(FILES)
-	ln -sfT lua$(LUA)/plugins build/plugins
+all: $(LUA_FILES) $(MODULE)/$(LIBRARY)
 
-$(MODULE)/cloud_notify.so: $(SOURCES)
+# The libraries of all Luas, side by side: the module takes the one that it can use.
+luas:
+	for lua in 5.2 5.3 5.4; do $(MAKE) --no-print-directory LUA=$$lua all || exit 1; done
+
+$(MODULE)/$(LIBRARY): $(SOURCES)
 	$(CARGO) build --release --locked --lib --features $(FEATURE) --target-dir target
 	install -D -m 644 target/release/libcloud_notify.so $@
 
 $(MODULE)/%.lua: lua/%.lua
 	install -D -m 644 $< $@
 
-install: $(FILES)
-	install -d '$(INSTALLED)'
-	install -m 644 $(FILES) '$(INSTALLED)'
+install: all
+	install -d '$(INSTALLED)/lua$(LUA)'
+	install -m 644 $(LUA_FILES) '$(INSTALLED)'
+	install -m 644 $(MODULE)/$(LIBRARY) '$(INSTALLED)/$(LIBRARY)'
 	@grep -qsF '"$(PLUGINDIR)"' /etc/prosody/prosody.cfg.lua || \
 		echo 'Prosody looks there with: plugin_paths = { "$(PLUGINDIR)" }'
 
 uninstall:
-	rm -f '$(INSTALLED)/mod_cloud_notify.lua' '$(INSTALLED)'/*.lib.lua '$(INSTALLED)/cloud_notify.so'
-	[ ! -d '$(INSTALLED)' ] || rmdir --ignore-fail-on-non-empty '$(INSTALLED)'
+	rm -f '$(INSTALLED)/mod_cloud_notify.lua' '$(INSTALLED)'/*.lib.lua
+	rm -f '$(INSTALLED)/cloud_notify.so' '$(INSTALLED)'/lua5.[234]/cloud_notify.so
+	for directory in '$(INSTALLED)'/lua5.[234] '$(INSTALLED)'; do \
+		[ ! -d "$$directory" ] || rmdir --ignore-fail-on-non-empty "$$directory"; \
+	done
 
 test:
 	tools/run-tests
@@ -56,10 +63,11 @@ memcheck:
 	$(MAKE) LUA=5.4 all
 	tools/run-memcheck
 
+# PLUGINS=/usr/lib/prosody/modules shows what a package has installed.
 demo:
 	tools/install-packages build demo
 	$(MAKE) all
-	KEEP=$(KEEP) lua5.4 spec/demo.lua
+	KEEP=$(KEEP) PLUGINS=$(PLUGINS) lua5.4 spec/demo.lua
 
 # A disk would be most of what is measured of a store.
 BENCH_TMPDIR = $(or $(wildcard /dev/shm),/tmp)

@@ -1,22 +1,23 @@
 -- XEP-0357: Push Notifications
 --
--- The rules (which stanza wakes which device, and when) live in the native library next to this
--- file. Here Prosody's events are handed over to it, and what it decides is carried out.
+-- The rules (which stanza wakes which device, and when) live in the native library, of which there
+-- is one for each Lua. Here Prosody's events are handed over to it, and what it decides is carried out.
 --
 -- This project is MIT licensed. Please see the LICENSE file for more information.
 
 local version = "0.2.0"; -- That of all files of this module
+local lua = _VERSION:match("%d.%d");
 
 -- An error that is no string is logged in one line, without a traceback
 local function refuse(file, problem)
 	error(setmetatable({}, { __tostring = function ()
 		return ("cannot use %s/%s with version %s and %s: %s -- build it with 'make LUA=%s', install it and restart"):format(
-			module:get_directory(), file, version, _VERSION, tostring(problem):gsub("%s+", " "), _VERSION:match("%d.%d"));
+			module:get_directory(), file, version, _VERSION, tostring(problem):gsub("%s+", " "), lua);
 	end }));
 end
 
 local function load_native()
-	local file = "cloud_notify.so";
+	local file = "lua" .. lua .. "/cloud_notify.so";
 	local open, problem = package.loadlib(module:get_directory() .. "/" .. file, "luaopen_cloud_notify");
 	local ok, native;
 	if open then

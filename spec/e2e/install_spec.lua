@@ -8,7 +8,10 @@ local push_service = require "spec.support.push_service";
 local st = require "util.stanza";
 
 local shim = "mod_cloud_notify.lua";
-local library = "cloud_notify.so";
+
+local function library(lua)
+	return ("lua%s/cloud_notify.so"):format(lua);
+end
 
 local lua_files = {}; -- the shim and what it loads
 for name in lfs.dir("lua") do
@@ -16,8 +19,8 @@ for name in lfs.dir("lua") do
 end
 table.sort(lua_files);
 
-local function built(lua, name)
-	return ("build/lua%s/plugins/mod_cloud_notify/%s"):format(lua, name);
+local function built(lua)
+	return "build/plugins/mod_cloud_notify/" .. library(lua);
 end
 
 local function read(path)
@@ -68,7 +71,7 @@ end
 -- Runs make with what was built before, whatever has changed since; returns what it said.
 local function make(arguments, lua)
 	local quoted = {
-		"make --no-print-directory CARGO=false"; "LUA=" .. (lua or "5.4"); "-o"; built(lua or "5.4", library);
+		"make --no-print-directory CARGO=false"; "LUA=" .. (lua or "5.4"); "-o"; built(lua or "5.4");
 	};
 	for _, argument in ipairs(arguments) do quoted[#quoted + 1] = process.quote(argument); end
 	local output = io.popen(table.concat(quoted, " ") .. " 2>&1");
@@ -88,20 +91,20 @@ describe("make install", function ()
 
 	it("puts the files where Debian's Prosody looks, and nothing else anywhere", function ()
 		make({ "install"; "DESTDIR=" .. root });
-		local files = { [library] = "rw-r--r--" };
+		local files = { ["lua5.4"] = { ["cloud_notify.so"] = "rw-r--r--" } };
 		for _, name in ipairs(lua_files) do files[name] = "rw-r--r--"; end
 		assert.same({ usr = { ["local"] = { lib = { prosody = { modules = { mod_cloud_notify = files } } } } } },
 			files_below(root));
 		local installed = root .. "/usr/local/lib/prosody/modules/mod_cloud_notify/";
 		for _, name in ipairs(lua_files) do assert.equal(read("lua/" .. name), read(installed .. name)); end
-		assert.is_true(read(built("5.4", library)) == read(installed .. library));
+		assert.is_true(read(built("5.4")) == read(installed .. library("5.4")));
 	end);
 
 	it("puts them elsewhere if it is told to", function ()
 		make({ "install"; "DESTDIR=" .. root; "PREFIX=/opt" });
-		assert.truthy(lfs.attributes(root .. "/opt/lib/prosody/modules/mod_cloud_notify/" .. library));
+		assert.truthy(lfs.attributes(root .. "/opt/lib/prosody/modules/mod_cloud_notify/" .. library("5.4")));
 		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/srv/plugins" });
-		assert.truthy(lfs.attributes(root .. "/srv/plugins/mod_cloud_notify/" .. library));
+		assert.truthy(lfs.attributes(root .. "/srv/plugins/mod_cloud_notify/" .. library("5.4")));
 	end);
 
 	it("says how Prosody finds them there", function ()
@@ -123,7 +126,7 @@ describe("make install", function ()
 	for _, lua in ipairs({ "5.2"; "5.3" }) do
 		it("installs the library for Lua " .. lua .. " if it is told to", function ()
 			make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" }, lua);
-			assert.is_true(read(built(lua, library)) == read(root .. "/plugins/mod_cloud_notify/" .. library));
+			assert.is_true(read(built(lua)) == read(root .. "/plugins/mod_cloud_notify/" .. library(lua)));
 		end);
 	end
 
@@ -168,6 +171,13 @@ describe("make uninstall", function ()
 		assert.same({ plugins = {} }, files_below(root));
 	end);
 
+	it("removes the libraries of all Luas, also from where older versions had them", function ()
+		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" }, "5.3");
+		write(root .. "/plugins/mod_cloud_notify/cloud_notify.so", "");
+		uninstall();
+		assert.same({ plugins = {} }, files_below(root));
+	end);
+
 	it("leaves alone what somebody else has put there", function ()
 		write(root .. "/plugins/mod_cloud_notify/notes.txt", "mine");
 		uninstall();
@@ -188,13 +198,16 @@ describe("a server with files that it cannot use", function ()
 		remove_directories();
 	end);
 
-	-- A directory of plugins with the module's Lua part and whatever is to be its library.
-	local function plugins_with(content)
+	-- A directory of plugins with the module's Lua part and whatever is to be its library for a Lua.
+	local function plugins_with(content, lua)
 		local plugins = new_directory();
 		local directory = plugins .. "/mod_cloud_notify";
 		assert(lfs.mkdir(directory));
 		for _, name in ipairs(lua_files) do write(directory .. "/" .. name, read("lua/" .. name)); end
-		if content then write(directory .. "/" .. library, content); end
+		if content then
+			assert(lfs.mkdir(directory .. "/lua" .. (lua or "5.4")));
+			write(directory .. "/" .. library(lua or "5.4"), content);
+		end
 		return plugins;
 	end
 
@@ -211,7 +224,8 @@ describe("a server with files that it cannot use", function ()
 	local function assert_says_what_to_do(server, file, mark)
 		local lines = error_lines(server, mark);
 		assert.equal(1, #lines, table.concat(lines, "\n"));
-		for _, part in ipairs({ "cloud_notify"; file or library; "make LUA=" .. server.options.lua; "install" }) do
+		local lua = server.options.lua;
+		for _, part in ipairs({ "cloud_notify"; file or library(lua); "make LUA=" .. lua; "install" }) do
 			assert.truthy(lines[1]:find(part, 1, true), part .. " is not in " .. lines[1]);
 		end
 		assert.is_nil(server:log_text():find("stack traceback", 1, true));
@@ -244,7 +258,8 @@ describe("a server with files that it cannot use", function ()
 			assert_says_what_to_do(server);
 			assert_works_without(server);
 
-			write(plugins .. "/mod_cloud_notify/" .. library, read(built("5.4", library)));
+			assert(lfs.mkdir(plugins .. "/mod_cloud_notify/lua5.4"));
+			write(plugins .. "/mod_cloud_notify/" .. library("5.4"), read(built("5.4")));
 			server:load_module("cloud_notify", "home.test");
 			local anna = client.connect(server, devices.new_user(server));
 			devices.enable(anna, { jid = "push.test"; node = "n1" });
@@ -257,7 +272,7 @@ describe("a server with files that it cannot use", function ()
 		local lua, other = table.unpack(case);
 
 		it(("says what to do, and goes on without: one for Lua %s on Lua %s"):format(other, lua), function ()
-			local server = prosody.start({ lua = lua; plugin_paths = { plugins_with(read(built(other, library))) } });
+			local server = prosody.start({ lua = lua; plugin_paths = { plugins_with(read(built(other)), lua) } });
 			assert_says_what_to_do(server);
 			assert_works_without(server);
 		end);
@@ -287,7 +302,7 @@ describe("a server with files that it cannot use", function ()
 
 	for _, version in ipairs(prosody.versions) do
 		it("says what to do, and goes on without: all Lua files but one, with Prosody " .. version, function ()
-			local plugins = plugins_with(read(built("5.4", library)));
+			local plugins = plugins_with(read(built("5.4")));
 			local server = prosody.start({ version = version; plugin_paths = { plugins } });
 			assert.same({}, error_lines(server));
 			server:unload_module("cloud_notify", "home.test");
@@ -314,7 +329,7 @@ describe("a server with files that it cannot use", function ()
 		end);
 
 		it("says what to do, and goes on without: a reload after half an update, with Prosody " .. version, function ()
-			local plugins = plugins_with(read(built("5.4", library)));
+			local plugins = plugins_with(read(built("5.4")));
 			local server = prosody.start({ version = version; plugin_paths = { plugins } });
 			local name = "registrations.lib.lua";
 			local path = plugins .. "/mod_cloud_notify/" .. name;

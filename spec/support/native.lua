@@ -5,7 +5,7 @@ require "spec.support.init";
 local st = require "util.stanza";
 local parse_xml = require "util.xml".parse;
 
-local library = "./build/lua" .. _VERSION:match("%d.%d") .. "/plugins/mod_cloud_notify/cloud_notify.so";
+local library = "./build/plugins/mod_cloud_notify/lua" .. _VERSION:match("%d.%d") .. "/cloud_notify.so";
 
 local native = assert(package.loadlib(library, "luaopen_cloud_notify"))("cloud_notify");
 

@@ -26,7 +26,7 @@ prosody.versions = only and { only } or { "0.12"; "13.0" };
 -- For what depends most on Prosody's own modules, also the newest release.
 prosody.all_versions = only and { only } or { "0.12"; "13.0"; "newest" };
 
-local own_plugins = repository .. "/build/lua%s/plugins";
+local own_plugins = os.getenv("PLUGINS") or repository .. "/build/plugins";
 local spec_plugins = repository .. "/spec/support/plugins";
 local community_plugins = repository .. "/build/debian/prosody-modules/usr/lib/prosody/modules";
 local upstream_plugins = installed_source .. "/modules/mod_cloud_notify";
@@ -109,10 +109,10 @@ local function plugin_paths(options, needs_cloud_notify)
 			paths[#paths + 1] = upstream_plugins;
 		end
 	else
-		local path = own_plugins:format(options.lua or "5.4");
 		-- Prosody would silently take upstream's module instead.
-		assert(not needs_cloud_notify or lfs.attributes(path .. "/mod_cloud_notify"), "no mod_cloud_notify in " .. path);
-		paths[#paths + 1] = path;
+		assert(not needs_cloud_notify or lfs.attributes(own_plugins .. "/mod_cloud_notify"),
+			"no mod_cloud_notify in " .. own_plugins);
+		paths[#paths + 1] = own_plugins;
 	end
 	paths[#paths + 1] = spec_plugins;
 	if options.community then
