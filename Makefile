@@ -8,6 +8,10 @@ PREFIX ?= /usr/local
 # Debian's Prosody is configured to look here first. No package has files here.
 PLUGINDIR ?= $(PREFIX)/lib/prosody/modules
 
+VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+# In each Lua file, so that none of another build goes unnoticed.
+STAMP := $(VERSION) ($(shell tools/build-id))
+
 CARGO ?= cargo
 FEATURE = lua$(subst .,,$(LUA))
 SOURCES = Cargo.toml Cargo.lock $(shell find src -type f)
@@ -32,8 +36,14 @@ $(MODULE)/$(LIBRARY): $(SOURCES)
 	$(CARGO) build --release --locked --lib --features $(FEATURE) --target-dir target
 	install -D -m 644 target/release/libcloud_notify.so $@
 
-$(MODULE)/%.lua: lua/%.lua
-	install -D -m 644 $< $@
+$(MODULE)/%.lua: lua/%.lua build/stamp
+	sed 's/@VERSION@/$(STAMP)/' $< | install -D -m 644 /dev/stdin $@
+
+# Changes when the stamp does, and not with each run.
+build/stamp: .FORCE
+	@echo '$(STAMP)' | cmp -s - $@ || { mkdir -p $(@D) && echo '$(STAMP)' >$@; }
+
+.FORCE:
 
 install: all
 	install -d '$(INSTALLED)/lua$(LUA)'

@@ -246,7 +246,7 @@ local function of_admin(title, name, act)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	commands = {
 		of_user("My push devices", "list", list);
 		of_user("Test a push device", "test", test_device);

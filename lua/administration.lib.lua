@@ -284,7 +284,7 @@ local function services()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	list = list;
 	list_one_of_many = list_one_of_many;
 	history = read_history;

@@ -48,6 +48,6 @@ local function on_archived(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_archived = on_archived;
 };

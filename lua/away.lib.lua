@@ -44,7 +44,7 @@ local on_presence = guarded(function (event)
 end);
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_message = on_message;
 	on_presence = on_presence;
 };

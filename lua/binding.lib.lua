@@ -51,7 +51,7 @@ local function attach_anew()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_resource_bind = on_resource_bind;
 	attach_all = attach_all;
 	attach_anew = attach_anew;

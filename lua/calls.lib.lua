@@ -37,7 +37,7 @@ local function restore(saved)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	called = called;
 	on_call = on_call;
 	is_called = is_called;

@@ -101,7 +101,7 @@ local function on_user_deleted(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	load = load;
 	on_service_added = guarded(on_service_added);
 	on_service_removed = guarded(on_service_removed);

@@ -68,7 +68,7 @@ local function on_s2s_established(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	has_never_connected = has_never_connected;
 	on_host_activated = on_host_activated;
 	meet_hosts = meet_hosts;

@@ -56,6 +56,6 @@ local serve_deadlines = guarded(function ()
 end);
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	serve = serve_deadlines;
 };

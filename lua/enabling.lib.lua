@@ -118,7 +118,7 @@ local function disable(event, find)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	guarded_request = guarded_request;
 	refuse = refuse;
 	is_too_soon = is_too_soon;

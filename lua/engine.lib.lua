@@ -12,7 +12,7 @@ local function close()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	engine = engine;
 	archived = archived;
 	offline = offline;

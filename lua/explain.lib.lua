@@ -226,7 +226,7 @@ local function look_back(user)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	outcomes = outcomes;
 	look_back = look_back;
 	decisions = decisions;

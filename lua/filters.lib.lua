@@ -54,7 +54,7 @@ local function judge_queue(user, identifier, record, queue, place)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	judge = judge;
 	judge_queue = judge_queue;
 };

@@ -63,7 +63,7 @@ local function end_extension(session)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	plan_wake = plan_wake;
 	extend = extend_hibernation;
 	end_extension = end_extension;

@@ -196,7 +196,7 @@ local function forget(user)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	name_of = name_of;
 	without_node = without_node;
 	read = read;

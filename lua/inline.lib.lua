@@ -62,7 +62,7 @@ local function on_bind(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_advertise = on_advertise;
 	on_bind = on_bind;
 };

@@ -67,7 +67,7 @@ local function on_server_started()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	wake_before_timeout = wake_before_timeout;
 	on_server_started = guarded(on_server_started);
 };

@@ -19,6 +19,6 @@ local function meet(reader, user, records, stanza, more, archive_id)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	meet = meet;
 };

@@ -86,7 +86,7 @@ local function flush()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	update = update;
 	flush = flush;
 };

@@ -5,7 +5,7 @@
 --
 -- This project is MIT licensed. Please see the LICENSE file for more information.
 
-local version = "0.2.0"; -- That of all files of this module
+local version = "@VERSION@"; -- And build: the same in all files of this module
 local lua = _VERSION:match("%d.%d");
 
 -- An error that is no string is logged in one line, without a traceback
@@ -22,7 +22,7 @@ local function load_native()
 	local ok, native;
 	if open then
 		ok, native = pcall(open, "cloud_notify");
-		if ok and native.lua == _VERSION and native.version == version then return native; end
+		if ok and native.lua == _VERSION and native.version == version:match("^%S+") then return native; end
 		problem = ok and ("it is version %s for %s"):format(native.version, native.lua) or native;
 	end
 	refuse(file, problem);

@@ -45,7 +45,7 @@ local function on_room_message(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_offline = on_offline;
 	on_room_message = on_room_message;
 };

@@ -122,7 +122,7 @@ local function read_options()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	values = options;
 	read = read_options;
 	text = text;

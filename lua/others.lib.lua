@@ -17,7 +17,7 @@ local function look()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	loaded = loaded;
 	look = look;
 };

@@ -43,7 +43,7 @@ local function restore_owed()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	save = save_owed;
 	restore = restore_owed;
 };

@@ -61,7 +61,7 @@ local function push2_id(session)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	push = push;
 	push2 = push2;
 	all = all;

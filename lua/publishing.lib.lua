@@ -145,7 +145,7 @@ local function on_server_stopping()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	has_listeners = has_listeners;
 	carry_out = carry_out;
 	publish_now = publish_now;

@@ -64,7 +64,7 @@ local function on_modules_changed()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	look = guarded(look);
 	on_modules_changed = guarded(on_modules_changed);
 };

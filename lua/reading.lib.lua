@@ -89,7 +89,7 @@ local function on_offline_broadcast(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	everything = everything;
 	on_message = guarded(on_message);
 	on_service = guarded(on_service);

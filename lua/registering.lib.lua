@@ -81,7 +81,7 @@ local function on_farewell(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_disco_info = on_disco_info;
 	on_enable = guarded_request(on_enable);
 	on_disable = guarded_request(on_disable);

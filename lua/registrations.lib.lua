@@ -256,7 +256,7 @@ local function on_user_deleted(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	push_errors = push_errors;
 	read = read_records;
 	peek = peek_records;

@@ -155,7 +155,7 @@ local function on_message(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	awaited = awaited;
 	on_report = on_report;
 	give_up = give_up;

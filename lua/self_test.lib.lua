@@ -17,6 +17,8 @@ local table_concat = table.concat;
 local hosts = prosody.hosts;
 local host = module.host;
 
+local version = "@VERSION@";
+
 local wanted_modules = { "smacks"; "mam"; "carbons"; "csi"; "offline" };
 local enable_events = { "iq-set/self/urn:xmpp:push:0:enable"; "iq/self/urn:xmpp:push:0:enable" };
 local xmlns_push2 = "urn:xmpp:push2:0";
@@ -75,7 +77,7 @@ local function describe_host()
 		list[#list+1] = "mod_" .. name;
 	end
 	return ("Version %s with Prosody %s and %s; found: %s; not loaded: %s; registrations in storage '%s'"):format(
-		native.version, tostring(prosody.version), _VERSION, found[1] and table_concat(found, ", ") or "nothing",
+		version, tostring(prosody.version), _VERSION, found[1] and table_concat(found, ", ") or "nothing",
 		missing[1] and table_concat(missing, ", ") or "none", storage_of("cloud_notify"));
 end
 
@@ -208,7 +210,7 @@ local function on_unrouted(event)
 end
 
 return {
-	version = "0.2.0";
+	version = version;
 	schedule = schedule;
 	save = save;
 	restore = restore;

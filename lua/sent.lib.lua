@@ -42,6 +42,6 @@ local function on_sent(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_sent = on_sent;
 };

@@ -85,7 +85,7 @@ local function watch_all()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_service = on_service;
 	report_failing_to = report_failing_to;
 	watch_all = watch_all;

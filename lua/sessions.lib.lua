@@ -111,7 +111,7 @@ local function device_was_called(user, identifier)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	user_sessions = user_sessions;
 	for_all = for_all;
 	is_suspended = is_suspended;

@@ -11,6 +11,8 @@ local commands = module.lib "shell_commands".commands;
 
 local ipairs, next, pairs, rawset = ipairs, next, pairs, rawset;
 
+local version = "@VERSION@";
+
 -- All hosts with this module share the commands; the last one to be loaded has registered them
 local shared = module:shared("/*/cloud_notify/shell");
 
@@ -25,7 +27,7 @@ commands.help = {
 			print((("push %s %s"):format(name, commands[name].arguments):gsub(" $", "")));
 			indented(print, commands[name].desc, "    ");
 		end
-		return true, "--json at the end, but for help and trace: for machines";
+		return true, "mod_cloud_notify " .. version .. "; --json at the end, but for help and trace: for machines";
 	end;
 };
 
@@ -103,7 +105,7 @@ local function on_module_loaded(event)
 end
 
 return {
-	version = "0.2.0";
+	version = version;
 	commands = commands;
 	load = load;
 	unload = unload;

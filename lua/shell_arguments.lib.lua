@@ -79,7 +79,7 @@ local function read_arguments(name, command, ...)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	find_account = find_account;
 	find_user = find_user;
 	find_hosts = find_hosts;

@@ -378,6 +378,6 @@ commands.services = {
 };
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	commands = commands;
 };

@@ -168,7 +168,7 @@ local function users()
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	open = open_store;
 	is_missing = missing_store ~= nil;
 	is_account = is_account;

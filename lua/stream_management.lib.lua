@@ -127,7 +127,7 @@ local function on_hibernation_end(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	read_queue = read_queue;
 	read_queues = read_queues;
 	on_ack_delayed = on_ack_delayed;

@@ -53,7 +53,7 @@ local function handler_of(name)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	on_presence_bare = handler_of("presence/bare");
 	on_presence_full = handler_of("presence/full");
 };

@@ -122,7 +122,7 @@ local function print_json(print, elements)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	printable = printable;
 	echo = echo;
 	row = row;

@@ -19,7 +19,7 @@ local function serve_with(handler)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	arm = arm;
 	serve_with = serve_with;
 };

@@ -106,7 +106,7 @@ local function on_session_close(event)
 end
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	meet_all = meet_all_undelivered;
 	on_undelivered = on_undelivered;
 	before_bind = before_bind;

@@ -51,7 +51,7 @@ end
 local none = {}; -- In place of a table that is not there; nobody writes to it
 
 return {
-	version = "0.2.0";
+	version = "@VERSION@";
 	prosody_require = prosody_require;
 	guarded = guarded;
 	copy = copy;

@@ -19,8 +19,8 @@ for name in lfs.dir("lua") do
 end
 table.sort(lua_files);
 
-local function built(lua)
-	return "build/plugins/mod_cloud_notify/" .. library(lua);
+local function built(name)
+	return "build/plugins/mod_cloud_notify/" .. name;
 end
 
 local function read(path)
@@ -35,6 +35,8 @@ local function write(path, content)
 	assert(file:write(content));
 	assert(file:close());
 end
+
+local stamp = read("build/stamp"):match("^[^\n]+");
 
 -- All files below a directory, with their permissions.
 local function files_below(directory)
@@ -71,7 +73,7 @@ end
 -- Runs make with what was built before, whatever has changed since; returns what it said.
 local function make(arguments, lua)
 	local quoted = {
-		"make --no-print-directory CARGO=false"; "LUA=" .. (lua or "5.4"); "-o"; built(lua or "5.4");
+		"make --no-print-directory CARGO=false"; "LUA=" .. (lua or "5.4"); "-o"; built(library(lua or "5.4"));
 	};
 	for _, argument in ipairs(arguments) do quoted[#quoted + 1] = process.quote(argument); end
 	local output = io.popen(table.concat(quoted, " ") .. " 2>&1");
@@ -96,8 +98,8 @@ describe("make install", function ()
 		assert.same({ usr = { ["local"] = { lib = { prosody = { modules = { mod_cloud_notify = files } } } } } },
 			files_below(root));
 		local installed = root .. "/usr/local/lib/prosody/modules/mod_cloud_notify/";
-		for _, name in ipairs(lua_files) do assert.equal(read("lua/" .. name), read(installed .. name)); end
-		assert.is_true(read(built("5.4")) == read(installed .. library("5.4")));
+		for _, name in ipairs(lua_files) do assert.equal(read(built(name)), read(installed .. name)); end
+		assert.is_true(read(built(library("5.4"))) == read(installed .. library("5.4")));
 	end);
 
 	it("puts them elsewhere if it is told to", function ()
@@ -119,14 +121,14 @@ describe("make install", function ()
 		for _, name in ipairs(lua_files) do write(plugins .. "/mod_cloud_notify/" .. name, "error('old')"); end
 		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" });
 		for _, name in ipairs(lua_files) do
-			assert.equal(read("lua/" .. name), read(plugins .. "/mod_cloud_notify/" .. name));
+			assert.equal(read(built(name)), read(plugins .. "/mod_cloud_notify/" .. name));
 		end
 	end);
 
 	for _, lua in ipairs({ "5.2"; "5.3" }) do
 		it("installs the library for Lua " .. lua .. " if it is told to", function ()
 			make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/plugins" }, lua);
-			assert.is_true(read(built(lua)) == read(root .. "/plugins/mod_cloud_notify/" .. library(lua)));
+			assert.is_true(read(built(library(lua))) == read(root .. "/plugins/mod_cloud_notify/" .. library(lua)));
 		end);
 	end
 
@@ -203,7 +205,7 @@ describe("a server with files that it cannot use", function ()
 		local plugins = new_directory();
 		local directory = plugins .. "/mod_cloud_notify";
 		assert(lfs.mkdir(directory));
-		for _, name in ipairs(lua_files) do write(directory .. "/" .. name, read("lua/" .. name)); end
+		for _, name in ipairs(lua_files) do write(directory .. "/" .. name, read(built(name))); end
 		if content then
 			assert(lfs.mkdir(directory .. "/lua" .. (lua or "5.4")));
 			write(directory .. "/" .. library(lua or "5.4"), content);
@@ -259,7 +261,7 @@ describe("a server with files that it cannot use", function ()
 			assert_works_without(server);
 
 			assert(lfs.mkdir(plugins .. "/mod_cloud_notify/lua5.4"));
-			write(plugins .. "/mod_cloud_notify/" .. library("5.4"), read(built("5.4")));
+			write(plugins .. "/mod_cloud_notify/" .. library("5.4"), read(built(library("5.4"))));
 			server:load_module("cloud_notify", "home.test");
 			local anna = client.connect(server, devices.new_user(server));
 			devices.enable(anna, { jid = "push.test"; node = "n1" });
@@ -272,7 +274,7 @@ describe("a server with files that it cannot use", function ()
 		local lua, other = table.unpack(case);
 
 		it(("says what to do, and goes on without: one for Lua %s on Lua %s"):format(other, lua), function ()
-			local server = prosody.start({ lua = lua; plugin_paths = { plugins_with(read(built(other)), lua) } });
+			local server = prosody.start({ lua = lua; plugin_paths = { plugins_with(read(built(library(other))), lua) } });
 			assert_says_what_to_do(server);
 			assert_works_without(server);
 		end);
@@ -294,6 +296,7 @@ describe("a server with files that it cannot use", function ()
 	local others = {
 		{ "none"; nil };
 		{ "one of another version"; 'return { version = "0.0.9" };' };
+		{ "one of another build"; ('return { version = %q };'):format(stamp:gsub("%(.*", "(0123456789ab)")) };
 		{ "one without a version"; "return {};" };
 		{ "one that returns nothing"; "" };
 		{ "one that fails"; "error('no use');" };
@@ -302,7 +305,7 @@ describe("a server with files that it cannot use", function ()
 
 	for _, version in ipairs(prosody.versions) do
 		it("says what to do, and goes on without: all Lua files but one, with Prosody " .. version, function ()
-			local plugins = plugins_with(read(built("5.4")));
+			local plugins = plugins_with(read(built(library("5.4"))));
 			local server = prosody.start({ version = version; plugin_paths = { plugins } });
 			assert.same({}, error_lines(server));
 			server:unload_module("cloud_notify", "home.test");
@@ -319,7 +322,7 @@ describe("a server with files that it cannot use", function ()
 					assert_says_what_to_do(server, name, mark);
 					assert.same(handlers, inspect.handlers(server));
 				end
-				write(path, read("lua/" .. name));
+				write(path, read(built(name)));
 			end
 			assert_works_without(server);
 
@@ -329,7 +332,7 @@ describe("a server with files that it cannot use", function ()
 		end);
 
 		it("says what to do, and goes on without: a reload after half an update, with Prosody " .. version, function ()
-			local plugins = plugins_with(read(built("5.4")));
+			local plugins = plugins_with(read(built(library("5.4"))));
 			local server = prosody.start({ version = version; plugin_paths = { plugins } });
 			local name = "registrations.lib.lua";
 			local path = plugins .. "/mod_cloud_notify/" .. name;
@@ -339,7 +342,7 @@ describe("a server with files that it cannot use", function ()
 			assert.truthy(error_lines(server)[1]:find("it is version 99.0.0", 1, true));
 			assert_works_without(server);
 
-			write(path, read("lua/" .. name));
+			write(path, read(built(name)));
 			server:load_module("cloud_notify", "home.test");
 			local anna = client.connect(server, devices.new_user(server));
 			devices.enable(anna, { jid = "push.test"; node = "n1" });

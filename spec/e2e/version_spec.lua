@@ -1,0 +1,97 @@
+-- The version stands in Cargo.toml, the build is that of the tree: what is built says both.
+
+local prosody = require "spec.support.prosody";
+local inspect = require "spec.support.inspect";
+local loop = require "spec.support.loop";
+local process = require "spec.support.process";
+
+local function read(path)
+	local file = assert(io.open(path));
+	local content = file:read("*a");
+	file:close();
+	return content;
+end
+
+local function output_of(command)
+	local pipe = io.popen(command .. " 2>&1");
+	local output = pipe:read("*a");
+	assert(pipe:close(), output);
+	return output;
+end
+
+local version = read("Cargo.toml"):match('\nversion = "([^"]+)"');
+local stamp = read("build/stamp"):match("^[^\n]+");
+
+describe("the version", function ()
+	it("is that of the newest release in the changelog", function ()
+		local release, date = read("CHANGELOG.md"):match("\n## (%S+) %((%d%d%d%d%-%d%d%-%d%d)%)\n");
+		assert.equal(version, release);
+		assert.truthy(date);
+	end);
+
+	it("is in no other source", function ()
+		assert.equal("", output_of(("grep -rnF %s src lua Makefile .ci tools || true"):format(version)));
+	end);
+end);
+
+describe("the build", function ()
+	local tree;
+
+	before_each(function ()
+		tree = output_of("mktemp -d -t version-spec.XXXXXXXX"):match("^[^\n]+");
+		output_of(("mkdir %s/tools && cp tools/build-id %s/tools"):format(tree, tree));
+	end);
+
+	after_each(function ()
+		os.execute("rm -rf " .. process.quote(tree));
+	end);
+
+	local function run(command)
+		return output_of(("cd %s && %s"):format(process.quote(tree), command)):match("^[^\n]*");
+	end
+
+	local function commit()
+		run("git init -q && git add . && git -c user.name=anna -c user.email=anna@home.test commit -qm built");
+		return run("git rev-parse HEAD");
+	end
+
+	it("is not known of a tree that says nothing", function ()
+		assert.equal("unknown", run("tools/build-id"));
+	end);
+
+	it("is the commit, or near it", function ()
+		local id = commit():sub(1, 12);
+		assert.equal(id, run("tools/build-id"));
+		run("echo '# changed' >>tools/build-id");
+		assert.equal(id .. "+", run("tools/build-id"));
+	end);
+
+	it("is that of the archive, whatever repository it is unpacked in", function ()
+		commit();
+		run("echo 0123456789ab >.build-id");
+		assert.equal("0123456789ab", run("tools/build-id"));
+	end);
+end);
+
+for _, prosody_version in ipairs(prosody.versions) do
+	describe("the module with Prosody " .. prosody_version, function ()
+		after_each(function () prosody.stop_all(); end);
+
+		it("says its version and build", function ()
+			assert.equal(version, stamp:match("^(%S+) %([%w+]+%)$"));
+			local server = prosody.start({ version = prosody_version; modules = { "admin_shell" } });
+			local self_test = "Version " .. stamp .. " with Prosody ";
+			local function is_said()
+				for _, line in ipairs(inspect.logged(server, "info")) do
+					if line:find(self_test, 1, true) then return true; end
+				end
+			end
+			loop.wait_for(is_said, nil, "the line at load");
+			local status = server:eval([[return hosts["home.test"].modules.cloud_notify.module.status_message;]]);
+			assert.equal(self_test, status:sub(1, #self_test));
+			local help = server:shell("push", "help");
+			assert.truthy(help:find("mod_cloud_notify " .. stamp, 1, true), help);
+			assert.same({}, server:faults());
+		end);
+	end);
+end
