@@ -13,7 +13,7 @@ local st = require "util.stanza";
 
 local prefix = "prosody_mod_cloud_notify__";
 
--- As the README has them
+-- As docs/admin/metrics.md has them
 local labels_of = {
 	pushes = { "host"; "importance"; "protocol"; "rule" };
 	silences = { "host"; "reason" };
