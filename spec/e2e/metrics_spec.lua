@@ -13,19 +13,17 @@ local st = require "util.stanza";
 
 local prefix = "prosody_mod_cloud_notify__";
 
--- As docs/admin/metrics.md has them
-local labels_of = {
-	pushes = { "host"; "importance"; "protocol"; "rule" };
-	silences = { "host"; "reason" };
-	holds = { "cause"; "host" };
-	answers = { "condition"; "host"; "outcome" };
-	answer_latency_seconds = { "host" };
-	in_flight = { "host" };
-	waiting = { "cause"; "host" };
-	open_circuits = { "host" };
-	registrations_in_memory = { "host"; "protocol"; "state" };
-	trail_bytes = { "host" };
-};
+-- As the table of the guide has them: metric -> names of its labels
+local labels_of = {};
+for row in io.lines("docs/admin/metrics.md") do
+	local name, labels = row:match("^| `([%w_]+)` | ([^|]*)|");
+	if name then
+		local names = {};
+		for label in ("`host`" .. labels:gsub("%b()", "")):gmatch("`(%w+)`") do names[#names + 1] = label; end
+		table.sort(names);
+		labels_of[name:gsub("_total$", "")] = names;
+	end
+end
 
 local function sorted_keys(map)
 	local keys = {};

@@ -1,0 +1,116 @@
+-- The administrator's guide says what the code says: no option, command or line of the log is missing.
+
+local native = require "spec.support.native";
+local lfs = require "lfs";
+
+local function read(path)
+	local file = assert(io.open(path, "rb"));
+	local content = file:read("*a");
+	file:close();
+	return content;
+end
+
+-- What each row of the tables of a page begins with -> its second cell
+local function rows(page)
+	local found = {};
+	for name, second in read("docs/admin/" .. page):gmatch("\n| `([^`]+)`[^|\n]* | ([^|\n]*) |") do
+		assert.is_nil(found[name], name);
+		found[name] = second;
+	end
+	return found;
+end
+
+local function sorted_keys(map)
+	local keys = {};
+	for key in pairs(map) do keys[#keys + 1] = key; end
+	table.sort(keys);
+	return keys;
+end
+
+-- The options as the module reads them where none is set
+local function default_options()
+	local module = {
+		host = native.host;
+		lib = function () return native.library; end;
+		get_option = function () end;
+		log = error;
+	};
+	local env = setmetatable({ module = module }, { __index = _G });
+	local options = assert(loadfile("lua/options.lib.lua", "t", env))();
+	options.read();
+	return options.values;
+end
+
+local function as_code(value)
+	if type(value) == "string" then return ("%q"):format(value); end
+	if type(value) ~= "table" then return tostring(value); end
+	local names = sorted_keys(value);
+	return ('{ "%s" }'):format(table.concat(names, '", "'));
+end
+
+-- What is logged above level debug, and what the self-test says
+local function log_lines()
+	local lines = {};
+	for name in lfs.dir("lua") do
+		if name:find("%.lua$") then
+			local source = read("lua/" .. name):gsub('"%s*%.%.%s*"', "");
+			for arguments in source:gmatch("log(%b())") do
+				local text = arguments:match('", .-"(.-)"') or arguments:match(', "(.-)"');
+				if text and text ~= "%s" and not arguments:find('^%("debug",') then lines[#lines + 1] = text; end
+			end
+			if name == "self_test.lib.lua" then
+				for text in source:gmatch('problem%("(.-)"') do lines[#lines + 1] = text; end
+				for text in source:gmatch('%("([^"]+)"%):format') do lines[#lines + 1] = text; end
+			end
+		end
+	end
+	return lines;
+end
+
+-- The longest part of a line that is the same each time, before it says why and what to do
+local function fixed_words(line)
+	local head = line:match("^(.-)[:;] ") or line:match("^(.-) %-%- ") or line;
+	local longest = "";
+	for part in (head:gsub("%%[sd]", "\n") .. "\n"):gmatch("%s*(.-)%s*\n") do
+		for _, preposition in ipairs({ "at"; "for"; "of"; "with" }) do part = part:gsub(" " .. preposition .. "$", ""); end
+		if #part > #longest then longest = part; end
+	end
+	return longest;
+end
+
+describe("The administrator's guide", function ()
+	it("has each option, with its default, and no other", function ()
+		local documented, options = rows("options.md"), default_options();
+		assert.same(sorted_keys(options), sorted_keys(documented));
+		for name, default in pairs(options) do
+			if name ~= "contact_uri" then -- "and the host"
+				assert.equal(as_code(default), documented[name]:match("`([^`]*)`"), name);
+			end
+		end
+		assert.equal(options.contact_uri, documented.contact_uri:match('"([^"]*)"') .. native.host);
+	end);
+
+	it("has each command of the shell with its arguments, and no other", function ()
+		local documented, commands = {}, {};
+		for usage in read("docs/admin/commands.md"):gmatch("\n| `push ([^`]+)` |") do
+			local name, arguments = usage:match("^(%S+) ?(.*)$");
+			documented[name] = arguments:gsub(" or ", "|"):gsub("\\", "");
+		end
+		local source = read("lua/shell_commands.lib.lua");
+		for name, arguments in source:gmatch('\ncommands%.(%w+) = {\n\targuments = "([^"]*)"') do
+			commands[name] = arguments:gsub(" or ", "|");
+		end
+		assert.same(commands, documented);
+	end);
+
+	it("has each line of the log", function ()
+		local page, lines = read("docs/admin/log.md"), log_lines();
+		assert.is_true(#lines > 30, #lines .. " lines were found");
+		local missing = {};
+		for _, line in ipairs(lines) do
+			local words = fixed_words(line);
+			if not page:find(words, 1, true) then missing[#missing + 1] = ("%q of %q"):format(words, line); end
+		end
+		assert.same({}, missing);
+	end);
+end);
