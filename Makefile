@@ -97,8 +97,10 @@ lint:
 	$(CARGO) clippy --locked --features lua53 -- -D warnings
 	$(CARGO) clippy --locked --features lua54 -- -D warnings
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --features lua54
 	luacheck --quiet lua spec bench fuzz
 	tools/check-floors
+	tools/check-docs
 
 clean:
 	rm -rf build target

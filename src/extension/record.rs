@@ -4,7 +4,7 @@
 /// A field of a record that an extension keeps something in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
-    /// `encryption`: a table, see [`super::encryption`].
+    /// `encryption`: a table.
     Encryption,
     /// `algorithm` in it.
     Algorithm,
