@@ -21,7 +21,7 @@ LUA_FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua))
 LIBRARY = lua$(LUA)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all luas install uninstall test fuzz mutants memcheck demo bench lint clean
+.PHONY: all luas install uninstall test fuzz mutants memcheck demo bench pictures recordings lint clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
@@ -89,6 +89,17 @@ bench:
 	TMPDIR=$(BENCH_TMPDIR) QUICK=$(QUICK) lua5.4 bench/run.lua
 	[ -n "$(QUICK)" ] || /usr/bin/python3 bench/charts.py
 
+pictures:
+	tools/install-packages pictures
+	tools/draw-pictures
+
+# What pictures show of real servers; takes some minutes.
+recordings:
+	tools/install-packages build demo
+	$(MAKE) LUA=5.4 all
+	lua5.4 spec/pictures/record.lua
+	$(MAKE) pictures
+
 lint:
 	tools/install-packages build lint
 	$(CARGO) fmt --check
@@ -101,6 +112,7 @@ lint:
 	luacheck --quiet lua spec bench fuzz
 	tools/check-floors
 	tools/check-docs
+	tools/draw-pictures --check
 
 clean:
 	rm -rf build target

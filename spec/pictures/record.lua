@@ -1,0 +1,23 @@
+-- Records what docs/pictures show of real servers: `make recordings`. The pictures are drawn of it.
+
+require "spec.support.init";
+
+local prosody = require "spec.support.prosody";
+local sessions = require "spec.pictures.sessions";
+
+local function write(name, text)
+	local file = assert(io.open("docs/pictures/" .. name, "w"));
+	assert(file:write(text));
+	assert(file:close());
+end
+
+local function record()
+	for name, text in pairs(sessions.play("0.12", 1)) do write(name .. ".txt", text); end
+end
+
+local ok, err = xpcall(record, debug.traceback);
+prosody.stop_all();
+if not ok then
+	io.stderr:write(err, "\n");
+	os.exit(1, true);
+end
