@@ -96,6 +96,7 @@ pictures:
 # What pictures show of real servers; takes some minutes.
 recordings:
 	tools/install-packages build demo
+	tools/unpack-prometheus
 	$(MAKE) LUA=5.4 all
 	lua5.4 spec/pictures/record.lua
 	$(MAKE) pictures

@@ -2,6 +2,8 @@
 
 require "spec.support.init";
 
+local dashboard = require "spec.pictures.dashboard";
+local json = require "util.json";
 local prosody = require "spec.support.prosody";
 local sessions = require "spec.pictures.sessions";
 
@@ -12,6 +14,7 @@ local function write(name, text)
 end
 
 local function record()
+	write("dashboard.json", json.encode_ordered(dashboard.play()) .. "\n");
 	for name, text in pairs(sessions.play("0.12", 1)) do write(name .. ".txt", text); end
 end
 
