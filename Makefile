@@ -95,7 +95,7 @@ pictures:
 
 # What pictures show of real servers; takes some minutes.
 recordings:
-	tools/install-packages build demo
+	tools/install-packages build bench
 	tools/unpack-prometheus
 	$(MAKE) LUA=5.4 all
 	lua5.4 spec/pictures/record.lua
