@@ -160,13 +160,20 @@ local function render_config(server)
 	for name, value in pairs(options.options or {}) do
 		settings[name] = value;
 	end
+	local text, of_hosts = options.text and options.text(settings), nil;
+	for _, name in ipairs(options.set_by_text or {}) do
+		if name == "modules_enabled" then of_hosts = "modules_enabled = " .. serialize(modules); end
+		settings[name] = nil;
+	end
 
 	local lines = {};
 	for _, name in ipairs(sorted_keys(settings)) do
 		lines[#lines + 1] = name .. " = " .. serialize(settings[name]);
 	end
+	lines[#lines + 1] = text;
 	for _, host in ipairs(options.hosts) do
 		lines[#lines + 1] = "VirtualHost " .. serialize(host);
+		lines[#lines + 1] = of_hosts;
 	end
 	for _, host in ipairs(sorted_keys(options.components)) do
 		lines[#lines + 1] = "Component " .. serialize(host);
@@ -216,7 +223,8 @@ local function launch(server)
 end
 
 -- options: version = "0.12" | "13.0" | "newest", lua, hosts, modules, without, options, config,
--- components, plugin_paths, community, upstream, s2s, data, own_clock.
+-- components, plugin_paths, community, upstream, s2s, data, own_clock; text(settings), which returns what stands before
+-- the hosts, and set_by_text, the names of the options in it: modules_enabled of the test is that of the hosts then.
 function prosody.start(options)
 	local server = setmetatable({ options = {}; directory = make_directory() }, server_mt);
 	server:change({

@@ -1,0 +1,84 @@
+-- The commands in the pages, and what runs them.
+
+local commands = {};
+
+-- Commands for a running server are run by spec/e2e/pages_spec.lua itself.
+local here = "^prosodyctl shell ";
+
+-- All others: which file runs the like, and what stands there.
+local elsewhere = {
+	{ "^apt install %./prosody%-mod%-cloud%-notify%-rs_"; "tools/test-packages"; "README" };
+	{ "^apt purge prosody%-mod%-cloud%-notify%-rs$"; "tools/test-packages"; "README" };
+	{ "^sed %-i .* /etc/prosody/prosody%.cfg%.lua$"; "tools/test-packages"; "README" };
+	{ "^service prosody restart$"; "tools/test-packages"; "README" };
+	{ "^mkdir %-p /usr/local/lib/prosody/modules$"; "tools/test-packages"; "README" };
+	{ "^tar %-xf prosody%-mod%-cloud%-notify%-rs%-"; "tools/test-packages"; "README" };
+	{ "^prosodyctl install "; "spec/e2e/rockspec_spec.lua"; "prosodyctl" };
+	{ "^tools/install%-packages build$"; ".ci/run"; "tools/install-packages build" };
+	{ "^make$"; "tools/run-tests"; "make --no-print-directory" };
+	{ "^make install$"; "spec/e2e/install_spec.lua"; "install" };
+	{ "^make deb$"; ".ci/run"; "make deb" };
+	{ "^make dist$"; ".ci/run"; "make dist" };
+	{ "^make lint$"; ".ci/run"; "make lint" };
+	{ "^make test$"; ".ci/run"; "make test" };
+	{ "^make demo$"; ".ci/run"; "make demo" };
+	{ "^make memcheck$"; ".ci/run"; "make memcheck" };
+	{ "^make fuzz$"; ".ci/run"; "make fuzz" };
+	{ "^make bench$"; ".ci/run"; "make bench QUICK=1" }; -- Half an hour otherwise
+	{ "^make bench QUICK=1$"; ".ci/run"; "make bench QUICK=1" };
+	{ "^make mutants$"; "Makefile"; "tools/run-mutants" }; -- More than an hour
+	{ "^cargo test$"; "tools/run-tests"; "cargo test --locked" };
+	{ "^cargo test %-%-release %-%-test model$"; "tools/run-tests"; "cargo test --locked" };
+	{ "^cargo bench$"; "Makefile"; "clippy --locked --all-targets" }; -- Built, that is
+	{ "^cargo bench %-%-bench web_push$"; "Makefile"; "clippy --locked --all-targets" };
+	{ "^lua5%.4 /usr/bin/busted spec/"; "tools/run-tests"; "/usr/bin/busted --output=gtest" };
+};
+
+local function contains(path, text)
+	local file = io.open(path);
+	local found = file and file:read("*a"):find(text, 1, true);
+	if file then file:close(); end
+	return found;
+end
+
+-- Those of a block, in an array: { text, output }, the latter an array of the lines that the page shows
+function commands.of(block)
+	local found = {};
+	for line in (block.text .. "\n"):gmatch("([^\n]*)\n") do
+		local typed = block.language == "sh" and line or line:match("^%$ (.*)");
+		for text in typed and (typed:gsub("%s+#.*$", "") .. " && "):gmatch("%s*(.-)%s* && ") or function () end do
+			text = text:gsub("^sudo ", ""):gsub("^[%u_]+=%S+ ", "");
+			if text ~= "" and not text:find("^#") then found[#found + 1] = { text = text; output = {} }; end
+		end
+		if not typed then table.insert(assert(found[#found], block.title .. " has output of no command").output, line); end
+	end
+	return found;
+end
+
+function commands.is_here(text)
+	return text:find(here) ~= nil;
+end
+
+-- What runs a command, or nil and what is wrong
+function commands.runner(text)
+	if commands.is_here(text) then return "spec/e2e/pages_spec.lua"; end
+	for _, one in ipairs(elsewhere) do
+		local pattern, path, proof = one[1], one[2], one[3];
+		if text:find(pattern) then
+			if contains(path, proof) then return path; end
+			return nil, ("%s does not run %q any more"):format(path, text);
+		end
+	end
+	return nil, ("nothing runs %q: see spec/support/commands.lua"):format(text);
+end
+
+-- The words of a command as a shell reads them
+function commands.words(text)
+	local pipe = io.popen("printf '%s\\n' " .. text);
+	local words = {};
+	for word in pipe:lines() do words[#words + 1] = word; end
+	assert(pipe:close(), text);
+	return words;
+end
+
+return commands;
