@@ -5,14 +5,17 @@ local commands = {};
 -- Commands for a running server are run by spec/e2e/pages_spec.lua itself.
 local here = "^prosodyctl shell ";
 
+-- What runs blocks of the README as they are there.
+local of_readme = 'system.commands("README.md"';
+
 -- All others: which file runs the like, and what stands there.
 local elsewhere = {
-	{ "^apt install %./prosody%-mod%-cloud%-notify%-rs_"; "tools/test-packages"; "README" };
-	{ "^apt purge prosody%-mod%-cloud%-notify%-rs$"; "tools/test-packages"; "README" };
-	{ "^sed %-i .* /etc/prosody/prosody%.cfg%.lua$"; "tools/test-packages"; "README" };
-	{ "^service prosody restart$"; "tools/test-packages"; "README" };
-	{ "^mkdir %-p /usr/local/lib/prosody/modules$"; "tools/test-packages"; "README" };
-	{ "^tar %-xf prosody%-mod%-cloud%-notify%-rs%-"; "tools/test-packages"; "README" };
+	{ "^apt install "; "spec/packages/packages_spec.lua"; of_readme };
+	{ "^apt purge "; "spec/packages/packages_spec.lua"; of_readme };
+	{ "^sed %-i .* /etc/prosody/prosody%.cfg%.lua$"; "spec/packages/packages_spec.lua"; of_readme };
+	{ "^service prosody restart$"; "spec/packages/packages_spec.lua"; of_readme };
+	{ "^mkdir %-p /usr/local/lib/prosody/modules$"; "spec/packages/packages_spec.lua"; of_readme };
+	{ "^tar %-xf prosody%-mod%-cloud%-notify%-rs%-"; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^prosodyctl install "; "spec/e2e/rockspec_spec.lua"; "prosodyctl" };
 	{ "^tools/install%-packages build$"; ".ci/run"; "tools/install-packages build" };
 	{ "^make$"; "tools/run-tests"; "make --no-print-directory" };
@@ -65,8 +68,9 @@ function commands.runner(text)
 	for _, one in ipairs(elsewhere) do
 		local pattern, path, proof = one[1], one[2], one[3];
 		if text:find(pattern) then
-			if contains(path, proof) then return path; end
-			return nil, ("%s does not run %q any more"):format(path, text);
+			if not contains(path, proof) then return nil, ("%s does not run %q"):format(path, text); end
+			if proof ~= of_readme or contains("README.md", text) then return path; end
+			return nil, ("%s runs what the README has, which is not %q"):format(path, text);
 		end
 	end
 	return nil, ("nothing runs %q: see spec/support/commands.lua"):format(text);
