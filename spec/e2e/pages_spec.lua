@@ -33,10 +33,31 @@ local function set_by(text)
 	return names;
 end
 
--- What an installation has there, and what the logs of one would be
+-- Paths of an installation are those of the server.
 local function made_local(text, settings)
-	local paths = table.concat(settings.plugin_paths, ";");
-	return (text:gsub('"/usr/local/lib/prosody/modules"', function () return ("%q"):format(paths); end));
+	local paths = ("%q"):format(table.concat(settings.plugin_paths, ";"));
+	local here = {
+		["/usr/local/lib/prosody/modules"] = paths;
+		["/path/to/build/plugins"] = paths;
+		["/var/log/prosody/debug.log"] = ("%q"):format(settings.log.debug);
+	};
+	return (text:gsub('"(/[^"]*)"', here));
+end
+
+-- What a server is started with, or told, to have this configuration
+local function configured(text)
+	return { set_by_text = set_by(text); text = function (settings) return made_local(text, settings); end };
+end
+
+-- Whether the module knows what it was told
+local function assert_understood(server, text)
+	local known = server:eval([[return module("home.test", "cloud_notify").lib("options").values]]);
+	for _, name in ipairs(set_by(text)) do
+		assert.is_true(not name:find("^push_") or known[name] ~= nil, name);
+	end
+	for _, level in ipairs({ "warn"; "error" }) do
+		assert.is_nil(server:log_text():match("[^\n]*cloud_notify\t" .. level .. "\t[^\n]*"));
+	end
 end
 
 -- The lines of `prosodyctl check config` about a server -> true
@@ -93,6 +114,12 @@ local function typed()
 			if mine[1] then table.insert(used.blocks, { title = block.title; commands = mine }); end
 		end
 	end
+	for _, code in ipairs(pages.inline("^prosodyctl shell %l+ %l")) do
+		if not code.text:find("\226\128\166") then -- "…"
+			local title = ("%s: %s"):format(code.page, code.text);
+			table.insert(used.blocks, { title = title; commands = { { text = code.text; output = {} } } });
+		end
+	end
 	for host in pairs(hosts) do table.insert(used.hosts, host); end
 	return used;
 end
@@ -130,23 +157,23 @@ for _, version in ipairs(prosody.versions) do
 
 		for _, block in ipairs(languages.lua) do
 			it("a server starts with: " .. block.title, function ()
-				local server = start({
-					set_by_text = set_by(block.text);
-					text = function (settings) return made_local(block.text, settings); end;
-				});
+				local server = start(configured(block.text));
 				for complaint in pairs(complaints(server)) do
 					assert.is_true(usual[complaint], complaint);
 				end
-				local known = server:eval([[return module("home.test", "cloud_notify").lib("options").values]]);
-				for _, name in ipairs(set_by(block.text)) do
-					assert.is_true(not name:find("^push_") or known[name] ~= nil, name);
-				end
-				for _, level in ipairs({ "warn"; "error" }) do
-					assert.is_nil(server:log_text():match("[^\n]*cloud_notify\t" .. level .. "\t[^\n]*"));
-				end
+				assert_understood(server, block.text);
 				assert.same({}, server:faults());
 			end);
 		end
+
+		it("a server takes the options that stand in the text", function ()
+			local server = start({});
+			for _, option in ipairs(pages.inline("^%l[%w_]+ = ")) do
+				server:reconfigure(configured(option.text));
+				assert_understood(server, option.text);
+			end
+			assert.same({}, server:faults());
+		end);
 	end);
 
 	describe("what the pages have typed, with Prosody " .. version, function ()

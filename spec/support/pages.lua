@@ -55,6 +55,24 @@ function pages.blocks()
 	return blocks;
 end
 
+-- Code that stands in the text and fits a pattern, each once: { page, text }
+function pages.inline(pattern)
+	local found, seen = {}, {};
+	for _, page in ipairs(pages.all()) do
+		local in_block = false;
+		for _, line in ipairs(read_lines(page)) do
+			if line:find("^%s*```") then in_block = not in_block; end
+			for code in (in_block and "" or line):gmatch("`([^`]+)`") do
+				if code:find(pattern) and not seen[code] then
+					seen[code] = true;
+					found[#found + 1] = { page = page; text = code };
+				end
+			end
+		end
+	end
+	return found;
+end
+
 local function cells(line)
 	local found = {};
 	for cell in line:gsub("\\|", "\0"):match("^|(.*)|%s*$"):gmatch("([^|]*)|?") do
