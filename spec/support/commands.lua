@@ -16,7 +16,9 @@ local elsewhere = {
 	{ "^service prosody restart$"; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^mkdir %-p /usr/local/lib/prosody/modules$"; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^tar %-xf prosody%-mod%-cloud%-notify%-rs%-"; "spec/packages/packages_spec.lua"; of_readme };
-	{ "^prosodyctl install "; "spec/e2e/rockspec_spec.lua"; "prosodyctl" };
+	{ "^prosodyctl install "; "spec/e2e/rock_spec.lua"; '"install", rock' };
+	{ "^prosodyctl remove "; "spec/e2e/rock_spec.lua"; '"remove"' };
+	{ "^make rock$"; "spec/e2e/rock_spec.lua"; "tools/make-rock" };
 	{ "^tools/install%-packages build$"; ".ci/run"; "tools/install-packages build" };
 	{ "^make$"; "tools/run-tests"; "make --no-print-directory" };
 	{ "^make install$"; "spec/e2e/install_spec.lua"; "install" };
