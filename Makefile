@@ -21,7 +21,7 @@ LUA_FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua))
 LIBRARY = lua$(LUA)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all luas install uninstall test fuzz mutants memcheck demo bench pictures recordings lint clean
+.PHONY: all luas install uninstall dist deb test fuzz mutants memcheck demo bench pictures recordings lint clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
@@ -33,7 +33,9 @@ luas:
 	for lua in 5.2 5.3 5.4; do $(MAKE) --no-print-directory LUA=$$lua all || exit 1; done
 
 $(MODULE)/$(LIBRARY): $(SOURCES)
-	$(CARGO) build --release --locked --lib --features $(FEATURE) --target-dir target
+	$(CARGO) fetch --locked
+	CARGO_ENCODED_RUSTFLAGS="$$(tools/rustflags)" \
+		$(CARGO) build --release --locked --lib --features $(FEATURE) --target-dir target
 	install -D -m 644 target/release/libcloud_notify.so $@
 
 $(MODULE)/%.lua: lua/%.lua build/stamp
@@ -59,6 +61,17 @@ uninstall:
 		[ ! -d "$$directory" ] || rmdir --ignore-fail-on-non-empty "$$directory"; \
 	done
 
+# What is given away, in build/dist: the sources with all crates, and what is built of them.
+dist: luas
+	tools/make-source-archive $(VERSION)
+	tools/make-binary-archive $(VERSION)
+
+# The package is made of the source archive, without a network.
+deb:
+	tools/install-packages build deb
+	tools/make-source-archive $(VERSION)
+	tools/make-deb $(VERSION)
+
 test:
 	tools/run-tests
 
@@ -76,8 +89,8 @@ memcheck:
 # PLUGINS=/usr/lib/prosody/modules shows what a package has installed.
 demo:
 	tools/install-packages build demo
-	$(MAKE) all
-	KEEP=$(KEEP) PLUGINS=$(PLUGINS) lua5.4 spec/demo.lua
+	$(if $(PLUGINS),,$(MAKE) all)
+	KEEP=$(KEEP) $(if $(PLUGINS),PLUGINS='$(PLUGINS)') lua5.4 spec/demo.lua
 
 # A disk would be most of what is measured of a store.
 BENCH_TMPDIR = $(or $(wildcard /dev/shm),/tmp)
