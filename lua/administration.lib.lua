@@ -10,7 +10,7 @@ local engine = module.lib "engine".engine;
 local sessions = module.lib "sessions";
 local user_sessions, is_suspended, owned_by = sessions.user_sessions, sessions.is_suspended, sessions.owned_by;
 local protocols = module.lib "protocols";
-local protocol_of, push2 = protocols.of, protocols.push2;
+local is_known, protocol_of, push2 = protocols.is_known, protocols.of, protocols.push2;
 local store = module.lib "store";
 local is_account = store.is_account;
 local explain = module.lib "explain";
@@ -62,6 +62,7 @@ local function describe(user, records, identifier, last_seen)
 		name = name;
 		identifier = identifier;
 		protocol = protocol_of(identifier).name;
+		is_known = is_known(identifier, record);
 		jid = text(record.jid);
 		client = text(record.client_id) or text(record.resource);
 		enabled = number(record.timestamp);
@@ -198,7 +199,7 @@ local function prune(days, really, pause)
 		local listed, is_failed = list_one_of_many(user), false;
 		for _, one in ipairs(listed or none) do
 			local last = math_max(one.enabled or 0, one.last_seen or 0);
-			if one.state == "away" and last < before then
+			if one.is_known and one.state == "away" and last < before then
 				local records = really and read_records(user);
 				local record = records and records[one.identifier];
 				if not really or record and record.timestamp == one.enabled

@@ -7,7 +7,8 @@ local arm = module.lib "timer".arm;
 local sessions_lib = module.lib "sessions";
 local user_sessions, is_suspended, detach = sessions_lib.user_sessions, sessions_lib.is_suspended, sessions_lib.detach;
 local get_attached, attach_owners = sessions_lib.get_attached, sessions_lib.attach_owners;
-local protocol_of = module.lib "protocols".of;
+local protocols = module.lib "protocols";
+local is_known, protocol_of = protocols.is_known, protocols.of;
 local load_records = module.lib "registrations".load;
 local reports = module.lib "reports";
 local on_report, give_up = reports.on_report, reports.give_up;
@@ -21,6 +22,10 @@ local pairs = pairs;
 local release = guarded(function (user, identifier)
 	local records = load_records(user);
 	local record = records and records[identifier];
+	if not records or not is_known(identifier, record) then
+		arm(engine:postpone(user, identifier));
+		return;
+	end
 	-- There is no trial while its client is online
 	local owners = record and is_suspended(record) and attach_owners(user, records, identifier);
 	local sessions = user_sessions(user);
@@ -31,10 +36,8 @@ local release = guarded(function (user, identifier)
 		local delay, stanza, key, important, details = engine:release(user, identifier, record, sessions, has_listeners());
 		for _, session in pairs(owners or none) do detach(session, protocol_of(identifier)); end
 		publish_now(user, delay, stanza, key, important, details);
-	elseif records then
-		engine:forget(user, identifier);
 	else
-		arm(engine:postpone(user, identifier));
+		engine:forget(user, identifier);
 	end
 end);
 

@@ -3,7 +3,7 @@
 local native = module.lib "native";
 local util = module.lib "util";
 local sha256 = util.prosody_require "util.hashes".sha256;
-local none = util.none;
+local copy, none = util.copy, util.none;
 local get_registration = module.lib "sessions".get_registration;
 local protocols = module.lib "protocols";
 local store = module.lib "store";
@@ -94,51 +94,57 @@ local function read_line(line)
 	if entry.at and entry.at == math_floor(entry.at) and entry.what and entry.name and entry.by then return entry; end
 end
 
-local function read_lines(user)
-	local ok, data, err = pcall(history_store.get, history_store, user);
-	if not ok then err = data or "unknown error"; end
+-- What the store has of a user. What only a newer version could read stays in it.
+local function read_data(user)
+	local ok, stored, err = pcall(history_store.get, history_store, user);
+	if not ok then err = stored or "unknown error"; end
 	if err then
 		log_store("read", user, err);
 		return nil, tostring(err);
 	end
-	local lines, last_seen = {}, {};
-	if type(data) ~= "table" then data = none; end
-	local stored = type(data.entries) == "table" and data.entries or none;
-	for i = math_max(1, #stored - max_entries + 1), #stored do
-		local line = stored[i];
-		if type(line) == "string" and #line <= max_line then lines[#lines + 1] = line; end
+	local data, entries, last_seen = copy(type(stored) == "table" and stored or none), {}, {};
+	local lines = type(data.entries) == "table" and data.entries or none;
+	for i = math_max(1, #lines - max_entries + 1), #lines do
+		local line = lines[i];
+		if type(line) == "table" or type(line) == "string" and #line <= max_line then entries[#entries + 1] = line; end
 	end
 	for name, at in pairs(type(data.last_seen) == "table" and data.last_seen or none) do
-		if type(name) == "string" and #name <= max_text and type(at) == "number" then last_seen[name] = at; end
+		if type(name) == "string" and #name <= max_text then last_seen[name] = at; end
 	end
-	return lines, last_seen;
+	data.entries, data.last_seen = entries, last_seen;
+	return data;
+end
+
+local function seen_at(last_seen, name)
+	local at = last_seen[name];
+	return type(at) == "number" and at or 0;
 end
 
 -- What has happened, the oldest first, and when registrations were last attached to a session, by their names
 local function read(user)
-	local lines, last_seen = read_lines(user);
-	if not lines then return nil, last_seen; end
-	local entries = {};
-	for _, line in ipairs(lines) do entries[#entries + 1] = read_line(line); end
+	local data, problem = read_data(user);
+	if not data then return nil, problem; end
+	local entries, last_seen = {}, {};
+	for _, line in ipairs(data.entries) do entries[#entries + 1] = type(line) == "string" and read_line(line) or nil; end
+	for name, at in pairs(data.last_seen) do last_seen[name] = type(at) == "number" and at or nil; end
 	return entries, last_seen;
 end
 
 local function drop_oldest(last_seen)
 	local count, oldest = 0, nil;
-	for name, at in pairs(last_seen) do
+	for name in pairs(last_seen) do
 		count = count + 1;
-		if not oldest or at < last_seen[oldest] then oldest = name; end
+		if not oldest or seen_at(last_seen, name) < seen_at(last_seen, oldest) then oldest = name; end
 	end
 	if count <= max_names then return; end
 	last_seen[oldest] = nil;
 	return drop_oldest(last_seen);
 end
 
-local function write(user, lines, last_seen)
-	drop_oldest(last_seen);
-	local ok, written, err = pcall(history_store.set, history_store, user, {
-		entries = lines; last_seen = next(last_seen) and last_seen or nil;
-	});
+local function write(user, data)
+	drop_oldest(data.last_seen);
+	if not next(data.last_seen) then data.last_seen = nil; end
+	local ok, written, err = pcall(history_store.set, history_store, user, data);
 	if not ok then written, err = false, written; end
 	log_store("written", user, not written and (err or "unknown error") or nil);
 end
@@ -148,8 +154,9 @@ local ends = { replaced = true; evicted = true; disabled = true; removed = true;
 -- Each of what has happened is { what, identifier, record, by, why }
 local function add(user, ...)
 	if not (...) or not is_account(user) then return; end -- Nothing is kept of nobody
-	local lines, last_seen = read_lines(user);
-	if not lines then return; end
+	local data = read_data(user);
+	if not data then return; end
+	local lines, last_seen = data.entries, data.last_seen;
 	for _, one in ipairs({ ... }) do
 		local record = one.record or none;
 		local name = name_of(one.identifier);
@@ -161,7 +168,7 @@ local function add(user, ...)
 		if #lines > max_entries then table.remove(lines, 1); end
 		if ends[one.what] then last_seen[name] = nil; end
 	end
-	write(user, lines, last_seen);
+	write(user, data);
 end
 
 -- Sessions: what is known of a registration's last one is written once a day
@@ -175,10 +182,10 @@ local function see(user, identifier)
 	local name, names = name_of(identifier), seen[user] or {};
 	if names[name] then return; end
 	seen[user], names[name], seen_left = names, true, seen_left - 1;
-	local lines, last_seen = read_lines(user);
-	if not lines or (last_seen[name] or 0) >= today or not is_account(user) then return; end
-	last_seen[name] = now;
-	write(user, lines, last_seen);
+	local data = read_data(user);
+	if not data or seen_at(data.last_seen, name) >= today or not is_account(user) then return; end
+	data.last_seen[name] = now;
+	write(user, data);
 end
 
 local function on_session(event)

@@ -212,12 +212,13 @@ if not module.reloading then binding.attach_all(); end
 self_test.schedule();
 
 function module.save()
-	return { calls = calls.save(); said = self_test.save() };
+	return { calls = calls.save(); said = self_test.save(); kept = owed.kept() };
 end
 
 function module.restore(saved)
 	calls.restore(saved.calls);
 	self_test.restore(saved.said);
+	owed.restore_kept(saved.kept);
 end
 
 function module.unload()

@@ -3,6 +3,8 @@
 local options = module.lib "options".values;
 local others = module.lib "others".loaded;
 
+local none = module.lib "util".none;
+
 local pairs, type = pairs, type;
 
 -- XEP-0357. Other modules read and write the fields of sessions
@@ -45,6 +47,14 @@ local function protocol_of(identifier)
 	return identifier:sub(1, #push2.prefix) == push2.prefix and push2 or push;
 end
 
+-- Whether it is one that this version can serve: newer ones may have others, named by records or, as push2 is, before
+-- the identifier
+local function is_known(identifier, record)
+	local name = (record or none).protocol;
+	if not record then name = identifier:match("^([^<]-) "); end
+	return type(name) ~= "string" or name == push2.name;
+end
+
 -- Those of the records that are of this protocol
 local function only(protocol, records)
 	local found = {};
@@ -67,6 +77,7 @@ return {
 	all = all;
 	look = look;
 	of = protocol_of;
+	is_known = is_known;
 	only = only;
 	push2_id = push2_id;
 };

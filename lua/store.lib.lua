@@ -58,11 +58,13 @@ local function is_account(user)
 	return not ok or exists or err == "method not implemented";
 end
 
--- Records of mod_push2 are known by what every registration has; they are stored without that.
+-- Records of mod_push2 are known by what every registration has; they are stored without that. What a newer version
+-- may have in its place stays as it is.
 
 local function known_push2(id, record)
 	local known = copy(record);
-	known.protocol = push2.name;
+	known.protocol = type(record.protocol) == "string" and record.protocol or push2.name;
+	known.overlaid = (record.jid ~= nil or record.node ~= nil) and { jid = record.jid; node = record.node } or nil;
 	known.jid = type(record.service) == "string" and jid.prep(record.service) or record.service;
 	known.node = record.client;
 	if type(record.client_id) ~= "string" and type(record.resource) ~= "string" then known.resource = id; end
@@ -71,7 +73,8 @@ end
 
 local function stored_push2(record)
 	local stored = copy(record);
-	stored.protocol, stored.jid, stored.node = nil, nil, nil;
+	if record.protocol == push2.name then stored.protocol = nil; end
+	stored.jid, stored.node, stored.overlaid = (record.overlaid or none).jid, (record.overlaid or none).node, nil;
 	return stored;
 end
 

@@ -210,4 +210,21 @@ describe("the place of a new registration", function ()
 		assert.same({ "push.test<n2"; "push.test<n3" }, displaced);
 		assert.same({ "push.test<n3" }, library.surplus(records, 2));
 	end);
+
+	it("is none of those whose protocol only a newer version knows: they count for themselves", function ()
+		local function newer(protocol, timestamp)
+			return { protocol = protocol; resource = "pc"; timestamp = timestamp };
+		end
+		local records = {
+			["push.test<n1"] = record("n1", 1000);
+			["push.test<n2"] = record("n2", 2000);
+			["push9 one"] = newer("push9", 1); ["push9 two"] = newer("push9", 3000);
+			["push10 one"] = newer("push10", 1);
+		};
+		assert.same({}, library.surplus(records, 2));
+		assert.same({ "push.test<n1" }, (library.admit(records, "push.test", "n3", nil, "pc", 2, 4000)));
+		assert.is_nil(library.owned_by(records, nil, "pc", true));
+		records["push9 three"] = newer("push9", 2000);
+		assert.same({ "push9 one" }, library.surplus(records, 2));
+	end);
 end);

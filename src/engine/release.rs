@@ -115,7 +115,7 @@ fn decide<S>(
     {
         return Some(Fate::Forget);
     }
-    let is_too_old = cause == Cause::Debt && now > waiting.latest + schedule.options.retry_age;
+    let is_too_old = is_too_old(waiting, now, schedule.options.retry_age);
     // A push cannot speak for content that only another one would bring.
     let is_spoken_for = cause == Cause::Window
         && device.spoke_since(waiting.since)
@@ -146,6 +146,11 @@ fn decide<S>(
     Some(Fate::Wait(until, cause.max(obstacle)))
 }
 
+/// Whether a device is not owed any more what waits for it.
+fn is_too_old<S>(waiting: &Waiting<S>, now: Duration, retry_age: Duration) -> bool {
+    waiting.cause == Cause::Debt && now > waiting.latest + retry_age
+}
+
 fn push<S>(
     schedule: &mut Schedule<S>,
     now: Duration,
@@ -168,7 +173,7 @@ fn push<S>(
     })
 }
 
-/// A device's turn has come, but its registration cannot be read: not yet.
+/// A device's turn has come, but its registration cannot be read: not yet, until it is too old.
 pub(super) fn postpone<S>(schedule: &mut Schedule<S>, now: Duration, user: &str, identifier: &str) {
     let key = schedule.identities.device(user, identifier);
     // The store may be away for long, and all who are owed something read it.
@@ -176,7 +181,11 @@ pub(super) fn postpone<S>(schedule: &mut Schedule<S>, now: Duration, user: &str,
     let waiting = schedule.waiting(key);
     if let Some(waiting) = waiting.filter(|waiting| waiting.is_due(now)) {
         let (cause, before) = (waiting.cause, waiting.until);
-        schedule.set_until(now, key, until, cause);
+        if is_too_old(waiting, now, schedule.options.retry_age) {
+            schedule.drop_waiting(key);
+        } else {
+            schedule.set_until(now, key, until, cause);
+        }
         schedule.pass_turn(now, before);
     } else {
         // It may have had a turn, and is back since.

@@ -1,7 +1,7 @@
 //! Registering: what clients and push services ask for, and what it means for a
 //! user's records. Rare, so through handles.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use minidom::Element;
 use mlua::{Lua, LuaString, Result, Table, Value};
@@ -11,6 +11,7 @@ use super::reader::{self, Key, Keys};
 use crate::engine::registering::{self, Record, Wanted};
 use crate::engine::suspension::Suspension;
 use crate::extension::{Community, EXTENSIONS, Kept, Others, Room as Wish};
+use crate::notification::Protocol;
 use crate::wire::archive::Fetched;
 use crate::wire::request::{self, Address, RequestError};
 use crate::wire::{affiliation, publish};
@@ -206,18 +207,18 @@ pub fn admit(
 }
 
 /// `matching(records, jid, node)`: the identifiers of the registrations with this
-/// service, of one node or all.
+/// service, of one node or all, whatever their protocol: they are to end.
 pub fn matching(
     _: &Lua,
     (records, jid, node): (Table, String, Option<String>),
 ) -> Result<Vec<String>> {
-    let records = read(&records);
+    let records: Vec<_> = read_all(&records).map(|(_, record)| record).collect();
     let found = registering::matching(&records, &jid, node.as_deref());
     Ok(identifiers(&records, found))
 }
 
-/// `surplus(records, push_max_devices)`: if there are too many, the identifiers of those that cannot be
-/// read, of those whose client has newer ones and of the oldest.
+/// `surplus(records, push_max_devices)`: of each protocol of which there are too many, the identifiers of
+/// those whose client has newer ones and of the oldest; and of all that cannot be read, if it is too much.
 pub fn surplus(_: &Lua, (records, max_devices): (Table, usize)) -> Result<Vec<LuaString>> {
     let all: Vec<_> = records
         .pairs::<LuaString, Value>()
@@ -226,10 +227,21 @@ pub fn surplus(_: &Lua, (records, max_devices): (Table, usize)) -> Result<Vec<Lu
     if all.len() <= max_devices {
         return Ok(Vec::new());
     }
-    let readable = read(&records);
-    let mut kept: HashSet<_> = readable.iter().map(|one| &*one.identifier).collect();
-    for place in registering::surplus(&readable, max_devices) {
-        kept.remove(&*readable[place].identifier);
+    let mut readable: HashMap<_, Vec<_>> = HashMap::new();
+    for (protocol, record) in read_all(&records) {
+        readable.entry(protocol).or_default().push(record);
+    }
+    let mut kept = HashSet::new();
+    for of_protocol in readable.values() {
+        let mut places: HashSet<_> = (0..of_protocol.len()).collect();
+        for place in registering::surplus(of_protocol, max_devices) {
+            places.remove(&place);
+        }
+        kept.extend(
+            places
+                .into_iter()
+                .map(|place| &*of_protocol[place].identifier),
+        );
     }
     let is_kept = |identifier: &LuaString| {
         let identifier = identifier.to_str();
@@ -256,14 +268,12 @@ pub fn suspend(
     lua: &Lua,
     (record, condition, text, now): (Table, Option<String>, Option<LuaString>, i64),
 ) -> Result<(Option<Table>, i64)> {
-    let previous = match record.raw_get("suspended") {
-        Ok(Value::Table(table)) => Some(Suspension {
-            since: integer(&table, "since"),
-            trials: u32::try_from(integer(&table, "trials")).unwrap_or_default(),
-            until: integer(&table, "until"),
-        }),
-        _ => None,
-    };
+    let before: Option<Table> = record.raw_get("suspended").ok();
+    let previous = before.as_ref().map(|table| Suspension {
+        since: integer(table, "since"),
+        trials: u32::try_from(integer(table, "trials")).unwrap_or_default(),
+        until: integer(table, "until"),
+    });
     let Some(suspension) = Suspension::after(previous, now) else {
         let since = previous.map_or(now, |previous| previous.since);
         return Ok((None, since.clamp(0, now.max(0))));
@@ -273,6 +283,11 @@ pub fn suspend(
         .as_deref()
         .map(|text| text.trim_end_matches('\u{fffd}'));
     let table = lua.create_table()?;
+    // What a newer version has to say of it stays.
+    for field in before.iter().flat_map(Table::pairs::<Value, Value>) {
+        let (name, value) = field?;
+        table.raw_set(name, value)?;
+    }
     table.set("since", suspension.since)?;
     table.set("trials", suspension.trials)?;
     table.set("until", suspension.until)?;
@@ -289,24 +304,39 @@ fn identifiers(records: &[Record], places: impl IntoIterator<Item = usize>) -> V
         .collect()
 }
 
-/// Whatever is no record, or a field of the wrong type, is passed over.
+/// Those of a protocol that only a newer version knows are left alone.
 fn read(records: &Table) -> Vec<Record> {
+    read_all(records)
+        .filter(|(protocol, _)| Protocol::of(protocol.as_deref()).is_some())
+        .map(|(_, record)| record)
+        .collect()
+}
+
+/// Registrations with the name of their protocol. Whatever is no record, or a field of the wrong type, is passed over.
+fn read_all(records: &Table) -> impl Iterator<Item = (Option<String>, Record)> {
     records
         .pairs::<Value, Value>()
         .filter_map(|pair| match pair {
-            Ok((Value::String(identifier), Value::Table(record))) => Some(Record {
-                identifier: identifier.to_str().ok()?.to_owned(),
-                jid: text(&record, "jid")?,
-                node: text(&record, "node").unwrap_or_default(),
-                timestamp: integer(&record, "timestamp"),
-                sequence: integer(&record, "sequence"),
-                client_id: text(&record, "client_id"),
-                resource: text(&record, "resource"),
-                suspended: matches!(record.raw_get("suspended"), Ok(Value::Table(_))),
-            }),
+            Ok((Value::String(identifier), Value::Table(record))) => {
+                let protocol = text(&record, "protocol");
+                let jid = text(&record, "jid");
+                if jid.is_none() && Protocol::of(protocol.as_deref()).is_some() {
+                    return None;
+                }
+                let read = Record {
+                    identifier: identifier.to_str().ok()?.to_owned(),
+                    jid: jid.unwrap_or_default(),
+                    node: text(&record, "node").unwrap_or_default(),
+                    timestamp: integer(&record, "timestamp"),
+                    sequence: integer(&record, "sequence"),
+                    client_id: text(&record, "client_id"),
+                    resource: text(&record, "resource"),
+                    suspended: matches!(record.raw_get("suspended"), Ok(Value::Table(_))),
+                };
+                Some((protocol, read))
+            }
             _ => None,
         })
-        .collect()
 }
 
 /// A field that is a string.

@@ -1257,6 +1257,21 @@ fn a_turn_that_cannot_be_taken_comes_again() {
 }
 
 #[test]
+fn a_turn_that_can_never_be_taken_ends_with_the_debt() {
+    let mut phone = owed(Important);
+    let retry_age = phone.engine.schedule.options.retry_age;
+    for hour in 1.. {
+        let now = Duration::from_hours(hour);
+        if phone.engine.expire(now).due.is_empty() {
+            break;
+        }
+        assert!(now <= retry_age + Duration::from_hours(1));
+        phone.engine.postpone(now, USER, ID);
+    }
+    assert_eq!(phone.engine.waiting(), 0);
+}
+
+#[test]
 fn devices_that_are_owed_something_are_forgotten_last() {
     let mut phone = owed(Important);
     assert_eq!(phone.engine.schedule.devices.max_count, 131_072);
