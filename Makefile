@@ -8,6 +8,7 @@ PREFIX ?= /usr/local
 # Debian's Prosody is configured to look here first. No package has files here.
 PLUGINDIR ?= $(PREFIX)/lib/prosody/modules
 
+NAME = prosody-mod-cloud-notify-rs
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 # In each Lua file, so that none of another build goes unnoticed.
 STAMP := $(VERSION) ($(shell tools/build-id))
@@ -21,10 +22,11 @@ LUA_FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua))
 LIBRARY = lua$(LUA)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all luas install uninstall dist deb test fuzz mutants memcheck demo bench pictures recordings lint clean
+.PHONY: all luas install uninstall dist deb sbom test fuzz mutants memcheck demo bench pictures recordings lint deny clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
+.DELETE_ON_ERROR:
 
 all: $(LUA_FILES) $(MODULE)/$(LIBRARY)
 
@@ -62,15 +64,15 @@ uninstall:
 	done
 
 # What is given away, in build/dist: the sources with all crates, and what is built of them.
-dist: luas
-	tools/make-source-archive $(VERSION)
-	tools/make-binary-archive $(VERSION)
+dist: luas sbom
+	tools/make-source-archive $(NAME)-$(VERSION)
+	tools/make-binary-archive $(NAME)-$(VERSION)
 
 # The package is made of the source archive, without a network.
 deb:
 	tools/install-packages build deb
-	tools/make-source-archive $(VERSION)
-	tools/make-deb $(VERSION)
+	tools/make-source-archive $(NAME)-$(VERSION)
+	tools/make-deb $(NAME)-$(VERSION)
 
 test:
 	tools/run-tests
@@ -127,6 +129,20 @@ lint:
 	tools/check-floors
 	tools/check-docs
 	tools/draw-pictures --check
+	tools/check-supply-chain
+
+# Not in .ci/run: the database of advisories is on the network.
+CHECKS =
+deny:
+	[ -x build/tools/bin/cargo-deny ] || $(CARGO) install --locked --root build/tools --version 0.20.2 cargo-deny
+	build/tools/bin/cargo-deny check $(CHECKS)
+
+# What the library is made of (CycloneDX).
+sbom: build/dist/$(NAME)-$(VERSION).cdx.json
+
+build/dist/$(NAME)-$(VERSION).cdx.json: Cargo.toml Cargo.lock
+	install -d $(@D)
+	tools/make-sbom >$@
 
 clean:
 	rm -rf build target
