@@ -89,10 +89,10 @@ local function log_in(self)
 	end, nil, "stream management of " .. self.full_jid);
 end
 
--- As a user who was never there before.
-function methods:log_in()
+-- As a user who was never there before, of home.test or another host.
+function methods:log_in(host)
 	nodes = nodes + 1;
-	self.jid = devices.new_user(self.server);
+	self.jid = devices.new_user(self.server, host);
 	self.node = ("other%d"):format(nodes);
 	log_in(self);
 end
