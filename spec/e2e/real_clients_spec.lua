@@ -94,7 +94,7 @@ local function describe_all(version)
 			end);
 
 			it("is frozen, woken, and goes on", function ()
-				phone:log_in("overdue.test");
+				phone:log_in({ host = "overdue.test" });
 				phone:register(push);
 				push:clear();
 				phone:freeze();

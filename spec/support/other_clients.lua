@@ -80,40 +80,50 @@ function methods:command(name, argument)
 	return answer.answer;
 end
 
+-- What a client asks a push service for: a node and a secret that nobody else has.
+local function push_of(self)
+	return { jid = self.service.jid; node = self.node; secret = self.node };
+end
+
 -- A new session, with stream management, as all clients have it.
 local function log_in(self)
 	self.messages = {};
-	self.full_jid = self:command("log_in", { jid = self.jid; password = "secret"; url = self.url });
+	self.full_jid = self:command("log_in", {
+		jid = self.jid; password = "secret"; url = self.url; push = self.inline and push_of(self) or nil;
+	});
 	loop.wait_for(function ()
 		return self.server:eval([[return not not prosody.full_sessions[...].smacks;]], self.full_jid);
 	end, nil, "stream management of " .. self.full_jid);
 end
 
--- As a user who was never there before, of home.test or another host.
-function methods:log_in(host)
+-- As a user who was never there before. options: host ("home.test"), and the service at which push is enabled in the
+-- bind (xmpp.js).
+function methods:log_in(options)
+	options = options or {};
 	nodes = nodes + 1;
-	self.jid = devices.new_user(self.server, host);
+	self.jid = devices.new_user(self.server, options.host);
 	self.node = ("other%d"):format(nodes);
+	self.service, self.inline = options.service, options.service ~= nil;
 	log_in(self);
 end
 
 -- As apps do when they are started: with the push service that they have.
 function methods:log_in_again()
 	log_in(self);
-	self:register(self.service);
+	if not self.inline then self:register(self.service); end
 end
 
--- Enables push, with a node and a secret that nobody else has.
+-- Enables push.
 function methods:register(service)
 	self.service = service;
-	self:command("enable", { jid = service.jid; node = self.node; secret = self.node });
+	self:command("enable", push_of(self));
 	phones.acknowledge(self);
 end
 
 -- The same with xmpp.js, which then acknowledges one stanza too few.
 function methods:register_miscounting(service)
 	self.service = service;
-	self:command("enable_miscounting", { jid = service.jid; node = self.node; secret = self.node });
+	self:command("enable_miscounting", push_of(self));
 end
 
 -- Clients do that whenever they are asked.
@@ -121,7 +131,7 @@ function methods.ack()
 end
 
 function methods:disable()
-	self:command("disable", { jid = self.service.jid; node = self.node });
+	self:command("disable", push_of(self));
 	phones.acknowledge(self);
 end
 

@@ -10,6 +10,7 @@ globalThis.WebSocket = WebSocket; // as browsers have it, and newer Nodes
 const { client, xml } = await load("@xmpp/client");
 const { default: parse } = await load("@xmpp/xml/lib/parse.js");
 
+const userAgent = xml("user-agent", { id: randomUUID() });
 let xmpp;
 
 // Connects until there is a session with stream management; whether it is the old one.
@@ -49,11 +50,12 @@ const enable = ({ jid, node, secret }) => xml("enable", { xmlns: "urn:xmpp:push:
 		xml("field", { var: "secret" }, xml("value", {}, secret))));
 
 serve({
-	async log_in({ jid, password, url }, message) {
+	async log_in({ jid, password, url, push }, message) {
 		const [username, domain] = jid.split("@");
 		// Its SCRAM takes a second.
 		const credentials = (authenticate) => authenticate({ username, password }, "PLAIN");
-		xmpp = client({ service: url, domain, credentials, userAgent: xml("user-agent") });
+		xmpp = client({ service: url, domain, credentials, userAgent });
+		if (push) xmpp.bind2.use("urn:xmpp:push:0", () => enable(push), () => {});
 		xmpp.reconnect.stop();
 		xmpp.on("stanza", (stanza) => {
 			const body = stanza.is("message") && stanza.getChildText("body");
