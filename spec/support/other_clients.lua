@@ -17,11 +17,10 @@ local other_clients = {};
 local methods = {};
 local client_mt = { __index = methods };
 
-local node = { "node"; "--experimental-global-webcrypto"; "--no-warnings" }; -- what newer ones have without asking
 local programs = {
 	slixmpp = { "/usr/bin/python3"; "-B"; "spec/support/clients/with_slixmpp.py" };
-	["stanza.js"] = { node; "spec/support/clients/with_stanza.mjs" };
-	["xmpp.js"] = { node; "spec/support/clients/with_xmpp.mjs" };
+	["stanza.js"] = { "node"; "spec/support/clients/with_stanza.mjs" };
+	["xmpp.js"] = { "node"; "spec/support/clients/with_xmpp.mjs" };
 };
 
 local nodes = 0;
@@ -35,21 +34,14 @@ local function on_line(self, line)
 	end
 end
 
-local function command_line(name, port)
-	local arguments = {};
-	for _, part in ipairs(programs[name]) do
-		for _, argument in ipairs(type(part) == "table" and part or { part }) do arguments[#arguments + 1] = argument; end
-	end
-	arguments[#arguments + 1] = loopback.address;
-	arguments[#arguments + 1] = ("%d"):format(port);
-	return arguments;
-end
-
 -- Starts a program, to be stopped in the end: for one client at a time. What it says is among the output of the tests.
 function other_clients.start(server, name, url)
 	local self = setmetatable({ server = server; name = name; url = url; messages = {} }, client_mt);
 	local port = loopback.free_port();
-	self.process = process.spawn(command_line(name, port), "/dev/stderr");
+	local command = { table.unpack(programs[name]) };
+	command[#command + 1] = loopback.address;
+	command[#command + 1] = ("%d"):format(port);
+	self.process = process.spawn(command, "/dev/stderr");
 	local buffer = "";
 	local function on_data(data)
 		local lines, rest = (buffer .. data):match("^(.*\n)(.*)$");

@@ -1,12 +1,14 @@
 // A client by xmpp.js.
 
-import { randomUUID } from "node:crypto";
+import { randomUUID, webcrypto } from "node:crypto";
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { load, serve } from "./commands.mjs";
 
-const { default: WebSocket } = await load("ws");
-globalThis.WebSocket = WebSocket; // as browsers have it, and newer Nodes
+// What browsers have, and newer Nodes.
+globalThis.WebSocket = (await load("ws")).default;
+globalThis.crypto ??= webcrypto;
+
 const { client, xml } = await load("@xmpp/client");
 const { default: parse } = await load("@xmpp/xml/lib/parse.js");
 
