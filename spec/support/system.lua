@@ -88,8 +88,10 @@ end
 function system.running() return true; end
 
 function system:session(full_jid)
-	local state = self.shell(("local s = prosody.full_sessions[%q]; return s and (s.hibernating and 'hibernating' or 'live')")
-		:format(full_jid)):match("Result: (%S+)");
+	local state = self.shell(([[
+		local session = prosody.full_sessions[%q];
+		return session and (session.hibernating and "hibernating" or "live");
+	]]):format(full_jid):gsub("%s+", " ")):match("Result: (%S+)");
 	return state ~= "nil" and { hibernating = state == "hibernating" } or nil;
 end
 
