@@ -22,8 +22,8 @@ local elsewhere = {
 	{ "^tools/install%-packages build$"; ".ci/run"; "tools/install-packages build" };
 	{ "^make$"; "tools/run-tests"; "make --no-print-directory" };
 	{ "^make install$"; "spec/e2e/install_spec.lua"; "install" };
-	{ "^make deb$"; ".ci/run"; "make deb" };
-	{ "^make dist$"; ".ci/run"; "make dist" };
+	{ "^make deb$"; "tools/test-packages"; "make deb" };
+	{ "^make dist$"; "tools/test-packages"; "make dist" };
 	{ "^make lint$"; ".ci/run"; "make lint" };
 	{ "^make test$"; ".ci/run"; "make test" };
 	{ "^make demo$"; ".ci/run"; "make demo" };
@@ -31,6 +31,8 @@ local elsewhere = {
 	{ "^make fuzz$"; ".ci/run"; "make fuzz" };
 	{ "^make bench$"; ".ci/run"; "make bench QUICK=1" }; -- Half an hour otherwise
 	{ "^make bench QUICK=1$"; ".ci/run"; "make bench QUICK=1" };
+	{ "^make pictures$"; "Makefile"; "tools/draw-pictures" }; -- `make lint` compares them with their sources
+	{ "^make recordings$"; "Makefile"; "spec/pictures/record.lua" }; -- Seven minutes
 	{ "^make mutants$"; "Makefile"; "tools/run-mutants" }; -- More than an hour
 	{ "^cargo test$"; "tools/run-tests"; "cargo test --locked" };
 	{ "^cargo test %-%-release %-%-test model$"; "tools/run-tests"; "cargo test --locked" };
