@@ -22,7 +22,7 @@ LUA_FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua))
 LIBRARY = lua$(LUA)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all luas install uninstall dist deb sbom test fuzz mutants memcheck demo bench pictures recordings lint deny clean
+.PHONY: all luas install uninstall dist deb rock sbom test fuzz mutants memcheck demo bench pictures recordings lint deny clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
@@ -136,6 +136,11 @@ CHECKS =
 deny:
 	[ -x build/tools/bin/cargo-deny ] || $(CARGO) install --locked --root build/tools --version 0.20.2 cargo-deny
 	build/tools/bin/cargo-deny check $(CHECKS)
+
+# For prosodyctl install and luarocks.
+rock:
+	tools/make-source-archive $(VERSION)
+	tools/make-rock build/dist/$(NAME)-$(VERSION).tar.xz
 
 # What the library is made of (CycloneDX).
 sbom: build/dist/$(NAME)-$(VERSION).cdx.json
