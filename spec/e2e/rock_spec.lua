@@ -94,4 +94,15 @@ describe("the rock", function ()
 			assert.equal("", output_of("find %s -path '*cloud_notify*'", plugins));
 		end);
 	end
+
+	it("is built by LuaRocks alone, for plugin_paths", function ()
+		local tree = work .. "/rocks";
+		output_of("luarocks --lua-version=5.4 --tree=%s install %s", tree, rock);
+		local server = prosody.start({ plugin_paths = { tree .. "/share/lua/5.4" } });
+		assert.equal(tree .. "/share/lua/5.4/mod_cloud_notify",
+			server:eval([[return module("home.test", "cloud_notify"):get_directory();]]));
+		assert.same({}, server:faults());
+		output_of("luarocks --lua-version=5.4 --tree=%s remove mod_cloud_notify", tree);
+		assert.equal("", output_of("find %s -path '*cloud_notify*'", tree));
+	end);
 end);

@@ -18,6 +18,7 @@ local elsewhere = {
 	{ "^tar %-xf prosody%-mod%-cloud%-notify%-rs%-"; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^prosodyctl install "; "spec/e2e/rock_spec.lua"; '"install", rock' };
 	{ "^prosodyctl remove "; "spec/e2e/rock_spec.lua"; '"remove"' };
+	{ "^luarocks %-%-lua%-version=5%.4 "; "spec/e2e/rock_spec.lua"; "luarocks --lua-version=5.4" };
 	{ "^make rock$"; "spec/e2e/rock_spec.lua"; "tools/make-rock" };
 	{ "^tools/install%-packages build$"; ".ci/run"; "tools/install-packages build" };
 	{ "^make$"; "tools/run-tests"; "make --no-print-directory" };
