@@ -22,7 +22,7 @@ LUA_FILES = $(patsubst lua/%,$(MODULE)/%,$(wildcard lua/*.lua))
 LIBRARY = lua$(LUA)/cloud_notify.so
 INSTALLED = $(DESTDIR)$(PLUGINDIR)/mod_cloud_notify
 
-.PHONY: all luas install uninstall dist deb rock sbom test fuzz mutants memcheck demo bench pictures recordings lint deny clean
+.PHONY: all luas install uninstall dist source deb rock sbom test fuzz mutants memcheck demo bench pictures recordings lint deny clean
 # The libraries for all Luas have one name in cargo's directory, and are copied
 # out of it. (What they are made of is compiled once for all.)
 .NOTPARALLEL:
@@ -64,9 +64,11 @@ uninstall:
 	done
 
 # What is given away, in build/dist: the sources with all crates, and what is built of them.
-dist: luas sbom
-	tools/make-source-archive $(NAME)-$(VERSION)
+dist: luas sbom source
 	tools/make-binary-archive $(NAME)-$(VERSION)
+
+source:
+	tools/make-source-archive $(NAME)-$(VERSION)
 
 # The package is made of the source archive, without a network.
 deb:
@@ -138,8 +140,7 @@ deny:
 	build/tools/bin/cargo-deny check $(CHECKS)
 
 # For prosodyctl install and luarocks.
-rock:
-	tools/make-source-archive $(VERSION)
+rock: source
 	tools/make-rock build/dist/$(NAME)-$(VERSION).tar.xz
 
 # What the library is made of (CycloneDX).

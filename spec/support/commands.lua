@@ -19,7 +19,7 @@ local elsewhere = {
 	{ "^prosodyctl install "; "spec/e2e/rock_spec.lua"; '"install", rock' };
 	{ "^prosodyctl remove "; "spec/e2e/rock_spec.lua"; '"remove"' };
 	{ "^luarocks %-%-lua%-version=5%.4 "; "spec/e2e/rock_spec.lua"; "luarocks --lua-version=5.4" };
-	{ "^make rock$"; "spec/e2e/rock_spec.lua"; "tools/make-rock" };
+	{ "^make rock$"; "tools/test-packages"; "make dist rock" };
 	{ "^tools/install%-packages build$"; ".ci/run"; "tools/install-packages build" };
 	{ "^make$"; "tools/run-tests"; "make --no-print-directory" };
 	{ "^make install$"; "spec/e2e/install_spec.lua"; "install" };
