@@ -48,10 +48,10 @@ local function protocol_of(identifier)
 end
 
 -- Whether it is one that this version can serve: newer ones may have others, named by records or, as push2 is, before
--- the identifier
+-- the identifier as a word of its own (the JID of a push service may have a space, too)
 local function is_known(identifier, record)
 	local name = (record or none).protocol;
-	if not record then name = identifier:match("^([^<]-) "); end
+	if not record then name = identifier:match("^(%w+) "); end
 	return type(name) ~= "string" or name == push2.name;
 end
 

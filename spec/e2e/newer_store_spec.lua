@@ -185,6 +185,7 @@ local function describe_all(version)
 			devices = {
 				owed(user, "away.test<n1", "away.test", 600); owed(user, "push.test<n2", "push.test"); owed(user, "push.test<n9");
 				owed(other, "push9 one", "push.test");
+				owed(other, "push.test/a b<n1", "push.test/a b"); -- of a registration that is gone
 			};
 			services = { { jid = "away.test"; failures = 7; age = 10; later = later() } };
 		});
@@ -196,7 +197,7 @@ local function describe_all(version)
 		loop.wait_for(function ()
 			local due = {};
 			for _, device in ipairs(inspect.engine(server, "owed").devices) do due[device.identifier] = device.due_in; end
-			return (due["push.test<n9"] or 0) > 0 and (due["push9 one"] or 0) > 0;
+			return (due["push.test<n9"] or 0) > 0 and (due["push9 one"] or 0) > 0 and not due["push.test/a b<n1"];
 		end, nil, "the turns of all");
 
 		server:reload_module("cloud_notify", "home.test");
