@@ -105,4 +105,10 @@ describe("the rock", function ()
 		output_of("luarocks --lua-version=5.4 --tree=%s remove mod_cloud_notify", tree);
 		assert.equal("", output_of("find %s -path '*cloud_notify*'", tree));
 	end);
+
+	it("has the same bytes, whoever makes it", function ()
+		local sum = output_of("sha256sum %s", rock);
+		output_of("umask 077; TZ=Asia/Tokyo tools/make-rock %s", ("%s/%s.tar.xz"):format(work, name));
+		assert.equal(sum, output_of("sha256sum %s", rock));
+	end);
 end);
