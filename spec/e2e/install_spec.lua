@@ -1,11 +1,14 @@
 local prosody = require "spec.support.prosody";
 local client = require "spec.support.client";
 local devices = require "spec.support.devices";
+local files = require "spec.support.files";
 local inspect = require "spec.support.inspect";
 local lfs = require "lfs";
 local process = require "spec.support.process";
 local push_service = require "spec.support.push_service";
 local st = require "util.stanza";
+
+local read, write = files.read, files.write;
 
 local shim = "mod_cloud_notify.lua";
 
@@ -23,34 +26,21 @@ local function built(name)
 	return "build/plugins/mod_cloud_notify/" .. name;
 end
 
-local function read(path)
-	local file = assert(io.open(path, "rb"));
-	local content = file:read("*a");
-	file:close();
-	return content;
-end
-
-local function write(path, content)
-	local file = assert(io.open(path, "wb"));
-	assert(file:write(content));
-	assert(file:close());
-end
-
 local stamp = read("build/stamp"):match("^[^\n]+");
 
 -- All files below a directory, with their permissions.
 local function files_below(directory)
-	local files = {};
+	local found = {};
 	for name in lfs.dir(directory) do
 		local path = directory .. "/" .. name;
 		if name == "." or name == ".." then -- luacheck: ignore 542
 		elseif lfs.attributes(path, "mode") == "directory" then
-			files[name] = files_below(path);
+			found[name] = files_below(path);
 		else
-			files[name] = lfs.attributes(path, "permissions");
+			found[name] = lfs.attributes(path, "permissions");
 		end
 	end
-	return files;
+	return found;
 end
 
 local directories = {};
@@ -93,9 +83,9 @@ describe("make install", function ()
 
 	it("puts the files where Debian's Prosody looks, and nothing else anywhere", function ()
 		make({ "install"; "DESTDIR=" .. root });
-		local files = { ["lua5.4"] = { ["cloud_notify.so"] = "rw-r--r--" } };
-		for _, name in ipairs(lua_files) do files[name] = "rw-r--r--"; end
-		assert.same({ usr = { ["local"] = { lib = { prosody = { modules = { mod_cloud_notify = files } } } } } },
+		local expected = { ["lua5.4"] = { ["cloud_notify.so"] = "rw-r--r--" } };
+		for _, name in ipairs(lua_files) do expected[name] = "rw-r--r--"; end
+		assert.same({ usr = { ["local"] = { lib = { prosody = { modules = { mod_cloud_notify = expected } } } } } },
 			files_below(root));
 		local installed = root .. "/usr/local/lib/prosody/modules/mod_cloud_notify/";
 		for _, name in ipairs(lua_files) do assert.equal(read(built(name)), read(installed .. name)); end

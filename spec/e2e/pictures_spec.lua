@@ -1,14 +1,8 @@
 -- The pictures of terminals show what an administrator sees.
 
 local prosody = require "spec.support.prosody";
+local files = require "spec.support.files";
 local sessions = require "spec.pictures.sessions";
-
-local function recorded(name)
-	local file = assert(io.open("docs/pictures/" .. name .. ".txt"));
-	local text = file:read("*a");
-	file:close();
-	return text;
-end
 
 for _, version in ipairs(prosody.versions) do
 	describe("the pictures of the shell of Prosody " .. version, function ()
@@ -20,7 +14,7 @@ for _, version in ipairs(prosody.versions) do
 
 		for _, name in ipairs({ "explain"; "test" }) do
 			it("show what push " .. name .. " says", function ()
-				assert.equal(sessions.essence(recorded(name)), sessions.essence(shown[name]));
+				assert.equal(sessions.essence(files.read("docs/pictures/" .. name .. ".txt")), sessions.essence(shown[name]));
 			end);
 		end
 	end);

@@ -4,6 +4,7 @@ local prosody = require "spec.support.prosody";
 local client = require "spec.support.client";
 local devices = require "spec.support.devices";
 local encrypted = require "spec.support.encrypted";
+local files = require "spec.support.files";
 local jid_split = require "util.jid".split;
 local lfs = require "lfs";
 local new_id = require "util.id".short;
@@ -13,18 +14,13 @@ local push2_service = require "spec.support.push2_service";
 local push_service = require "spec.support.push_service";
 local st = require "util.stanza";
 
+local read = files.read;
+
 local page = "docs/reference.md";
 
 local priorities = { [""] = "0"; ["the highest"] = "inf" };
 
 local forbidden = push_service.error("auth", "forbidden", "Not you");
-
-local function read(path)
-	local file = assert(io.open(path));
-	local text = file:read("*a");
-	file:close();
-	return text;
-end
 
 local function sources(directory, pattern)
 	local texts = {};

@@ -3,29 +3,16 @@
 local prosody = require "spec.support.prosody";
 local client = require "spec.support.client";
 local devices = require "spec.support.devices";
+local files = require "spec.support.files";
 local lfs = require "lfs";
 local process = require "spec.support.process";
 local push_service = require "spec.support.push_service";
 
+local output_of = process.output;
+
 local library = lfs.currentdir() .. "/build/plugins/mod_cloud_notify/lua5.4/cloud_notify.so";
 
-local function output_of(command, ...)
-	local quoted = {};
-	for i, argument in ipairs({ ... }) do quoted[i] = process.quote(argument); end
-	local pipe = io.popen(command:format(table.unpack(quoted)) .. " 2>&1");
-	local output = pipe:read("*a");
-	assert(pipe:close(), output);
-	return output;
-end
-
-local function read(path)
-	local file = assert(io.open(path));
-	local content = file:read("*a");
-	file:close();
-	return content;
-end
-
-local version = read("Cargo.toml"):match('\nversion = "([^"]+)"');
+local version = files.read("Cargo.toml"):match('\nversion = "([^"]+)"');
 local name = "prosody-mod-cloud-notify-rs-" .. version;
 local rockspec = ("mod_cloud_notify-%s-1.rockspec"):format(version);
 

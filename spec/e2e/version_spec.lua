@@ -1,23 +1,12 @@
 -- The version stands in Cargo.toml, the build is that of the tree: what is built says both.
 
 local prosody = require "spec.support.prosody";
+local files = require "spec.support.files";
 local inspect = require "spec.support.inspect";
 local loop = require "spec.support.loop";
 local process = require "spec.support.process";
 
-local function read(path)
-	local file = assert(io.open(path));
-	local content = file:read("*a");
-	file:close();
-	return content;
-end
-
-local function output_of(command)
-	local pipe = io.popen(command .. " 2>&1");
-	local output = pipe:read("*a");
-	assert(pipe:close(), output);
-	return output;
-end
+local read, output_of = files.read, process.output;
 
 local version = read("Cargo.toml"):match('\nversion = "([^"]+)"');
 local stamp = read("build/stamp"):match("^[^\n]+");
@@ -30,7 +19,7 @@ describe("the version", function ()
 	end);
 
 	it("is in no other source", function ()
-		assert.equal("", output_of(("grep -rnF %s src lua Makefile .ci tools || true"):format(version)));
+		assert.equal("", output_of("grep -rnF %s src lua Makefile .ci tools || true", version));
 	end);
 end);
 
@@ -39,15 +28,15 @@ describe("the build", function ()
 
 	before_each(function ()
 		tree = output_of("mktemp -d -t version-spec.XXXXXXXX"):match("^[^\n]+");
-		output_of(("mkdir %s/tools && cp tools/build-id %s/tools"):format(tree, tree));
+		output_of("mkdir %s/tools && cp tools/build-id %s/tools", tree, tree);
 	end);
 
 	after_each(function ()
-		os.execute("rm -rf " .. process.quote(tree));
+		output_of("rm -rf %s", tree);
 	end);
 
 	local function run(command)
-		return output_of(("cd %s && %s"):format(process.quote(tree), command)):match("^[^\n]*");
+		return output_of("cd %s && sh -ec %s", tree, command):match("^[^\n]*");
 	end
 
 	local function commit()

@@ -1,21 +1,23 @@
 -- The administrator's guide says what the code says: no option, command or line of the log is missing.
 
 local native = require "spec.support.native";
+local files = require "spec.support.files";
 local lfs = require "lfs";
+local pages = require "spec.support.pages";
 
-local function read(path)
-	local file = assert(io.open(path, "rb"));
-	local content = file:read("*a");
-	file:close();
-	return content;
-end
+local read = files.read;
 
 -- What each row of the tables of a page begins with -> its second cell
 local function rows(page)
 	local found = {};
-	for name, second in read("docs/admin/" .. page):gmatch("\n| `([^`]+)`[^|\n]* | ([^|\n]*) |") do
-		assert.is_nil(found[name], name);
-		found[name] = second;
+	for _, one in ipairs(pages.tables("docs/admin/" .. page)) do
+		for _, row in ipairs(one.rows) do
+			local name = row[1]:match("^`([^`]+)`");
+			if name then
+				assert.is_nil(found[name], name);
+				found[name] = row[2];
+			end
+		end
 	end
 	return found;
 end
@@ -92,9 +94,9 @@ describe("The administrator's guide", function ()
 
 	it("has each command of the shell with its arguments, and no other", function ()
 		local documented, commands = {}, {};
-		for usage in read("docs/admin/commands.md"):gmatch("\n| `push ([^`]+)` |") do
-			local name, arguments = usage:match("^(%S+) ?(.*)$");
-			documented[name] = arguments:gsub(" or ", "|"):gsub("\\", "");
+		for usage in pairs(rows("commands.md")) do
+			local name, arguments = usage:match("^push (%S+) ?(.*)$");
+			documented[name] = arguments:gsub(" or ", "|");
 		end
 		local source = read("lua/shell_commands.lib.lua");
 		for name, arguments in source:gmatch('\ncommands%.(%w+) = {\n\targuments = "([^"]*)"') do

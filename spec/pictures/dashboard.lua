@@ -5,6 +5,7 @@ require "spec.support.init";
 
 local client = require "spec.support.client";
 local devices = require "spec.support.devices";
+local files = require "spec.support.files";
 local http = require "socket.http";
 local json = require "util.json";
 local loop = require "spec.support.loop";
@@ -35,13 +36,6 @@ local options = {
 };
 
 local dashboard = {};
-
-local function read(path)
-	local file = assert(io.open(path));
-	local text = file:read("*a");
-	file:close();
-	return text;
-end
 
 local function start_prometheus(directory, target)
 	local address = ("%s:%d"):format(loopback.address, loopback.free_port());
@@ -170,7 +164,7 @@ function dashboard.play()
 	local from = os.time();
 	live(services, all, senders);
 	local panels = {};
-	for _, panel in ipairs(json.decode(read("contrib/grafana-dashboard.json")).panels) do
+	for _, panel in ipairs(json.decode(files.read("contrib/grafana-dashboard.json")).panels) do
 		local answers = {};
 		for i, target in ipairs(panel.targets) do answers[i] = ask(url, target, from, 60 * minutes); end
 		panels[tostring(panel.id)] = answers;

@@ -3,14 +3,13 @@
 require "spec.support.init";
 
 local dashboard = require "spec.pictures.dashboard";
+local files = require "spec.support.files";
 local json = require "util.json";
 local prosody = require "spec.support.prosody";
 local sessions = require "spec.pictures.sessions";
 
 local function write(name, text)
-	local file = assert(io.open("docs/pictures/" .. name, "w"));
-	assert(file:write(text));
-	assert(file:close());
+	files.write("docs/pictures/" .. name, text);
 end
 
 local function record()

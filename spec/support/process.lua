@@ -14,6 +14,17 @@ function process.quote(argument)
 	return "'" .. argument:gsub("'", "'\\''") .. "'";
 end
 
+-- Runs a command of the shell, with each %s of it replaced by one of the arguments, quoted; returns what it says and
+-- raises an error if it fails.
+function process.output(command, ...)
+	local quoted = {};
+	for i, argument in ipairs({ ... }) do quoted[i] = process.quote(argument); end
+	local pipe = io.popen(command:format(table.unpack(quoted)) .. " 2>&1");
+	local output = pipe:read("*a");
+	if not pipe:close() then error(command .. ":\n" .. output, 2); end
+	return output;
+end
+
 -- Starts a program, with its output appended to a file. It gets none of the open
 -- connections of this process (it would keep them open), and the kernel kills it
 -- when this process ends, in whatever way.

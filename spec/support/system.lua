@@ -1,7 +1,10 @@
 -- A whole Debian in a directory, with a Prosody that runs there as its administrator would have it.
 -- tools/test-packages makes it, and namespaces in which nothing else is.
 
+local commands = require "spec.support.commands";
+local files = require "spec.support.files";
 local loop = require "spec.support.loop";
+local pages = require "spec.support.pages";
 local process = require "spec.support.process";
 
 local system = {
@@ -19,9 +22,7 @@ function system.read(path)
 end
 
 function system.write(path, text)
-	local file = assert(io.open(system.root .. path, "wb"));
-	assert(file:write(text));
-	assert(file:close());
+	files.write(system.root .. path, text);
 end
 
 -- Runs a command as root there, in /root, who answers yes; returns what it says and raises an error if it fails.
@@ -50,14 +51,11 @@ end
 
 -- The commands of the block in a page that has a certain line. (There is no sudo; the user is root.)
 function system.commands(page, line)
-	local file = assert(io.open(page));
-	local text = file:read("*a");
-	file:close();
-	for block in text:gmatch("```sh\n(.-)```") do
-		if block:find(line, 1, true) then
-			local commands = {};
-			for command in block:gsub("sudo ", ""):gmatch("[^\n]+") do commands[#commands + 1] = command; end
-			return commands;
+	for _, block in ipairs(pages.blocks()) do
+		if block.page == page and block.language == "sh" and block.text:find(line, 1, true) then
+			local found = {};
+			for i, command in ipairs(commands.of(block)) do found[i] = command.text; end
+			return found;
 		end
 	end
 	error(page .. " has no commands with " .. line);
@@ -66,16 +64,16 @@ end
 -- What there is besides records of the system's own and what a server writes: path -> what tells
 -- whether it has changed.
 function system.files()
-	local files = {};
+	local found = {};
 	for line in system.run([[
 		find / -xdev \( -path /proc -o -path /root -o -path /run -o -path /tmp -o -path /var/cache -o -path /var/lib/apt \
 			-o -path /var/lib/dpkg -o -path /var/lib/prosody -o -path /var/log -o -path /etc/prosody \) -prune \
 			-o ! -type d -printf '%p\t%y %m %U %G %s %T@ %l\n' -o -printf '%p\t%y %m %U %G\n'
 	]]):gmatch("[^\n]+") do
 		local path, state = line:match("^(.-)\t(.*)$");
-		files[path] = state;
+		found[path] = state;
 	end
-	return files;
+	return found;
 end
 
 -- What `prosodyctl shell` says to a line of Lua.
