@@ -106,6 +106,15 @@ describe("with Debian's Prosody " .. version, function ()
 		assert_log_is_clean();
 	end);
 
+	it("the package has the guide that its README leads to", function ()
+		local pages, linked = "/usr/share/doc/" .. package .. "/", 0;
+		for path in system.read(pages .. "README.md"):gmatch("%]%((docs/[^)#]+)%)") do
+			assert.truthy(system.read(pages .. path), path);
+			linked = linked + 1;
+		end
+		assert.is_true(linked > 10);
+	end);
+
 	it("the package has libraries for all Luas, and no file of another package", function ()
 		for _, lua in ipairs({ "5.2"; "5.3"; "5.4" }) do
 			assert.truthy(system.read(("%s/lua%s/cloud_notify.so"):format(own_folder, lua)));
