@@ -239,7 +239,8 @@ local function test(user, name, callback)
 	local delay, stanza, key, important, details = engine:ping(user, identifier, record, has_listeners());
 	if not stanza then
 		publish_now(user, delay);
-		return nil, ("%s is not sent one now: %s"):format(shown, held_back(user, identifier) or "its record is damaged");
+		return nil, ("%s is not sent one now: %s"):format(shown,
+			held_back(user, identifier) or explain.what_is_wrong(identifier, record));
 	end
 	local protocol = protocol_of(identifier);
 	local test_result = {

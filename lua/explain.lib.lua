@@ -5,7 +5,8 @@ local time = util.prosody_require "util.time";
 local none = util.none;
 local engine = module.lib "engine".engine;
 local user_sessions = module.lib "sessions".user_sessions;
-local protocol_of = module.lib "protocols".of;
+local protocols = module.lib "protocols";
+local is_known, protocol_of = protocols.is_known, protocols.of;
 local history = module.lib "history";
 local name_of = history.name_of;
 local terminal = module.lib "terminal";
@@ -175,10 +176,16 @@ local function suspension(suspended)
 		suspended.text and ", " .. suspended.text or "");
 end
 
+-- Why nothing can be sent to it
+local function what_is_wrong(identifier, record)
+	return is_known(identifier, record) and "its record is damaged: its app has to register again"
+		or "only a newer version of this module knows its protocol";
+end
+
 -- What would become of a message now; state is where its client is, suspended since when and why its registration is
 local function outlook(user, identifier, record, state, suspended)
 	local it = engine:outlook(user, identifier, record, user_sessions(user), monotonic(), host_modules.mam ~= nil);
-	if not it then return "nothing, its record is damaged: its app has to register again"; end
+	if not it then return "nothing, " .. what_is_wrong(identifier, record); end
 	if it.reason == "online" then
 		if has_smacks(user, identifier) then
 			return "delivered to its session, and pushed if that does not acknowledge it";
@@ -230,5 +237,6 @@ return {
 	outcomes = outcomes;
 	look_back = look_back;
 	decisions = decisions;
+	what_is_wrong = what_is_wrong;
 	outlook = outlook;
 };

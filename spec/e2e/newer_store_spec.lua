@@ -28,7 +28,7 @@ local function describe_all(version)
 	end
 
 	before_each(function ()
-		server = prosody.start({ version = version; options = {
+		server = prosody.start({ version = version; modules = { "admin_shell" }; options = {
 			push_max_devices = 2; push_max_errors = 1; push_retry_min = 600; push_retry_max = 1200;
 		} });
 		push = push_service.connect(server, "push.test", "secret");
@@ -104,6 +104,9 @@ local function describe_all(version)
 			phone:close();
 			local sender = client.connect(server, (new_user()));
 			assert.same({ "n2"; "n3" }, devices.woken(push, sender, jid));
+			local explained = server:shell("push", "explain", jid):gsub("%s+", " ");
+			local _, unknown = explained:gsub("now: nothing, only a newer version of this module knows its protocol", "");
+			assert.equal(3, unknown, explained);
 
 			local pruned = inspect.eval(server, [[
 				return #assert(upvalue("administration").prune(1, true));
