@@ -8,7 +8,7 @@ local push_service = require "spec.support.push_service";
 -- A push service is away for ten minutes, and has a minute to wake everybody when it is back. Time goes
 -- by faster here, as fast as the machine can keep up with, so all options that are times are shorter, and
 -- the rate is higher.
-local most_haste = 30;
+local most_haste = 20;
 
 local function options_for(haste)
 	return {
@@ -101,7 +101,7 @@ local function describe_all(version)
 	it("costs none of 1,000 devices a push, and none gets one twice", function ()
 		local before = loop.now();
 		healthy_round("Before");
-		local haste = math.min(most_haste, 80 / (loop.now() - before));
+		local haste = math.min(most_haste, 60 / (loop.now() - before));
 		local outage, recovery = 600 / haste, 60 / haste;
 		server:reconfigure({ options = options_for(haste) });
 		healthy_round("Before, again");
