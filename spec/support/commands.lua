@@ -14,7 +14,7 @@ local elsewhere = {
 	{ "^apt purge "; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^sed %-i .* /etc/prosody/prosody%.cfg%.lua$"; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^service prosody restart$"; "spec/packages/packages_spec.lua"; of_readme };
-	{ "^mkdir %-p /usr/local/lib/prosody/modules$"; "spec/packages/packages_spec.lua"; of_readme };
+	{ "^install %-d /usr/local/lib/prosody/modules$"; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^tar %-xf prosody%-mod%-cloud%-notify%-rs%-"; "spec/packages/packages_spec.lua"; of_readme };
 	{ "^prosodyctl install "; "spec/e2e/rock_spec.lua"; '"install", rock' };
 	{ "^prosodyctl remove "; "spec/e2e/rock_spec.lua"; '"remove"' };

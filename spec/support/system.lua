@@ -25,10 +25,11 @@ function system.write(path, text)
 	files.write(system.root .. path, text);
 end
 
--- Runs a command as root there, in /root, who answers yes; returns what it says and raises an error if it fails.
+-- Runs a command as root there, in /root, who answers yes and lets nobody else read what is new; returns what it says
+-- and raises an error if it fails.
 function system.run(command)
 	local pipe = io.popen("yes 2>/dev/null | chroot " .. process.quote(system.root) .. " sh -ec " ..
-		process.quote("export DEBIAN_FRONTEND=noninteractive LC_ALL=C HOME=/root; cd; exec 2>&1; " .. command));
+		process.quote("export DEBIAN_FRONTEND=noninteractive LC_ALL=C HOME=/root; umask 077; cd; exec 2>&1; " .. command));
 	local output = pipe:read("*a");
 	if not pipe:close() then error(command .. ":\n" .. output, 2); end
 	return output;
@@ -93,7 +94,7 @@ function system:session(full_jid)
 	return state ~= "nil" and { hibernating = state == "hibernating" } or nil;
 end
 
--- Waits until clients and push services can connect.
+-- Waits until clients, push services and administrators can connect.
 function system.wait()
 	loop.wait_for(function ()
 		for _, port in pairs(system.ports) do
@@ -101,7 +102,7 @@ function system.wait()
 			if not connection then return false; end
 			connection:close();
 		end
-		return true;
+		return (pcall(system.shell, "return true"));
 	end, nil, "Prosody to listen");
 end
 
