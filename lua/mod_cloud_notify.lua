@@ -11,7 +11,8 @@ local lua = _VERSION:match("%d.%d");
 -- An error that is no string is logged in one line, without a traceback
 local function refuse(file, problem)
 	error(setmetatable({}, { __tostring = function ()
-		return ("cannot use %s/%s with version %s and %s: %s -- build it with 'make LUA=%s', install it and restart"):format(
+		return ("cannot use %s/%s with version %s and %s: %s -- restart, or install all files anew " ..
+			"(from source: make LUA=%s)"):format(
 			module:get_directory(), file, version, _VERSION, tostring(problem):gsub("%s+", " "), lua);
 	end }));
 end
