@@ -143,12 +143,16 @@ deny:
 rock: source
 	tools/make-rock build/dist/$(NAME)-$(VERSION).tar.xz
 
-# What the library is made of (CycloneDX).
-sbom: build/dist/$(NAME)-$(VERSION).cdx.json
+# What the library is made of (CycloneDX), and the licences of that.
+sbom: build/dist/$(NAME)-$(VERSION).cdx.json build/dist/$(NAME)-$(VERSION).licences.txt
 
 build/dist/$(NAME)-$(VERSION).cdx.json: Cargo.toml Cargo.lock
 	install -d $(@D)
 	tools/make-sbom >$@
+
+build/dist/$(NAME)-$(VERSION).licences.txt: Cargo.toml Cargo.lock
+	install -d $(@D)
+	tools/make-licences >$@
 
 clean:
 	rm -rf build target

@@ -124,6 +124,22 @@ describe("with Debian's Prosody " .. version, function ()
 		end
 	end);
 
+	it("the package has the licences of all that its bill of materials names, with their texts", function ()
+		local bill = system.run("zcat /usr/share/doc/" .. package .. "/*.cdx.json.gz");
+		local licences = system.run("zcat /usr/share/doc/" .. package .. "/*.licences.txt.gz");
+		local known = 0;
+		for name, crate_version in bill:gmatch('"pkg:cargo/([^"@]+)@([^"]+)",\n') do
+			if name ~= "mod_cloud_notify" then
+				known = known + 1;
+				assert.truthy(licences:find(("\n%s %s: "):format(name, crate_version), 1, true), name);
+			end
+		end
+		assert.truthy(known > 0);
+		for _, text in ipairs({ "Apache License\n"; "Mozilla Public License Version 2.0\n"; "OpenSSL"; "Unicode" }) do
+			assert.truthy(licences:find(text, 1, true), text);
+		end
+	end);
+
 	it("two commands take it away without a trace, and the other module of this name works", function ()
 		assert.equal(2, #remove);
 		do_all(remove);
