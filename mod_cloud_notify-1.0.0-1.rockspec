@@ -24,5 +24,5 @@ dependencies = { "lua >= 5.2, < 5.5" }
 build = {
 	type = "command";
 	build_command = [[make LUA="$("$(LUA)" -e 'io.write(_VERSION:sub(5))')" all]];
-	install_command = [[make LUA="$("$(LUA)" -e 'io.write(_VERSION:sub(5))')" PLUGINDIR="$(LUADIR)" install]];
+	install_command = [[make LUA="$("$(LUA)" -e 'io.write(_VERSION:sub(5))')" PLUGINDIR="$(LUADIR)" install >/dev/null]];
 }
