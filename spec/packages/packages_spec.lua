@@ -172,6 +172,8 @@ describe("with Debian's Prosody " .. version, function ()
 		assert.equal(3, #unpack);
 		do_all(unpack);
 		assert.equal("/usr/local/lib/prosody/modules/mod_cloud_notify", folder());
+		-- What is unpacked over it has files of the same names
+		assert.equal("", system.run("find /usr/local/lib/prosody/modules -name '*[0-9].[0-9]*.[0-9]*'"));
 		assert_push_works();
 		assert_log_is_clean();
 	end);
