@@ -64,16 +64,16 @@ uninstall:
 	done
 
 # What is given away, in build/dist: the sources with all crates, and what is built of them.
-dist: luas sbom source
+dist: source luas sbom
 	tools/make-binary-archive $(NAME)-$(VERSION)
 
 source:
+	tools/install-packages dist
 	tools/make-source-archive $(NAME)-$(VERSION)
 
 # The package is made of the source archive, without a network.
-deb:
-	tools/install-packages build deb
-	tools/make-source-archive $(NAME)-$(VERSION)
+deb: source
+	tools/install-packages deb
 	tools/make-deb $(NAME)-$(VERSION)
 
 test:
