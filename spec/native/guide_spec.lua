@@ -50,20 +50,29 @@ local function as_code(value)
 	return ('{ "%s" }'):format(table.concat(names, '", "'));
 end
 
+-- What stands for something else in lines of the log
+local examples = {
+	"push_\226\128\166"; "Lua \226\128\166"; "\226\128\166"; "/?mod_cloud_notify[/_]"; "push%.example"; "anna";
+	"item%-not%-found"; "%d+"; ": ";
+};
+
+-- Texts as one, however they are written
+local sources = {};
+for name in lfs.dir("lua") do
+	if name:find("%.lua$") then sources[name] = read("lua/" .. name):gsub('"%s*%.%.%s*"', ""); end
+end
+
 -- What is logged above level debug, and what the self-test says
 local function log_lines()
 	local lines = {};
-	for name in lfs.dir("lua") do
-		if name:find("%.lua$") then
-			local source = read("lua/" .. name):gsub('"%s*%.%.%s*"', "");
-			for arguments in source:gmatch("log(%b())") do
-				local text = arguments:match('", .-"(.-)"') or arguments:match(', "(.-)"');
-				if text and text ~= "%s" and not arguments:find('^%("debug",') then lines[#lines + 1] = text; end
-			end
-			if name == "self_test.lib.lua" then
-				for text in source:gmatch('problem%("(.-)"') do lines[#lines + 1] = text; end
-				for text in source:gmatch('%("([^"]+)"%):format') do lines[#lines + 1] = text; end
-			end
+	for name, source in pairs(sources) do
+		for arguments in source:gmatch("log(%b())") do
+			local text = arguments:match('", .-"(.-)"') or arguments:match(', "(.-)"');
+			if text and text ~= "%s" and not arguments:find('^%("debug",') then lines[#lines + 1] = text; end
+		end
+		if name == "self_test.lib.lua" then
+			for text in source:gmatch('problem%("(.-)"') do lines[#lines + 1] = text; end
+			for text in source:gmatch('%("([^"]+)"%):format') do lines[#lines + 1] = text; end
 		end
 	end
 	return lines;
@@ -105,14 +114,37 @@ describe("The administrator's guide", function ()
 		assert.same(commands, documented);
 	end);
 
-	it("has each line of the log", function ()
+	it("has each line of the log, and no other", function ()
 		local page, lines = read("docs/admin/log.md"), log_lines();
 		assert.is_true(#lines > 30, #lines .. " lines were found");
-		local missing = {};
+		local missing, all_sources = {}, "";
 		for _, line in ipairs(lines) do
 			local words = fixed_words(line);
 			if not page:find(words, 1, true) then missing[#missing + 1] = ("%q of %q"):format(words, line); end
 		end
 		assert.same({}, missing);
+
+		local unknown = {};
+		for _, source in pairs(sources) do all_sources = all_sources .. source; end
+		for row in page:gmatch("\n| (`[^\n]*)") do
+			for shown in row:gsub("`push %l+`", ""):gmatch("`([^`]*)`") do
+				local line = shown;
+				for _, example in ipairs(examples) do line = line:gsub(example, "\n"); end
+				for words in line:gmatch("[^\n]+") do
+					words = words:match("^[%p%s]*(.-)[%p%s]*$");
+					if not all_sources:find(words, 1, true) then unknown[#unknown + 1] = ("%q of %q"):format(words, shown); end
+				end
+			end
+		end
+		assert.same({}, unknown);
+	end);
+
+	it("has the ad-hoc commands for users", function ()
+		local documented, commands = {}, {};
+		for title in read("docs/admin/commands.md"):match("\n## From a client\n(.*)"):gmatch("\n| (%u[^|]*) |") do
+			documented[title] = title ~= "Command" or nil;
+		end
+		for title in read("lua/adhoc_commands.lib.lua"):gmatch('of_user%("([^"]+)"') do commands[title] = true; end
+		assert.same(commands, documented);
 	end);
 end);
