@@ -146,7 +146,7 @@ rock: source
 # What the library is made of (CycloneDX), and the licences of that.
 sbom: build/dist/$(NAME)-$(VERSION).cdx.json build/dist/$(NAME)-$(VERSION).licences.txt
 
-build/dist/$(NAME)-$(VERSION).cdx.json: Cargo.toml Cargo.lock
+build/dist/$(NAME)-$(VERSION).cdx.json: Cargo.toml Cargo.lock deny.toml tools/make-sbom tools/crates.py
 	install -d $(@D)
 	tools/make-sbom >$@
 

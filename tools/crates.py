@@ -21,10 +21,16 @@ def checksums():
     return {(one["name"], one["version"]): one["checksum"] for one in packages if "checksum" in one}
 
 
-def cargo_metadata(target):
-    command = ["cargo", "metadata", "--locked", "--format-version=1", f"--filter-platform={target}"]
+def cargo(command, target_option, target, *options):
+    command = ["cargo", command, "--locked", f"{target_option}={target}", *options]
     command += [f"--features={feature}" for feature in POLICY["graph"]["features"]]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def linked(target):
+    """Of what is needed by more than tests, (name, version)."""
+    lines = cargo("tree", "--target", target, "--edges=normal,build", "--prefix=none", "--format={p}").splitlines()
+    return {tuple(line.replace(" v", " ").split()[:2]) for line in lines}
 
 
 class Graph:
@@ -33,25 +39,24 @@ class Graph:
     def __init__(self):
         self.packages, self.depends, self.direct = {}, {}, {}
         for target in POLICY["graph"]["targets"]:
-            metadata = cargo_metadata(target)
+            metadata = json.loads(cargo("metadata", "--filter-platform", target, "--format-version=1"))
             self.root = metadata["resolve"]["root"]
             self.known = {one["id"]: one for one in metadata["packages"]}
             nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
             for id in nodes[self.root]["dependencies"]:
                 self.direct[self.known[id]["name"]] = self.known[id]
-            self._follow(nodes)
+            self._follow(nodes, linked(target))
 
-    def _follow(self, nodes):
-        waiting, seen = [self.root], set()
-        while waiting:
-            id = waiting.pop()
-            if id in seen:
-                continue
-            seen.add(id)
-            needed = {dep["pkg"] for dep in nodes[id]["deps"] if any(kind["kind"] != "dev" for kind in dep["dep_kinds"])}
-            self.packages[id] = self.known[id]
-            self.depends.setdefault(id, set()).update(needed)
-            waiting += needed
+    def _follow(self, nodes, there):
+        """Tests ask for more features of crates, and so for more crates: those are not there."""
+        for id, node in nodes.items():
+            if self._is_in(there, id):
+                self.packages[id] = self.known[id]
+                needed = (dep for dep in node["deps"] if any(kind["kind"] != "dev" for kind in dep["dep_kinds"]))
+                self.depends.setdefault(id, set()).update(dep["pkg"] for dep in needed if self._is_in(there, dep["pkg"]))
+
+    def _is_in(self, there, id):
+        return (self.known[id]["name"], self.known[id]["version"]) in there
 
     def others(self):
         """All but the module itself, by name and version."""
