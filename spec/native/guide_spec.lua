@@ -152,6 +152,23 @@ describe("The administrator's guide", function ()
 		assert.is_true(count > 40, count .. " rows were found");
 	end);
 
+	it("has the values of the labels of metrics, and no other", function ()
+		local page, missing, unknown = read("docs/admin/metrics.md"), {}, {};
+		local texts = sources["metrics.lib.lua"] .. sources["protocols.lib.lua"] .. sources["registrations.lib.lua"];
+		for _, name in ipairs({ "engine/answer"; "engine/counts"; "engine/reason"; "stanza/importance" }) do
+			texts = texts .. read(("src/%s.rs"):format(name)):gsub("\n#%[cfg%(test%)%]\nmod .*", "");
+		end
+		for value in texts:gmatch(' => "([%l-]+)"') do
+			if value ~= "pushed" and not page:find("`" .. value .. "`", 1, true) then missing[#missing + 1] = value; end
+		end
+		for labels, text in page:gmatch("\n| `%l[%l_]+` | ([^|]*) | ([^\n]*) |") do
+			for value in (labels .. text):gmatch("`([%l%d-]+)`") do
+				if not texts:find(('"%s"'):format(value), 1, true) then unknown[#unknown + 1] = value; end
+			end
+		end
+		assert.same({ {}; {} }, { missing; unknown });
+	end);
+
 	it("has the ad-hoc commands for users", function ()
 		local documented, commands = {}, {};
 		for title in read("docs/admin/commands.md"):match("\n## From a client\n(.*)"):gmatch("\n| (%u[^|]*) |") do
