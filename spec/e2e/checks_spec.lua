@@ -86,6 +86,14 @@ describe("a check of the sources", function ()
 		os.execute("rm -rf " .. process.quote(tree));
 	end);
 
+	it("is a part of make lint", function ()
+		local _, recipe = run("make -n lint");
+		for check in pairs(checks) do assert.truthy(recipe:find("\n" .. check .. "\n", 1, true), check); end
+		for _, check in ipairs({ "fmt --check\n"; "clippy --locked --all-targets"; "cargo doc"; "luacheck --quiet" }) do
+			assert.truthy(recipe:find(check, 1, true), check);
+		end
+	end);
+
 	for check, cases in pairs(checks) do
 		describe(check, function ()
 			it("is content", function ()

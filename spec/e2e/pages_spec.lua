@@ -125,6 +125,21 @@ local function typed()
 end
 
 describe("the pages", function ()
+	it("are looked at, all of them", function ()
+		local there, found = {}, {};
+		for line in io.popen("grep -rc '^ *```[a-z]' --include='*.md' README.md CHANGELOG.md docs"):lines() do
+			local page, count = line:match("^(.*):(%d+)$");
+			there[page] = count ~= "0" and tonumber(count) or nil;
+		end
+		for _, block in ipairs(pages.blocks()) do found[block.page] = (found[block.page] or 0) + 1; end
+		assert.same(there, found);
+	end);
+
+	it("have no command that nothing runs", function ()
+		assert.is_nil((commands.runner("make coffee")));
+		assert.is_nil((commands.runner("apt install coffee")));
+	end);
+
 	for _, block in ipairs(languages.xml) do
 		it("have XML that is well-formed: " .. block.title, function ()
 			assert(xml.parse(block.text));
@@ -134,7 +149,9 @@ describe("the pages", function ()
 	for _, language in ipairs({ "sh"; "console" }) do
 		for _, block in ipairs(languages[language]) do
 			it("have commands that something runs: " .. block.title, function ()
-				for _, command in ipairs(commands.of(block)) do
+				local found = commands.of(block);
+				assert.is_truthy(found[1]);
+				for _, command in ipairs(found) do
 					local runner, problem = commands.runner(command.text);
 					assert(runner, problem);
 				end
