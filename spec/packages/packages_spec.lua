@@ -140,6 +140,21 @@ describe("with Debian's Prosody " .. version, function ()
 		end
 	end);
 
+	it("the package says what it needs, and what is in it", function ()
+		local depends = system.run("dpkg-query --show --showformat='${Depends}' " .. package);
+		assert.truthy(depends:find("prosody (>= 0.12)", 1, true), depends);
+		assert.truthy(depends:find("libc6 (>=", 1, true), depends);
+		local found = {};
+		for name in system.run("ls /usr/share/doc/" .. package):gmatch("%S+") do found[#found + 1] = name; end
+		table.sort(found);
+		local revision = system.run("dpkg-query --show --showformat='${Version}' " .. package);
+		local with_version = package .. "-" .. revision:match("^(.*)%-");
+		assert.same({
+			"README.md"; "changelog.Debian.gz"; "changelog.gz"; "contrib"; "copyright"; "docs";
+			with_version .. ".cdx.json.gz"; with_version .. ".licences.txt.gz";
+		}, found);
+	end);
+
 	it("two commands take it away without a trace, and the other module of this name works", function ()
 		assert.equal(2, #remove);
 		do_all(remove);
