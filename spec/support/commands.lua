@@ -42,6 +42,13 @@ local elsewhere = {
 	{ "^lua5%.4 /usr/bin/busted spec/"; "tools/run-tests"; "/usr/bin/busted --output=gtest" };
 };
 
+-- Which in turn are run there
+local run_by = {
+	["spec/packages/packages_spec.lua"] = { "tools/test-packages"; "busted --output=gtest spec/packages" };
+	["tools/test-packages"] = { ".ci/run"; "\ntools/test-packages " };
+	["tools/run-tests"] = { "Makefile"; "\ttools/run-tests\n" };
+};
+
 local function contains(path, text)
 	local file = io.open(path);
 	local found = file and file:read("*a"):find(text, 1, true);
@@ -74,6 +81,8 @@ function commands.runner(text)
 		local pattern, path, proof = one[1], one[2], one[3];
 		if text:find(pattern) then
 			if not contains(path, proof) then return nil, ("%s does not run %q"):format(path, text); end
+			local caller = run_by[path];
+			if caller and not contains(caller[1], caller[2]) then return nil, ("%s does not run %s"):format(caller[1], path); end
 			if proof ~= of_readme or contains("README.md", text) then return path; end
 			return nil, ("%s runs what the README has, which is not %q"):format(path, text);
 		end
