@@ -55,6 +55,17 @@ describe("the build", function ()
 		assert.equal(id .. "+", run("tools/build-id"));
 	end);
 
+	it("is stamped into each Lua file when it changes, and only then", function ()
+		output_of(("cp -R Makefile Cargo.toml Cargo.lock lua %s && mkdir %s/src"):format(tree, tree));
+		local make = "make --no-print-directory LUA=5.4 CARGO=false -o build/plugins/mod_cloud_notify/lua5.4/cloud_notify.so";
+		local stamped = "grep -LF '%s (%s)' build/plugins/mod_cloud_notify/*.lua || true";
+		for _, id in ipairs({ "0123456789ab"; "ba9876543210" }) do
+			run(("echo %s >.build-id && %s"):format(id, make));
+			assert.equal("", run(stamped:format(version, id)));
+		end
+		assert.equal("", run(make));
+	end);
+
 	it("is that of the archive, whatever repository it is unpacked in", function ()
 		commit();
 		run("echo 0123456789ab >.build-id");
