@@ -81,6 +81,18 @@ describe("the pages", function ()
 		assert.same({}, without(known, names));
 	end);
 
+	it("name variables of the environment that something reads", function ()
+		local names = named("%f[%w_]%u+_[%u_]*%u%f[^%w_]");
+		for _, block in ipairs(pages.blocks()) do
+			for name in (block.language == "sh" and block.text or ""):gmatch("%f[%w_](%u[%u_]+)=") do
+				names[#names + 1] = name;
+			end
+		end
+		assert.is_true(#names > 5, #names .. " names were found");
+		local known = lines_of([[grep -rIohE '\w+' Makefile .ci/run tools bench fuzz/src spec/support src tests | sort -u]]);
+		assert.same({}, without(known, names));
+	end);
+
 	it("name protocols that are spoken", function ()
 		local known = {};
 		local names = named("%f[%w]%l+:[%l%d]+:[%w:/.+-]*%d%f[^%w]");
@@ -106,6 +118,9 @@ describe("the pages", function ()
 			for name, of in text:gmatch("(%f[%w]p?[%l-_]*cloud[_-]notify[%l-]*[_-])(%d+%.%d+%.%d+)") do
 				assert.equal(version, of, page .. ": " .. name);
 				files = files + 1;
+			end
+			for folder in text:gmatch("/usr/local/lib/prosody/?%w*") do
+				assert.equal("/usr/local/lib/prosody/modules", folder, page);
 			end
 			for named_rust in text:gmatch("Rust%]? (%d+%.%d+)") do assert.equal(rust, named_rust, page); end
 		end

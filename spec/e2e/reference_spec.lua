@@ -82,6 +82,14 @@ describe("the reference", function ()
 		assert.same(sorted(shared), documented("Shared tables"));
 	end);
 
+	it("has what the history tells, and how much of it", function ()
+		local text = pages.rows(page, "Store `cloud_notify_history`")[1][3];
+		assert.equal(shim["history.lib.lua"]:match("\nlocal max_entries = (%d+);"), text:match("The last (%d+) events"));
+		local all = table.concat({ shim["enabling.lib.lua"]; shim["reports.lib.lua"]; shim["administration.lib.lua"];
+			shim["registering.lib.lua"]; shim["registrations.lib.lua"] });
+		for _, name in ipairs(pages.names(text)) do assert.truthy(all:find(('"%s"'):format(name), 1, true), name); end
+	end);
+
 	it("has the fields of other modules that are read of sessions", function ()
 		local found, native = {}, sources("src/lua", "%.rs$");
 		for name, text in pairs(shim) do
