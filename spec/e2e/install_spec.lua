@@ -95,8 +95,10 @@ describe("make install", function ()
 	it("puts them elsewhere if it is told to", function ()
 		make({ "install"; "DESTDIR=" .. root; "PREFIX=/opt" });
 		assert.truthy(lfs.attributes(root .. "/opt/lib/prosody/modules/mod_cloud_notify/" .. library("5.4")));
-		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/srv/plugins" });
-		assert.truthy(lfs.attributes(root .. "/srv/plugins/mod_cloud_notify/" .. library("5.4")));
+		make({ "install"; "DESTDIR=" .. root; "PLUGINDIR=/srv/my plugins" });
+		assert.truthy(lfs.attributes(root .. "/srv/my plugins/mod_cloud_notify/" .. library("5.4")));
+		make({ "uninstall"; "DESTDIR=" .. root; "PLUGINDIR=/srv/my plugins" });
+		assert.is_nil(lfs.attributes(root .. "/srv/my plugins/mod_cloud_notify"));
 	end);
 
 	it("says how Prosody finds them there", function ()

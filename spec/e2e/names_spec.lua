@@ -93,6 +93,19 @@ describe("the pages", function ()
 		assert.same({}, without(known, names));
 	end);
 
+	it("name commands and flags that somebody knows", function ()
+		local shell, known = read("lua/shell_commands.lib.lua"), {};
+		for _, command in ipairs(named("%f[%w]push:(%l+)%(")) do
+			assert.truthy(shell:find(("\ncommands.%s = {"):format(command), 1, true), command);
+		end
+		local names = named("%f[%-]%-%-%l[%l-]*");
+		assert.is_true(#names > 3, #names .. " names were found");
+		for _, name in ipairs(names) do
+			known[name] = next(lines_of("grep -rlF -e '%s' lua Makefile .ci tools spec/e2e/rock_spec.lua || true", name));
+		end
+		assert.same({}, without(known, names));
+	end);
+
 	it("name protocols that are spoken", function ()
 		local known = {};
 		local names = named("%f[%w]%l+:[%l%d]+:[%w:/.+-]*%d%f[^%w]");
