@@ -79,7 +79,8 @@ describe("a check of the sources", function ()
 	setup(function ()
 		local _, path = run("mktemp -d -t checks-spec.XXXXXXXX");
 		path = path:match("^[^\n]+");
-		assert(run("git -c safe.directory='*' ls-files -z | tar -c --null --files-from=- | tar -x -C " .. process.quote(path)));
+		local copy = "git -c safe.directory='*' ls-files -z | tar -c --null --files-from=- | tar -x -C ";
+		assert(run(copy .. process.quote(path)));
 		tree = path;
 	end);
 

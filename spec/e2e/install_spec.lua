@@ -284,6 +284,40 @@ describe("a server with files that it cannot use", function ()
 		end);
 	end
 
+	-- A library that says this of itself, or fails
+	local function compile(says)
+		local path = new_directory() .. "/library.so";
+		local gcc = io.popen("gcc -shared -fPIC -x c -o " .. process.quote(path) .. " -", "w");
+		gcc:write(([[
+			typedef struct lua_State lua_State;
+			void lua_createtable(lua_State *, int, int);
+			const char *lua_pushstring(lua_State *, const char *);
+			void lua_setfield(lua_State *, int, const char *);
+			int lua_error(lua_State *);
+			static void set(lua_State *L, const char *key, const char *value) {
+				lua_pushstring(L, value); lua_setfield(L, -2, key);
+			}
+			int luaopen_cloud_notify(lua_State *L) {
+				if (*"%s") { lua_pushstring(L, "%s"); return lua_error(L); }
+				lua_createtable(L, 0, 2); set(L, "version", "%s"); set(L, "lua", "%s"); return 1;
+			}
+		]]):format(says.problem or "", says.problem or "", says.version or "", says.lua or ""));
+		assert(gcc:close());
+		return read(path);
+	end
+
+	for name, case in pairs({
+		["one of another version"] = { { version = "0.0.9"; lua = "Lua 5.4" }; "it is version 0.0.9 for Lua 5.4 -- " };
+		["one that is for another Lua"] = { { version = stamp:match("^%S+"); lua = "Lua 5.3" }; " for Lua 5.3 -- " };
+		["one that fails"] = { { problem = [[no\nuse]] }; "no use -- " };
+	}) do
+		it("says what to do, and goes on without: " .. name, function ()
+			local server = prosody.start({ plugin_paths = { plugins_with(compile(case[1])) } });
+			assert_says_what_to_do(server);
+			assert.truthy(error_lines(server)[1]:find(case[2], 1, true), error_lines(server)[1]);
+		end);
+	end
+
 	-- What may be in the place of a file after half an update.
 	local others = {
 		{ "none"; nil };
