@@ -88,6 +88,15 @@ describe("a check of the sources", function ()
 		os.execute("rm -rf " .. process.quote(tree));
 	end);
 
+	it("is that of npm: what others have made is pinned by its bytes, wherever it comes from", function ()
+		local lock = read("spec/support/clients/package-lock.json");
+		local _, packages = lock:gsub('\n    "node_modules/', "");
+		local _, pinned = lock:gsub('\n      "integrity": "sha512%-', "");
+		assert.is_true(packages > 10);
+		assert.equal(packages, pinned);
+		assert.is_nil(lock:find('"resolved"', 1, true));
+	end);
+
 	it("is a part of make lint", function ()
 		local _, recipe = run("make -n lint");
 		for check in pairs(checks) do assert.truthy(recipe:find("\n" .. check .. "\n", 1, true), check); end
