@@ -90,14 +90,17 @@ local function describe_all(version)
 	end
 
 	-- Does something as often as it takes for all tables to have their size, and then
-	-- often, after which there must not be more in memory than before.
+	-- often, after which there must not be more in memory than before. What leaks does so each time.
 	local function assert_flat(warm_up, count, act)
 		act(warm_up);
-		local heap, rss = server:heap(), server:rss();
-		act(count);
-		local heap_growth, rss_growth = server:heap() - heap, server:rss() - rss;
-		assert.is_true(heap_growth < max_heap_growth, ("%.1f KiB more of Lua"):format(heap_growth));
-		assert.is_true(rss_growth < max_rss_growth, ("%d KiB more of everything"):format(rss_growth));
+		local heap_growth, rss_growth;
+		for _ = 1, 2 do
+			local heap, rss = server:heap(), server:rss();
+			act(count);
+			heap_growth, rss_growth = server:heap() - heap, server:rss() - rss;
+			if heap_growth < max_heap_growth and rss_growth < max_rss_growth then return; end
+		end
+		error(("%.1f KiB more of Lua, %d KiB more of everything"):format(heap_growth, rss_growth));
 	end
 
 	it("pushes that are answered at once leave nothing behind", function ()
