@@ -15,7 +15,7 @@ local values = {
 	"{ {}, deep = { deeper = { deepest = {} } } }";
 };
 
--- One of each kind, for what takes a load of the module each.
+-- One of each kind, for what takes a load of the module each, and for the second Prosody.
 local kinds = {
 	"7"; "0/0"; "1e300"; "true"; [["text"]]; "{ 1, 2, 3 }"; "{ {}, deep = { deeper = { deepest = {} } } }";
 };
@@ -38,6 +38,7 @@ local write_file = [[
 ]];
 
 local function describe_all(version)
+	local tried = version == "0.12" and values or kinds; -- It is the engine that reads them, with any Prosody
 	local server, push, sender;
 
 	local function connect()
@@ -133,7 +134,7 @@ local function describe_all(version)
 
 	for _, field in ipairs(fields) do
 		it("has something else for the field " .. field .. " of a record", function ()
-			for _, value in ipairs(values) do
+			for _, value in ipairs(tried) do
 				-- What goes to no address is never answered.
 				if field ~= "jid" or value ~= [[""]] then
 					local jid = user_with_bad(("[%q] = %s"):format(field, value));
@@ -160,13 +161,13 @@ local function describe_all(version)
 		end
 
 		it("has something else for the field " .. field .. " of a suspension", function ()
-			for _, value in ipairs(values) do
+			for _, value in ipairs(tried) do
 				assert_stops_nothing(user_with_bad(suspension(value)), value);
 			end
 		end);
 
 		it("has something else for the field " .. field .. " of a suspension, and its trial is due", function ()
-			for _, value in ipairs(values) do
+			for _, value in ipairs(tried) do
 				local jid = user_with_bad(suspension(value));
 				push.answer = function (publish, service)
 					local answer = publish.node == "good" and push_service.result or push_service.error("cancel", "forbidden");
@@ -332,7 +333,7 @@ local function describe_all(version)
 		-- FORMAT with each of the values.
 		local function with_each(format)
 			local all = {};
-			for i, value in ipairs(values) do all[i] = format:gsub("VALUE", (value:gsub("%%", "%%%%"))); end
+			for i, value in ipairs(tried) do all[i] = format:gsub("VALUE", (value:gsub("%%", "%%%%"))); end
 			return all;
 		end
 
@@ -357,7 +358,7 @@ local function describe_all(version)
 
 		for _, field in ipairs({ "saved"; "devices"; "services" }) do
 			it("the field " .. field, function ()
-				for _, value in ipairs(field == "saved" and values or kinds) do
+				for _, value in ipairs(field == "saved" and tried or kinds) do
 					local jid = user_with_good();
 					load_with(([[{
 						saved = 1;

@@ -259,7 +259,7 @@ describe("a hostile stanza", function ()
 end);
 
 -- Prosody makes none of these, but other modules may make anything.
-describe("a million hostile stanzas", function ()
+describe("hundreds of thousands of hostile stanzas", function ()
 	local seed = tonumber(os.getenv("SPEC_SEED")) or os.time();
 	local names = { "message", "body", "stanza-id", "x", "propose", "received", "sent", "forwarded", "delay", "iq" };
 	local texts = {
@@ -391,7 +391,7 @@ describe("a million hostile stanzas", function ()
 		local count_before, resident_before = read_all(native.times(100000));
 		local lua_growth, growth;
 		for _ = 1, 3 do
-			local count, size = read_all(native.times(1000000));
+			local count, size = read_all(native.times(300000));
 			lua_growth, growth = count - count_before, size - resident_before;
 			if lua_growth < 64 and growth < 24 * 1024 then break; end
 			count_before, resident_before = count, size;

@@ -314,7 +314,7 @@ describe("a publish", function ()
 
 	it("has an id that was never there before", function ()
 		local record, ids = { jid = "push.test"; node = "n1" }, {};
-		for _ = 1, native.times(100000) do
+		for _ = 1, native.times(30000) do
 			local id = engine:ping("anna", "push.test<n1", record).id;
 			if ids[id] then error(id .. " came twice"); end
 			ids[id] = true;

@@ -44,17 +44,39 @@ local fault_patterns = {
 	"panicked at";
 };
 
+local function find_faults(text, faults)
+	for line in text:gmatch("[^\n]+") do
+		for _, pattern in ipairs(not line:find("\tdebug\t", 1, true) and fault_patterns or {}) do
+			if line:find(pattern) then
+				faults[#faults + 1] = line;
+				break;
+			end
+		end
+	end
+	return faults;
+end
+
 local servers = {}; -- all that have not been stopped
 
 local methods = {};
 local server_mt = { __index = methods };
 
-local function read_file(path)
+-- What a file has behind so many bytes.
+local function read_file(path, mark)
 	local file = io.open(path, "rb");
 	if not file then return ""; end
+	file:seek("set", mark or 0);
 	local text = file:read("*a");
 	file:close();
 	return text;
+end
+
+local function size_of(path)
+	local file = io.open(path, "rb");
+	if not file then return 0; end
+	local size = file:seek("end");
+	file:close();
+	return size;
 end
 
 local function write_file(path, text)
@@ -226,7 +248,7 @@ end
 -- components, plugin_paths, community, upstream, s2s, data, own_clock; text(settings), which returns what stands before
 -- the hosts, and set_by_text, the names of the options in it: modules_enabled of the test is that of the hosts then.
 function prosody.start(options)
-	local server = setmetatable({ options = {}; directory = make_directory() }, server_mt);
+	local server = setmetatable({ options = {}; directory = make_directory(); found = { mark = 0 } }, server_mt);
 	server:change({
 		version = "0.12";
 		lua = "5.4";
@@ -339,15 +361,16 @@ function methods:console_text()
 end
 
 function methods:log_text()
-	return self.removed and self.removed.log or read_file(self.directory .. "/prosody.log");
+	return self:log_since(0);
 end
 
+-- Where the log ends now. Logs grow long: nobody reads again what was there before a mark.
 function methods:log_mark()
-	return #self:log_text();
+	return self.removed and #self.removed.log or size_of(self.directory .. "/prosody.log");
 end
 
 function methods:log_since(mark)
-	return self:log_text():sub(mark + 1);
+	return self.removed and self.removed.log:sub(mark + 1) or read_file(self.directory .. "/prosody.log", mark);
 end
 
 -- Waits until the log has the plain text or pattern, counting from a mark (or
@@ -362,16 +385,11 @@ end
 -- Log lines that tell of a Lua error or a Rust panic, from the beginning. Debug
 -- messages do not: there are errors that are handled.
 function methods:faults()
-	local faults = {};
-	for line in (self:log_text() .. self:console_text()):gmatch("[^\n]+") do
-		for _, pattern in ipairs(not line:find("\tdebug\t", 1, true) and fault_patterns or {}) do
-			if line:find(pattern) then
-				faults[#faults + 1] = line;
-				break;
-			end
-		end
-	end
-	return faults;
+	local found = self.found;
+	local new = self:log_since(found.mark):match("^.*\n") or "";
+	find_faults(new, found);
+	found.mark = found.mark + #new;
+	return find_faults(self:console_text(), { table.unpack(found) });
 end
 
 function methods:open_control()
