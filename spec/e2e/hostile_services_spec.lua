@@ -250,7 +250,7 @@ local function describe_all(version)
 			end
 			register(1, 10);
 			assert.is_true(watched() >= 10);
-			for i = 1, 5000, 250 do register(i, i + 249); end
+			for i = 1, 4250, 250 do register(i, i + 249); end
 			assert.is_true(watched() <= 4096 + 5);
 			assert.is_true(#inspect.engine(server, "out") <= 4096 + 5);
 			assert.is_true(waiting() <= 5);
