@@ -331,7 +331,7 @@ fn owe<S>(schedule: &mut Schedule<S>, now: Duration, id: PushId, push: InFlight<
         return schedule.drop_standing_by(id);
     }
     if push.epoch.is_some() && push.is_owed() {
-        device.told.owe(&push.about);
+        device.told.owe(&push.about, push.stanza.is_some());
         device.failing.fail(now, push.sent, retry_age);
         device.pushed.remove(push.about.ids);
         let new = || Waiting::new(push.since, Until::Answer(id), Cause::Debt);

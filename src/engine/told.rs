@@ -103,9 +103,10 @@ impl Told {
         }
     }
 
-    /// What a push was for waits again, be it that another client has fetched it meanwhile.
-    pub fn owe(&mut self, about: &About) {
-        let is_known = self.may_have(|id| about.ids[0] == Some(id));
+    /// What a push was for waits again, be it that another client has fetched it meanwhile. A push without a stanza may
+    /// be for any of those that are known.
+    pub fn owe(&mut self, about: &About, has_stanza: bool) {
+        let is_known = self.may_have(|id| !has_stanza || about.ids[0] == Some(id));
         if about.is_news() && !is_known {
             self.add_other();
         }

@@ -1,6 +1,8 @@
 //! What a device has been told of, and what of that is read elsewhere.
 
 use super::*;
+use crate::engine::about::About;
+use crate::engine::told::Told;
 use crate::engine::{Counting, Owed};
 
 const CHAT: u64 = 1;
@@ -441,4 +443,15 @@ fn a_request_to_which_nobody_refers_is_unread_until_all_is_read() {
     let again = phone.at(60_000);
     assert!(again.is_some(), "what was not taken may have been for both");
     assert!(phone.read(60_001, Read::Everything).is_some());
+}
+
+#[test]
+fn what_a_push_without_a_stanza_was_for_is_not_counted_twice() {
+    let mut told = Told::default();
+    told.add(name(1), &message(CHAT, 1));
+    let about = About::nothing(Important);
+    told.owe(&about, false);
+    assert_eq!(told.len(), 1);
+    told.owe(&about, true);
+    assert_eq!(told.len(), 2);
 }
