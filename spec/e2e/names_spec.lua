@@ -3,6 +3,7 @@
 require "spec.support.init";
 
 local pages = require "spec.support.pages";
+local read = require "spec.support.files".read;
 
 local sources = "lua src contrib Makefile";
 local tests = "spec tests bench fuzz/fuzz_targets";
@@ -17,13 +18,6 @@ local foreign = {
 	muc_offline_delivery = true;
 	push_app_servers = true;
 };
-
-local function read(path)
-	local file = assert(io.open(path));
-	local text = file:read("*a");
-	file:close();
-	return text;
-end
 
 -- Line -> true
 local function lines_of(command, ...)

@@ -3,6 +3,7 @@
 require "spec.support.init";
 
 local json = require "util.json";
+local read = require "spec.support.files".read;
 
 local function lines_of(command)
 	local pipe = io.popen(command);
@@ -10,13 +11,6 @@ local function lines_of(command)
 	for line in pipe:lines() do lines[#lines + 1] = line; end
 	assert(pipe:close(), command);
 	return lines;
-end
-
-local function read(path)
-	local file = assert(io.open(path));
-	local text = file:read("*a");
-	file:close();
-	return text;
 end
 
 describe("the bill of materials", function ()
